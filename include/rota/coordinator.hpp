@@ -1,0 +1,282 @@
+// basic_coordinator<Policies...>: a node of a group. The one type that user code holds.
+//
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::memory_transport{store}};
+//   std::jthread heart{[&](std::stop_token stop) { (void)node.run(stop); }};
+//   for (auto& s : node.owned())
+//       if (auto lock = node.try_lock(s.id, 5s)) process(s.id, lock->token());
+//   node.leave();
+//
+// Policies come in any order; each role is recognised by one name (policies.hpp). The transport is never defaulted; the
+// strategy is least_moves, the clock boottime_clock and the sink null_sink unless given.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "clock/boottime_clock.hpp"
+#include "detail/blocking_engine.hpp"
+#include "detail/deliver.hpp"
+#include "detail/entropy.hpp"
+#include "detail/policy_set.hpp"
+#include "options.hpp"
+#include "policies.hpp"
+#include "queries.hpp"
+#include "schedule_lock.hpp"
+#include "sink/null_sink.hpp"
+#include "strategy/least_moves.hpp"
+
+namespace rota {
+
+/// A node of a group over a blocking transport. Neither copied nor moved.
+///
+/// Threads: starts none. Any thread may call anything, also while run() is under way on another. is_leader, leader, owned
+/// and next_tick are local reads: they never wait for the network. Everything else may take up to operation_timeout per
+/// request. From inside an event sink only local reads are allowed; others return errc::reentrant_call.
+///
+/// Errors that any call with a request may return: unavailable, timed_out (nothing was done), outcome_unknown (it may
+/// have been), refused_by_server, protocol; invalid_argument before anything is sent; not_joined and fenced if
+/// membership is needed and not had.
+template <typename... Policies>
+class basic_coordinator {
+    using set = detail::policy_set<Policies...>;
+
+public:
+    using transport_type = typename set::transport;
+    using strategy_type = typename set::strategy;
+    using clock_type = typename set::clock;
+    using sink_type = typename set::sink;
+
+    /// Connects to nothing and refuses nothing: join() does. `policies`: in any order; those left out are
+    /// default-constructed.
+    template <typename... Given>
+    explicit basic_coordinator(rota::options options, Given... policies)
+        : shell_{std::move(options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
+                 detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
+        static_assert((detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
+                      "rota: an argument is none of this coordinator's policies");
+    }
+
+    basic_coordinator(basic_coordinator const&) = delete;
+    basic_coordinator& operator=(basic_coordinator const&) = delete;
+
+    /// One bounded leave(). run() must have returned.
+    ~basic_coordinator() { engine().shut_down(); }
+
+    // ---------------------------------------------------------------- taking part
+
+    /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
+    /// transport's address, naming field, value and rule; conflict: another live process has the node_id
+    /// (options::on_conflict); on every error the node is out again.
+    result<void> join() { return engine().join(); }
+
+    /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed. For loops of your own:
+    /// at least every heartbeat_interval, best when next_tick() is over or wake_fd() is readable. A node that the group
+    /// took for dead rejoins in it.
+    result<void> tick() { return engine().tick(); }
+
+    /// Takes part until `stop` is requested: joins if needed, ticks when it is time, wakes at once for what is pushed,
+    /// retries with backoff while the server is away, rejoins after a loss. Returns success on stop or after leave();
+    /// fenced when a newer process took the node_id; already_running; what join() says if the first attempt is refused.
+    /// Does not leave.
+    result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
+
+    /// run() for a limited time.
+    result<void> run_for(std::chrono::microseconds time) {
+        return engine().run(std::stop_token{}, engine().now() + time);
+    }
+
+    /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
+    /// for a ttl. On an error the node is out all the same, and the others learn of it by its ttl.
+    result<void> leave() { return engine().leave(); }
+
+    /// How long until tick() has something to do. A local read.
+    [[nodiscard]] microseconds next_tick() const { return engine().next_tick(); }
+
+    /// Ends the present or next sleep of run(). Any thread; never blocks.
+    void wake() { detail::unwrap(shell_.transport).wake(); }
+
+    /// A descriptor that polls readable when something was pushed or wake() was called; for loops of your own.
+    [[nodiscard]] int wake_fd()
+        requires requires(detail::unwrapped_t<transport_type>& t) { t.wake_fd(); }
+    {
+        return detail::unwrap(shell_.transport).wake_fd();
+    }
+
+    // ---------------------------------------------------------------- leadership
+
+    /// Whether this node leads right now. A local read: at most one node's is true at any instant, within the limits
+    /// that the README states. Nothing stops a thread between this and its effect: pass leader()->term along.
+    [[nodiscard]] bool is_leader() const {
+        auto const& b = *shell_.published;
+        return b.leads(b.now());
+    }
+
+    /// Who leads, as last heard; nullopt: nobody, or not known. A local read.
+    [[nodiscard]] std::optional<leader_info> leader() const {
+        auto const& b = *shell_.published;
+        return b.leader(b.now());
+    }
+
+    /// Stands for election now. True if this node leads after it.
+    [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
+
+    /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
+    result<void> renounce_leadership() { return engine().renounce(); }
+
+    /// Evens out the load now, whatever rebalance_threshold says. not_leader.
+    [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
+
+    // ---------------------------------------------------------------- locks
+
+    /// The right to process a schedule for `ttl`, if this node owns it. not_owner (also while it is being handed over),
+    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes.
+    [[nodiscard]] result<schedule_lock> try_lock(std::string schedule, std::chrono::microseconds ttl) {
+        return engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl);
+    }
+
+    /// Many at once, one request per 200; one result per item, in order.
+    [[nodiscard]] results<schedule_lock> try_lock_each(std::vector<std::string> schedules, std::chrono::microseconds ttl) {
+        return engine().lock_each(op::lock_kind::schedule, std::move(schedules), ttl);
+    }
+
+    /// A plain lock on a name that is no schedule; any member may try. locked_by_other.
+    [[nodiscard]] result<schedule_lock> try_lock_name(std::string name, std::chrono::microseconds ttl) {
+        return engine().lock_one(op::lock_kind::name, std::move(name), ttl);
+    }
+
+    /// schedule_lock::extend and release for many locks of this coordinator, one request per 200.
+    results<void> extend_each(std::span<schedule_lock> locks, std::chrono::microseconds ttl) {
+        return engine().extend_each(locks, ttl);
+    }
+    results<void> release_each(std::span<schedule_lock> locks) { return engine().release_each(locks); }
+
+    // ---------------------------------------------------------------- schedules
+
+    /// Makes schedules exist, for the leader to place; harmless for those that do. Also without join().
+    results<void> register_schedules(std::span<schedule const> schedules) {
+        return engine().register_schedules(schedules);
+    }
+    results<void> register_schedules(std::initializer_list<schedule> schedules) {
+        return engine().register_schedules({schedules.begin(), schedules.size()});
+    }
+
+    /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
+    /// Also without join().
+    results<void> unregister_schedules(std::span<std::string const> ids) { return engine().unregister_schedules(ids); }
+    results<void> unregister_schedules(std::initializer_list<std::string> ids) {
+        return engine().unregister_schedules({ids.begin(), ids.size()});
+    }
+
+    /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
+    /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
+    results<owned_schedule> claim(std::span<std::string const> ids) { return engine().claim(ids); }
+    results<owned_schedule> claim(std::initializer_list<std::string> ids) {
+        return engine().claim({ids.begin(), ids.size()});
+    }
+
+    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. unknown_schedule,
+    /// unknown_node, not_leader (neither owner nor leader), capacity_exceeded, conflict (it is moving elsewhere).
+    [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
+        return engine().transfer(schedule, node_id);
+    }
+
+    /// What this node owns right now: a copy, ordered by id; empty while suspended. A local read.
+    [[nodiscard]] std::vector<owned_schedule> owned() const {
+        auto const& b = *shell_.published;
+        return b.owned(b.now());
+    }
+
+    // ---------------------------------------------------------------- looking at the group (requests, in pages)
+
+    /// All nodes, live and dead ones with schedules left, by incarnation. Also without join(), as the following.
+    [[nodiscard]] result<std::vector<node_status>> nodes() { return engine().nodes(); }
+
+    /// How loaded the live nodes are.
+    [[nodiscard]] result<std::vector<node_load>> loads() {
+        auto all = engine().nodes();
+        if (!all) return all.error();
+        std::vector<node_load> list;
+        for (auto& n : *all) {
+            if (n.alive) list.push_back({std::move(n.node), n.load, n.pending, n.capacity});
+        }
+        return list;
+    }
+
+    /// Schedules without a live owner.
+    [[nodiscard]] result<std::vector<schedule_status>> orphaned() { return engine().orphaned(); }
+
+    /// What this node's strategy would do with the group as it is: a dry run.
+    [[nodiscard]] result<proposal> propose() { return engine().propose(); }
+
+    // ---------------------------------------------------------------- the policies
+
+    [[nodiscard]] auto& transport() noexcept { return detail::unwrap(shell_.transport); }
+    [[nodiscard]] auto& sink() noexcept { return detail::unwrap(shell_.sink); }
+
+private:
+    using belief_type = detail::belief_on<clock_type>;
+
+    struct shell final : detail::ports {
+        shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
+            : transport{std::move(t)},
+              rules{std::move(s)},
+              sink{std::move(k)},
+              published{std::make_shared<belief_type>(std::move(clock))},
+              engine{std::make_unique<detail::blocking_engine>(std::move(o), *this, published, detail::entropy())} {}
+
+        result<void> open(transport_settings const& settings) override { return detail::unwrap(transport).open(settings); }
+        result<reply> perform(operation const& request, microseconds timeout) override {
+            return detail::unwrap(transport).perform(request, timeout);
+        }
+        wake_reason wait(subscription const& sub, microseconds timeout) override {
+            return detail::unwrap(transport).wait(sub, timeout);
+        }
+        void wake() override { detail::unwrap(transport).wake(); }
+        std::vector<error> take_warnings() override {
+            if constexpr (requires { detail::unwrap(transport).take_warnings(); }) {
+                return detail::unwrap(transport).take_warnings();
+            } else {
+                return {};
+            }
+        }
+        void deliver(event const& e) noexcept override { detail::deliver(sink, e); }
+
+        detail::planner strategy() override {
+            using plain = detail::unwrapped_t<strategy_type>;
+            auto const& policy = detail::unwrap(std::as_const(rules));
+            return {&policy, [](void const* self, cluster_view const& view, plan& into) {
+                        auto const& s = *static_cast<plain const*>(self);
+                        if constexpr (requires { s.make_plan(view, into); }) {
+                            s.make_plan(view, into);
+                        } else {
+                            into = s.make_plan(view);
+                        }
+                    }};
+        }
+
+        [[no_unique_address]] transport_type transport;
+        [[no_unique_address]] strategy_type rules;
+        [[no_unique_address]] sink_type sink;
+        std::shared_ptr<belief_type> published;
+        std::unique_ptr<detail::blocking_engine> engine;
+    };
+
+    [[nodiscard]] detail::blocking_engine& engine() noexcept { return *shell_.engine; }
+    [[nodiscard]] detail::blocking_engine const& engine() const noexcept { return *shell_.engine; }
+
+    shell shell_;
+};
+
+template <typename... Policies>
+explicit basic_coordinator(options, Policies...) -> basic_coordinator<Policies...>;
+
+}  // namespace rota

@@ -1,0 +1,855 @@
+// Runs the algorithm of node_core over a blocking transport, for any number of calling threads. It owns the mutex that
+// guards core and command connection, the queue of events, and the sleep of run(). Policies reach it through `ports`, so
+// it is compiled once whatever they are.
+//
+// Lock order: io_ before queue_; none is held while a sink runs or run() sleeps.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../events.hpp"
+#include "../options.hpp"
+#include "../policies.hpp"
+#include "../queries.hpp"
+#include "../schedule_lock.hpp"
+#include "node_core.hpp"
+
+namespace rota::detail {
+
+/// The policies of a blocking coordinator, type-erased.
+class ports {
+public:
+    virtual result<void> open(transport_settings const&) = 0;
+    virtual result<reply> perform(operation const&, microseconds timeout) = 0;
+    virtual wake_reason wait(subscription const&, microseconds timeout) = 0;
+    virtual void wake() = 0;
+    virtual std::vector<error> take_warnings() = 0;
+    virtual void deliver(event const&) noexcept = 0;
+    virtual planner strategy() = 0;
+
+protected:
+    ~ports() = default;
+};
+
+class blocking_engine final : private lock_host {
+public:
+    blocking_engine(options given, ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
+        : ports_{policies},
+          belief_{std::move(published)},
+          core_{std::move(given), policies.strategy(), belief_, entropy},
+          link_{std::make_shared<lock_link>(static_cast<lock_host&>(*this), belief_)} {}
+
+    /// The coordinator's destructor: no handle reaches in any more, then one bounded leave.
+    void shut_down() {
+        link_->close();
+        (void)leave();
+    }
+
+    // ================================================================ membership
+
+    result<void> join() {
+        if (auto r = enter(); !r) return r;
+        if (auto r = begin_join(); !r) return r;
+        drive();
+        auto const [state, failure] = where_we_are();
+        if (state == standing::member) return {};
+        if (state == standing::joining) {
+            std::lock_guard const io{io_};
+            core_.begin_leave();
+        }
+        return failure.value_or(error{errc::unavailable, "could not join"});
+    }
+
+    result<void> tick() {
+        if (auto r = enter(); !r) return r;
+        {
+            std::lock_guard const io{io_};
+            if (core_.state() == standing::out) return {errc::not_joined, "join() first"};
+            core_.want_tick(now());
+        }
+        drive();
+        return outcome_of_tick();
+    }
+
+    result<void> run(std::stop_token stop, instant until) {
+        if (auto r = enter(); !r) return r;
+        if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
+        struct no_longer_running {
+            std::atomic<bool>& flag;
+            ~no_longer_running() { flag.store(false); }
+        } const guard{running_};
+        std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
+        if (state() != standing::member) {
+            if (auto r = begin_join(); !r) return r;
+        }
+        for (;;) {
+            drive();
+            auto const [state, failure] = where_we_are();
+            if (state == standing::fenced) return fenced();
+            if (state == standing::out) return failure ? result<void>{*failure} : result<void>{};
+            auto const at = now();
+            if (stop.stop_requested() || at >= until) return {};
+            auto const [listen, due] = plan_sleep();
+            auto const wake_at = std::min(due, until);
+            if (wake_at <= at) continue;
+            if (ports_.wait(listen, std::min(wake_at - at, longest_sleep)) == wake_reason::pushed) {
+                std::lock_guard const io{io_};
+                core_.want_tick(now());
+            }
+        }
+    }
+
+    result<void> leave() {
+        if (auto r = enter(); !r) return r;
+        result<void> answer;
+        {
+            std::lock_guard const io{io_};
+            core_.begin_leave();
+            if (auto request = core_.leave_operation()) {
+                collect();
+                auto const reply = attempt(*request);
+                core_.finish_leave(reply.has_value());
+                if (!reply) answer = reply.error();
+            }
+            collect();
+        }
+        if (running_.load()) ports_.wake();
+        deliver();
+        return answer;
+    }
+
+    [[nodiscard]] microseconds next_tick() const {
+        auto const at = now();
+        auto const due = due_.load();
+        return due > at ? due - at : microseconds{};
+    }
+
+    // ================================================================ leadership
+
+    result<bool> try_become_leader() {
+        if (auto r = tick(); !r) return r.error();
+        return belief_->leads(now());
+    }
+
+    result<void> renounce() {
+        if (auto r = enter(); !r) return r;
+        result<void> answer;
+        {
+            std::lock_guard const io{io_};
+            auto const request = core_.begin_renounce(now());
+            if (!request) return {errc::not_leader, "this node does not lead"};
+            collect();
+            auto const sent = now();
+            auto const reply = attempt(*request);
+            if (reply) core_.done(*request, reply, sent, now());
+            if (!reply) answer = reply.error();
+            collect();
+        }
+        deliver();
+        return answer;
+    }
+
+    result<void> rebalance() {
+        if (auto r = enter(); !r) return r;
+        {
+            std::lock_guard const io{io_};
+            if (auto r = core_.can_act(now()); !r) return r;
+            if (!belief_->leads(now())) return {errc::not_leader, "only the leader rebalances"};
+            core_.rebalance_now();
+            core_.want_tick(now());
+        }
+        drive();
+        return outcome_of_tick();
+    }
+
+    // ================================================================ locks
+
+    results<schedule_lock> lock_each(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
+        results<schedule_lock> locks;
+        locks.reserve(names.size());
+        auto refuse_rest = [&](error const& why) {
+            while (locks.size() < names.size()) locks.push_back(why);
+        };
+        if (auto r = check_locks(kind, names, ttl); !r) {
+            refuse_rest(r.error());
+            return locks;
+        }
+        while (locks.size() < names.size()) {
+            auto const begin = names.begin() + static_cast<std::ptrdiff_t>(locks.size());
+            auto const count = std::min<std::size_t>(op::max_batch, names.size() - locks.size());
+            if (auto r = lock_page(kind, {begin, begin + static_cast<std::ptrdiff_t>(count)}, ttl, locks); !r) {
+                refuse_rest(r.error());
+            }
+        }
+        deliver();
+        return locks;
+    }
+
+    result<schedule_lock> lock_one(op::lock_kind kind, std::string name, microseconds ttl) {
+        std::vector<std::string> names;
+        names.push_back(std::move(name));
+        auto locks = lock_each(kind, std::move(names), ttl);
+        return std::move(locks.front());
+    }
+
+    results<void> extend_each(std::span<schedule_lock> locks, microseconds ttl) {
+        return in_batches(locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) {
+            return extend_batch(batch, kind, ttl);
+        });
+    }
+
+    results<void> release_each(std::span<schedule_lock> locks) {
+        return in_batches(locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) {
+            return release_batch(batch, kind);
+        });
+    }
+
+    // ================================================================ schedules
+
+    results<void> register_schedules(std::span<schedule const> list) {
+        results<void> answers;
+        if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
+        for (auto const& s : list) {
+            if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
+            if (!std::isfinite(s.weight) || s.weight <= 0) {
+                return all_failed<void>(list.size(),
+                                        {errc::invalid_argument, fmt::format("the weight of {} is {}, must be finite and more than 0",
+                                                                             in_words(s.id), s.weight)});
+            }
+        }
+        std::vector<std::string_view> ids;
+        for (auto const& s : list) ids.push_back(s.id);
+        if (auto r = check_distinct(std::move(ids)); !r) return all_failed<void>(list.size(), r.error());
+        each_page(list, [&](std::span<schedule const> page) {
+            auto const r = perform<op::register_schedules>({.items = {page.begin(), page.end()}});
+            add_outcomes(answers, page.size(), r, [&](std::size_t i) { return in_words(page[i].id); });
+        });
+        after_change();
+        return answers;
+    }
+
+    results<void> unregister_schedules(std::span<std::string const> ids) {
+        results<void> answers;
+        if (auto r = enter(); !r) return all_failed<void>(ids.size(), r.error());
+        if (auto r = check_ids(ids); !r) return all_failed<void>(ids.size(), r.error());
+        each_page(ids, [&](std::span<std::string const> page) {
+            auto const nonce = new_nonce();
+            std::vector<outcome_or_error> state(page.size());
+            // Where they are is looked up first; who moved in between is looked up again.
+            for (int round = 0; round < 4; ++round) {
+                op::lookup look;
+                std::vector<std::size_t> open;
+                for (std::size_t i = 0; i < page.size(); ++i) {
+                    if (state[i].settled) continue;
+                    look.ids.push_back(page[i]);
+                    open.push_back(i);
+                }
+                if (open.empty()) break;
+                auto const found = perform<op::lookup>(look);
+                op::unregister_schedules request{.nonce = nonce};
+                for (std::size_t k = 0; found && k < open.size(); ++k) {
+                    request.items.push_back({page[open[k]], found->items[k].status.owner});
+                }
+                auto const r = found ? perform<op::unregister_schedules>(request) : result<op::outcomes>{found.error()};
+                for (std::size_t k = 0; k < open.size(); ++k) state[open[k]].set(r, k);
+            }
+            for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+        });
+        after_change();
+        return answers;
+    }
+
+    results<owned_schedule> claim(std::span<std::string const> ids) {
+        results<owned_schedule> answers;
+        if (auto r = enter(); !r) return all_failed<owned_schedule>(ids.size(), r.error());
+        if (auto r = check_ids(ids); !r) return all_failed<owned_schedule>(ids.size(), r.error());
+        each_page(ids, [&](std::span<std::string const> page) {
+            op::claim request{.ids = {page.begin(), page.end()}};
+            if (auto r = as_member(request); !r) {
+                for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(r.error());
+                return;
+            }
+            auto const r = perform<op::claim>(request);
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (!r) {
+                    answers.push_back(r.error());
+                } else if (!r->items[i].ok()) {
+                    answers.push_back(error{r->items[i].code, in_words(page[i])});
+                } else {
+                    answers.push_back(owned_schedule{page[i], r->items[i].token});
+                }
+            }
+            if (r) note_own_change(*r);
+        });
+        after_change();
+        return answers;
+    }
+
+    result<void> transfer(std::string const& id, std::string const& node_id) {
+        if (auto r = enter(); !r) return r;
+        if (auto r = check_id("the schedule id", id); !r) return r;
+        auto const to = incarnation_of(node_id);
+        if (!to) return to.error();
+        auto const found = perform<op::lookup>({.ids = {id}});
+        if (!found) return found.error();
+        auto const& [registered, status] = found->items.front();
+        if (!registered) return {errc::unknown_schedule, in_words(id)};
+        if (status.owner == *to) return {};
+        result<op::outcomes> r = errc::not_leader;
+        fencing_token self = 0, term = 0;
+        {
+            std::lock_guard const io{io_};
+            if (auto can = core_.can_act(now()); !can) return can;
+            self = core_.self().incarnation;
+            if (belief_->leads(now())) term = belief_->term();
+        }
+        if (term == 0 && status.owner != self) {
+            return {errc::not_leader, "only the owner or the leader transfers a schedule"};
+        }
+        auto const seen = seen_token();
+        if (status.owner == 0) {
+            r = perform<op::adopt>({.incarnation = self, .term = term,
+                                    .items = {{id, status.generation, 0, *to, change_reason::transferred}}, .seen = seen});
+        } else {
+            r = perform<op::revoke>({.incarnation = self, .term = status.owner == self ? 0 : term,
+                                     .items = {{id, status.generation, status.owner, *to, change_reason::transferred}},
+                                     .handoff_deadline = core_.settings().handoff_deadline});
+        }
+        if (!r) return r.error();
+        note_own_change(*r);
+        after_change();
+        auto const& out = r->items.front();
+        return out.ok() ? result<void>{} : result<void>{out.code, in_words(id) + " to " + in_words(node_id)};
+    }
+
+    // ================================================================ queries
+
+    result<std::vector<node_status>> nodes() {
+        if (auto r = enter(); !r) return r.error();
+        std::vector<node_status> all;
+        for (fencing_token after = 0;;) {
+            auto page = perform<op::nodes_page>({.after = after});
+            if (!page) return page.error();
+            for (auto& n : page->items) {
+                after = n.node.incarnation;
+                all.push_back(std::move(n));
+            }
+            if (page->items.size() < op::max_batch) return all;
+        }
+    }
+
+    result<std::vector<schedule_status>> orphaned() {
+        auto const all = nodes();
+        if (!all) return all.error();
+        std::vector<schedule_status> orphans;
+        if (auto r = read_holder(0, orphans); !r) return r.error();
+        for (auto const& n : *all) {
+            if (n.alive && n.remaining > microseconds{}) continue;
+            if (auto r = read_holder(n.node.incarnation, orphans); !r) return r.error();
+        }
+        return orphans;
+    }
+
+    result<proposal> propose() {
+        if (auto r = enter(); !r) return r.error();
+        group_feed picture;
+        auto const start = perform<op::nodes_page>({.limit = 1});
+        if (!start) return start.error();
+        picture.start(start->epoch);
+        while (auto request = picture.next()) {
+            auto const answer = perform_any(*request);
+            if (!answer) return answer.error();
+            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) picture.on(*page);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) picture.on(*page);
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) picture.on(*page, [](event const&) {});
+        }
+        planning_board board;
+        auto const& view = board.draw(picture);
+        plan p;
+        std::string fault;
+        {
+            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
+            fault = ports_.strategy()(view, p);
+        }
+        if (!fault.empty()) return error{errc::invalid_argument, std::move(fault)};
+        proposal out{.forced = p.forced, .voluntary = p.voluntary, .bound = p.bound, .unplaced = p.unplaced,
+                     .spread_before = p.spread_before, .spread_after = p.spread_after};
+        for (auto const& m : p.moves) {
+            auto const from = m.forced() ? node_ref{} : node_ref{std::string{view.nodes[m.from].id}, view.nodes[m.from].incarnation};
+            out.moves.push_back({board.id_of(m.schedule), from,
+                                 {std::string{view.nodes[m.to].id}, view.nodes[m.to].incarnation},
+                                 m.forced() ? change_reason::placed : change_reason::rebalanced});
+        }
+        return out;
+    }
+
+    [[nodiscard]] instant now() const { return belief_->now(); }
+    [[nodiscard]] bool in_sink() const { return delivering_.load() == std::this_thread::get_id(); }
+
+private:
+    using core = node_core<>;
+    using standing = core::standing;
+    static constexpr microseconds longest_sleep = std::chrono::hours{1};
+    static constexpr unsigned most_attempts = 3;
+
+    struct outcome_or_error {
+        bool settled = false;
+        errc code{};
+        std::string words;
+
+        void set(result<op::outcomes> const& r, std::size_t item) {
+            code = r ? r->items[item].code : r.error().code;
+            words = r ? std::string{} : r.error().detail;
+            settled = code != errc::conflict;
+        }
+        result<void> as_result(std::string const& what) const {
+            if (code == errc{}) return {};
+            return {code, words.empty() ? what : words};
+        }
+    };
+
+    result<void> enter() const {
+        if (in_sink()) return {errc::reentrant_call, "called from inside an event sink: only local reads are allowed there"};
+        return {};
+    }
+
+    static result<void> fenced() { return {errc::fenced, "a newer process has this node_id"}; }
+
+    standing state() {
+        std::lock_guard const io{io_};
+        return core_.state();
+    }
+    std::pair<standing, std::optional<error>> where_we_are() {
+        std::lock_guard const io{io_};
+        return {core_.state(), core_.last_failure()};
+    }
+    std::pair<subscription, instant> plan_sleep() {
+        std::lock_guard const io{io_};
+        return {core_.what_to_listen_for(), core_.due()};
+    }
+    std::uint64_t new_nonce() {
+        std::lock_guard const io{io_};
+        return core_.new_nonce();
+    }
+    fencing_token seen_token() {
+        std::lock_guard const io{io_};
+        return core_.seen();
+    }
+
+    result<void> outcome_of_tick() {
+        auto const [state, failure] = where_we_are();
+        if (state == standing::fenced) return fenced();
+        if (failure) return *failure;
+        if (state != standing::member) return {errc::not_joined, "join() first"};
+        return {};
+    }
+
+    result<void> begin_join() {
+        std::lock_guard const io{io_};
+        if (auto r = open_locked(); !r) return r;
+        core_.want_join(now());
+        return {};
+    }
+
+    // Before the first request: options and settings, as a whole.
+    result<void> open_locked() {
+        if (opened_) return {};
+        auto const& o = core_.settings();
+        if (auto r = validate(o); !r) return r;
+        if (auto r = ports_.open({o.key_prefix, o.node_id, o.operation_timeout}); !r) return r;
+        opened_ = true;
+        return {};
+    }
+
+    // ---------------------------------------------------------------- events
+
+    // Under io_: moves what happened to the queue, in order.
+    void collect() {
+        due_.store(core_.due());
+        for (auto& w : ports_.take_warnings()) core_.tell(event{warning{std::move(w)}});
+        if (!core_.has_events()) return;
+        auto fresh = core_.take_events();
+        std::lock_guard const lock{queue_mutex_};
+        for (auto& e : fresh) queue_.push_back(std::move(e));
+    }
+
+    // Without any other lock: one thread at a time delivers, in order; who comes second waits until its own are out.
+    void deliver() {
+        if (in_sink()) return;
+        {
+            std::lock_guard const lock{queue_mutex_};
+            if (queue_.empty() && delivering_.load() == std::thread::id{}) return;
+        }
+        std::lock_guard const turn{delivery_mutex_};
+        delivering_.store(std::this_thread::get_id());
+        for (;;) {
+            std::vector<event> batch;
+            {
+                std::lock_guard const lock{queue_mutex_};
+                batch.swap(queue_);
+            }
+            if (batch.empty()) break;
+            for (auto const& e : batch) ports_.deliver(e);
+        }
+        delivering_.store(std::thread::id{});
+    }
+
+    // ---------------------------------------------------------------- requests
+
+    // One request of the user's, under io_: repeated (every operation has one effect) while that may help and the time
+    // allowed is not up.
+    result<reply> attempt(operation const& request) {
+        auto const limit = now() + core_.settings().operation_timeout;
+        for (unsigned n = 1;; ++n) {
+            auto const left = limit - now();
+            auto answer = ports_.perform(request, std::max(left, microseconds{1000}));
+            if (answer) return answer;
+            auto const code = answer.error().code;
+            bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
+            if (code == errc::not_joined || code == errc::not_leader) core_.want_tick(now());
+            if (!worth_it || n == most_attempts || now() >= limit) return answer;
+        }
+    }
+
+    result<reply> perform_any(operation const& request) {
+        std::lock_guard const io{io_};
+        if (auto r = open_locked(); !r) return r.error();
+        auto answer = attempt(request);
+        collect();
+        return answer;
+    }
+
+    template <typename Op>
+    result<typename Op::reply> perform(Op request) {
+        auto answer = perform_any(operation{std::move(request)});
+        if (!answer) return answer.error();
+        return std::get<typename Op::reply>(*std::move(answer));
+    }
+
+    // The background lane, until it has nothing to ask for. The mutex is free between requests.
+    void drive() {
+        for (bool more = true; more;) {
+            {
+                std::lock_guard const io{io_};
+                release_abandoned();
+                auto request = core_.next(now());
+                more = request.has_value();
+                if (more) {
+                    collect();
+                    auto const sent = now();
+                    auto const answer = ports_.perform(*request, core_.settings().operation_timeout);
+                    core_.done(*request, answer, sent, now());
+                }
+                collect();
+            }
+            deliver();
+        }
+    }
+
+    // After a request of ours that may have given us something to read or to do.
+    void after_change() {
+        bool member = false;
+        {
+            std::lock_guard const io{io_};
+            core_.group_log_moved();
+            member = core_.state() == standing::member;
+        }
+        if (member) drive();
+        deliver();
+    }
+
+    void note_own_change(op::outcomes const& r) {
+        std::lock_guard const io{io_};
+        for (auto const& out : r.items) {
+            core_.see(out.token);
+            if (out.ok()) {
+                core_.own_log_moved();
+                return;
+            }
+        }
+    }
+
+    result<void> as_member(op::claim& request) {
+        std::lock_guard const io{io_};
+        if (auto r = core_.can_act(now()); !r) return r;
+        request.incarnation = core_.self().incarnation;
+        request.seen = core_.seen();
+        return {};
+    }
+
+    template <typename T>
+    static results<T> all_failed(std::size_t count, error const& why) {
+        results<T> answers;
+        for (std::size_t i = 0; i < count; ++i) answers.push_back(why);
+        return answers;
+    }
+
+    template <typename Item, typename Use>
+    static void each_page(std::span<Item const> all, Use&& use) {
+        for (; !all.empty(); all = all.subspan(std::min(all.size(), op::max_batch))) {
+            use(all.first(std::min(all.size(), op::max_batch)));
+        }
+    }
+
+    template <typename Words>
+    static void add_outcomes(results<void>& answers, std::size_t count, result<op::outcomes> const& r, Words&& words) {
+        for (std::size_t i = 0; i < count; ++i) {
+            if (!r) {
+                answers.push_back(r.error());
+            } else if (r->items[i].ok()) {
+                answers.push_back({});
+            } else {
+                answers.push_back(error{r->items[i].code, words(i)});
+            }
+        }
+    }
+
+    static result<void> check_ids(std::span<std::string const> ids) {
+        for (auto const& id : ids) {
+            if (auto r = check_id("a schedule id", id); !r) return r;
+        }
+        return check_distinct({ids.begin(), ids.end()});
+    }
+
+    static result<void> check_distinct(std::vector<std::string_view> ids) {
+        std::sort(ids.begin(), ids.end());
+        auto const twice = std::adjacent_find(ids.begin(), ids.end());
+        if (twice == ids.end()) return {};
+        return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
+    }
+
+    result<fencing_token> incarnation_of(std::string const& node_id) {
+        auto const all = nodes();
+        if (!all) return all.error();
+        for (auto const& n : *all) {
+            if (n.alive && n.node.id == node_id) return n.node.incarnation;
+        }
+        return {errc::unknown_node, in_words(node_id)};
+    }
+
+    result<void> read_holder(fencing_token holder, std::vector<schedule_status>& into) {
+        for (std::string after;;) {
+            auto page = perform<op::schedules_page>({.holder = holder, .after = after});
+            if (!page) return page.error();
+            auto const count = page->items.size();
+            for (auto& s : page->items) into.push_back(std::move(s));
+            if (count < op::max_batch) return {};
+            after = into.back().id;
+        }
+    }
+
+    // ---------------------------------------------------------------- locks
+
+    result<void> check_locks(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
+        if (auto r = enter(); !r) return r;
+        if (auto r = check_ttl(ttl); !r) return r;
+        char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
+        for (auto const& name : names) {
+            if (auto r = check_id(what, name); !r) return r;
+        }
+        return check_distinct({names.begin(), names.end()});
+    }
+
+    result<void> check_ttl(microseconds ttl) const {
+        auto const& o = core_.settings();
+        if (auto r = check_duration("ttl", ttl, microseconds{1000}, std::chrono::hours{24 * 30}); !r) return r;
+        if (anchored(o, instant{}, instant{}, ttl) > instant{}) return {};
+        return {errc::invalid_argument, fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift",
+                                                    in_words(ttl), in_words(o.safety_margin))};
+    }
+
+    result<void> lock_page(op::lock_kind kind, std::vector<std::string> names, microseconds ttl,
+                           results<schedule_lock>& locks) {
+        std::lock_guard const io{io_};
+        if (auto r = core_.can_act(now()); !r) return r;
+        operation const request = core_.acquisition(kind, std::move(names), ttl);
+        auto const& asked = std::get<op::acquire_locks>(request);
+        auto const sent = now();
+        auto const answer = attempt(request);
+        collect();
+        if (!answer) return answer.error();
+        auto const& granted = std::get<op::outcomes>(*answer).items;
+        auto const at = now();
+        for (std::size_t i = 0; i < granted.size(); ++i) {
+            auto const& name = asked.items[i].name;
+            if (!granted[i].ok()) {
+                locks.push_back(error{granted[i].code, why_not(granted[i], name)});
+                continue;
+            }
+            auto const until = core_.on_acquired(kind, name, granted[i], sent, at);
+            locks.push_back(schedule_lock{link_, {kind, name, granted[i].token, asked.incarnation}, until});
+        }
+        return {};
+    }
+
+    static std::string why_not(op::outcome const& out, std::string const& name) {
+        if (out.code != errc::locked_by_other) return in_words(name);
+        return fmt::format("{}, for {} ms at most", in_words(name), out.remaining.count() / 1000 + 1);
+    }
+
+    // Locks of both kinds and of this coordinator alone, in requests of one kind; the others are lost ones.
+    template <typename Send>
+    results<void> in_batches(std::span<schedule_lock> locks, Send&& send) {
+        if (auto r = enter(); !r) return all_failed<void>(locks.size(), r.error());
+        results<void> answers = all_failed<void>(locks.size(), {errc::lock_lost, {}});
+        for (auto kind : {op::lock_kind::schedule, op::lock_kind::name}) {
+            std::vector<schedule_lock*> batch;
+            std::vector<std::size_t> places;
+            auto flush = [&] {
+                if (batch.empty()) return;
+                auto const r = send(batch, kind);
+                for (std::size_t i = 0; i < batch.size(); ++i) answers[places[i]] = r[i];
+                batch.clear();
+                places.clear();
+            };
+            for (std::size_t i = 0; i < locks.size(); ++i) {
+                if (!locks[i].is_held() || locks[i].held().kind != kind) continue;
+                batch.push_back(&locks[i]);
+                places.push_back(i);
+                if (batch.size() == op::max_batch) flush();
+            }
+            flush();
+        }
+        after_locks();
+        return answers;
+    }
+
+    results<void> extend_batch(std::span<schedule_lock*> batch, op::lock_kind kind, microseconds ttl) {
+        if (auto r = check_ttl(ttl); !r) return all_failed<void>(batch.size(), r.error());
+        results<void> answers;
+        std::lock_guard const io{io_};
+        if (auto r = core_.can_act(now()); !r) return all_failed<void>(batch.size(), r.error());
+        op::extend_locks request{.incarnation = core_.self().incarnation, .kind = kind, .ttl = ttl};
+        for (auto* l : batch) request.items.push_back({l->held().name, l->held().token});
+        auto const sent = now();
+        auto const answer = attempt(request);
+        collect();
+        if (!answer) return all_failed<void>(batch.size(), answer.error());
+        auto const& out = std::get<op::outcomes>(*answer).items;
+        auto const at = now();
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i].ok()) {
+                batch[i]->extended_until(core_.on_extended(kind, batch[i]->held().name, out[i], sent, at));
+                answers.push_back({});
+                continue;
+            }
+            answers.push_back(error{out[i].code, in_words(batch[i]->held().name)});
+            if (out[i].code != errc::lock_lost) continue;
+            core_.on_released(kind, batch[i]->held().name, batch[i]->held().token);
+            batch[i]->forget();
+        }
+        return answers;
+    }
+
+    results<void> release_batch(std::span<schedule_lock*> batch, op::lock_kind kind) {
+        results<void> answers;
+        op::release_locks request{.kind = kind};
+        for (auto* l : batch) {
+            request.items.push_back({l->held().name, l->held().token});
+            l->forget();
+        }
+        std::lock_guard const io{io_};
+        auto const r = release_locked(request);
+        if (!r) return all_failed<void>(batch.size(), r.error());
+        for (std::size_t i = 0; i < r->items.size(); ++i) {
+            answers.push_back(r->items[i].ok() ? result<void>{}
+                                               : result<void>{r->items[i].code, in_words(request.items[i].name)});
+        }
+        return answers;
+    }
+
+    // Under io_; the handles are invalid already.
+    result<op::outcomes> release_locked(op::release_locks const& request) {
+        for (auto const& l : request.items) core_.on_releasing(request.kind, l.name, l.token);
+        auto answer = attempt(request);
+        collect();
+        if (!answer) return answer.error();
+        for (auto const& l : request.items) core_.on_released(request.kind, l.name, l.token);
+        return std::get<op::outcomes>(*std::move(answer));
+    }
+
+    result<instant> extend_lock(target const& held, microseconds ttl) override {
+        if (auto r = enter(); !r) return r.error();
+        if (auto r = check_ttl(ttl); !r) return r.error();
+        auto answer = [&]() -> result<instant> {
+            std::lock_guard const io{io_};
+            if (auto r = core_.can_act(now()); !r) return r.error();
+            auto const sent = now();
+            auto const reply = attempt(op::extend_locks{.incarnation = held.incarnation, .kind = held.kind,
+                                                        .items = {{held.name, held.token}}, .ttl = ttl});
+            collect();
+            if (!reply) return reply.error();
+            auto const& out = std::get<op::outcomes>(*reply).items.front();
+            if (out.ok()) return core_.on_extended(held.kind, held.name, out, sent, now());
+            if (out.code == errc::lock_lost) core_.on_released(held.kind, held.name, held.token);
+            return {out.code, in_words(held.name)};
+        }();
+        deliver();
+        return answer;
+    }
+
+    result<void> release_lock(target const& held) override {
+        if (in_sink()) {  // a handle that dies in a sink: the lane tells the server
+            std::lock_guard const lock{queue_mutex_};
+            abandoned_.push_back(held);
+            return {};
+        }
+        auto answer = [&]() -> result<void> {
+            std::lock_guard const io{io_};
+            auto const r = release_locked({.kind = held.kind, .items = {{held.name, held.token}}});
+            if (!r) return r.error();
+            auto const& out = r->items.front();
+            return out.ok() ? result<void>{} : result<void>{out.code, in_words(held.name)};
+        }();
+        after_locks();
+        return answer;
+    }
+
+    // A hand-off may have waited for the lock just released.
+    void after_locks() {
+        bool waiting = false;
+        {
+            std::lock_guard const io{io_};
+            waiting = core_.state() == standing::member && core_.due() <= now();
+        }
+        if (waiting) drive();
+        deliver();
+    }
+
+    // Under io_.
+    void release_abandoned() {
+        std::vector<target> list;
+        {
+            std::lock_guard const lock{queue_mutex_};
+            list.swap(abandoned_);
+        }
+        for (auto& held : list) (void)release_locked({.kind = held.kind, .items = {{held.name, held.token}}});
+    }
+
+    ports& ports_;
+    std::shared_ptr<belief> belief_;
+    std::mutex io_;  // core and command connection
+    core core_;
+    bool opened_ = false;
+    std::shared_ptr<lock_link> link_;
+    std::atomic<bool> running_{false};
+    atomic_instant due_;
+
+    std::mutex delivery_mutex_;  // held by the thread that runs the sink
+    std::atomic<std::thread::id> delivering_{};
+    std::mutex queue_mutex_;  // of what follows
+    std::vector<event> queue_;
+    std::vector<target> abandoned_;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,734 @@
+// The algorithm of a node, without I/O: it is resumed with replies and the time, and says which operation to perform
+// next (next), when to look again (due), and what happened (take_events). One algorithm serves the blocking
+// coordinator, the asynchronous one and the simulator.
+//
+// What is delicate, and kept here:
+//  * Belief ends before the server's grant does, and is dropped before anything that gives up is sent.
+//  * A heartbeat extends the node's life only once every change that the server had for it is applied: a node that
+//    counts as alive has heard, at most one node_ttl late, of all that was taken from it.
+//  * A lost reply is repeated, never guessed at: each operation has one effect however often it arrives.
+//
+// Not thread-safe; beliefs are published through detail::belief, which any thread may read.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../events.hpp"
+#include "../options.hpp"
+#include "../policies.hpp"
+#include "belief.hpp"
+#include "group_feed.hpp"
+#include "leader_machine.hpp"
+
+namespace rota::detail {
+
+/// A small generator for jitter (xorshift64*, Vigna 2016): the same on every platform.
+class jitter_source {
+public:
+    explicit jitter_source(std::uint64_t seed) : state_{seed ? seed : 0x9e3779b97f4a7c15u} {}
+    std::uint64_t next() {
+        state_ ^= state_ >> 12;
+        state_ ^= state_ << 25;
+        state_ ^= state_ >> 27;
+        return state_ * 0x2545f4914f6cdd1du;
+    }
+    /// 0 .. most, inclusive.
+    microseconds up_to(microseconds most) {
+        if (most <= microseconds{}) return {};
+        return microseconds{static_cast<microseconds::rep>(next() % (static_cast<std::uint64_t>(most.count()) + 1))};
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+/// FNV-1a, for seeds.
+[[nodiscard]] inline std::uint64_t hash_of(std::string const& text) {
+    std::uint64_t h = 0xcbf29ce484222325u;
+    for (char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    return h;
+}
+
+/// A lock that this node holds or may hold at the server.
+struct held_lock {
+    fencing_token token = 0;
+    instant until{};       // belief
+    bool released = false;  // the handle is gone; the server may still have it
+};
+
+template <typename Defects = sound>
+class node_core {
+public:
+    enum class standing : std::uint8_t {
+        out,      // not a member, and not trying to be
+        joining,  // trying
+        member,
+        fenced,   // a newer process has the node_id
+    };
+
+    /// `entropy`: random bits that no other process shares.
+    node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
+        : options_{with_defaults(std::move(given))},
+          belief_{std::move(published)},
+          leader_{options_, strategy},
+          nonces_{entropy},
+          jitter_{options_.jitter_seed.value_or(hash_of(options_.node_id))} {}
+
+    [[nodiscard]] options const& settings() const { return options_; }
+    [[nodiscard]] standing state() const { return standing_; }
+    [[nodiscard]] node_ref const& self() const { return self_; }
+    [[nodiscard]] fencing_token seen() const { return seen_; }
+    [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
+    [[nodiscard]] group_feed const& feed() const { return feed_; }
+    [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
+    std::uint64_t new_nonce() { return nonces_.next(); }
+
+    // ================================================================ wishes
+
+    void want_join(instant now) {
+        if (standing_ == standing::joining || standing_ == standing::member) return;
+        standing_ = standing::joining;
+        failure_.reset();
+        join_nonce_ = new_nonce();
+        retry_at_ = now;
+    }
+
+    void want_tick(instant now) {
+        tick_at_ = std::min(tick_at_, now);
+        retry_at_ = std::min(retry_at_, now);
+    }
+
+    /// Drops all belief at once. Then leave_operation() is to be performed.
+    void begin_leave() {
+        if (standing_ == standing::fenced) return;
+        if (self_.incarnation != 0 && standing_ == standing::member) {
+            farewell_ = self_.incarnation;
+            drop_everything(change_reason::lost);
+        }
+        standing_ = standing::out;
+    }
+
+    [[nodiscard]] std::optional<operation> leave_operation() const {
+        if (farewell_ == 0) return std::nullopt;
+        return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .wake = candidates_};
+    }
+
+    void finish_leave(bool done) {
+        auto const gone = std::exchange(farewell_, 0);
+        if (gone != 0 && done) tell(node_left{{options_.node_id, gone}});
+    }
+
+    /// Drops the belief in leadership at once. Then the operation is to be performed; nullopt if it is not held.
+    [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
+        auto const term = belief_->term();
+        if (term == 0) return std::nullopt;
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .wake = leader_.candidates()};
+        if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
+        end_leadership();
+        return *renouncing_;
+    }
+
+    void rebalance_now() { leader_.rebalance_now(); }
+
+    // ================================================================ the background lane: one operation at a time
+
+    /// What to ask the server for now; nothing: wait until due().
+    [[nodiscard]] std::optional<operation> next(instant now) {
+        notice_the_time(now);
+        if (now < retry_at_) return std::nullopt;
+        if (farewell_ != 0) return leave_operation();
+        if (standing_ == standing::joining) {
+            return op::join{.node_id = options_.node_id,
+                            .nonce = join_nonce_,
+                            .node_ttl = options_.node_ttl,
+                            .capacity = options_.max_schedules_per_node.value_or(unlimited),
+                            .on_conflict = options_.on_conflict,
+                            .seen = seen_};
+        }
+        if (standing_ != standing::member) return std::nullopt;
+        if (renouncing_) return *renouncing_;
+        if (now >= tick_due()) return tick_now(now);
+        if (auto read = next_own_read()) return read;
+        if (auto ack = next_acknowledgement(now)) return ack;
+        if (feed_.active() && !leads(now)) return feed_.next();
+        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        return std::nullopt;
+    }
+
+    /// The reply to what next() asked for, departed at `sent`.
+    void done(operation const& request, result<reply> const& answer, instant sent, instant now) {
+        if (!answer) {
+            fail(request, answer.error(), now);
+            return;
+        }
+        failures_ = 0;
+        std::visit([&](auto const& r) { this->on(r, *answer, sent, now); }, request);
+    }
+
+    /// When next() may have something to say, if nobody asks for anything before.
+    [[nodiscard]] instant due() const {
+        if (standing_ == standing::out || standing_ == standing::fenced) {
+            return farewell_ != 0 ? retry_at_ : instant::max();
+        }
+        if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
+        auto when = tick_due();
+        if (leads_told_) when = std::min({when, belief_->leads_until(), leader_.plan_due()});
+        if (!suspended_) when = std::min(when, belief_->alive_until());
+        for (auto const& [id, s] : belief_->table()) {
+            if (s.moving_to != 0) when = std::min(when, std::max(idle_from(id), s.not_before));
+        }
+        for (auto const& a : acknowledging_) when = std::min(when, a.not_before);
+        return std::max(when, retry_at_);
+    }
+
+    [[nodiscard]] subscription what_to_listen_for() const {
+        return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
+                .version = version_,
+                .epoch = feed_.epoch(),
+                .seq = feed_.cursor(),
+                .follow_group = feed_.active() && feed_.current()};
+    }
+
+    [[nodiscard]] std::vector<event> take_events() { return std::exchange(events_, {}); }
+    [[nodiscard]] bool has_events() const { return !events_.empty(); }
+    void tell(event e) { events_.push_back(std::move(e)); }
+
+    // ================================================================ locks
+
+    [[nodiscard]] result<void> can_act(instant now) const {
+        if (standing_ == standing::fenced) return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
+        if (standing_ != standing::member) return {errc::not_joined, "join() first"};
+        if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
+        return {};
+    }
+
+    [[nodiscard]] op::acquire_locks acquisition(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
+        op::acquire_locks request{.incarnation = self_.incarnation, .kind = kind, .ttl = ttl, .nonce = new_nonce(),
+                                  .seen = seen_};
+        request.items.reserve(names.size());
+        for (auto& name : names) {
+            auto const s = belief_->table().find(name);
+            // Generation 0 never matches: the server then says why it cannot be.
+            auto const generation =
+                s == belief_->table().end() || s->second.moving_to != 0 ? fencing_token{0} : s->second.generation;
+            request.items.push_back({std::move(name), generation});
+        }
+        return request;
+    }
+
+    /// Until when a granted lock may be believed in.
+    instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent, instant now) {
+        see(grant.token);
+        auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
+        held(kind)[name] = {grant.token, until, false};
+        return until;
+    }
+
+    instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent, instant now) {
+        auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
+        auto l = held(kind).find(name);
+        if (l == held(kind).end() || l->second.token != grant.token) return until;
+        if (until > l->second.until || Defects::has(defect::extension_shortens)) l->second.until = until;
+        return l->second.until;
+    }
+
+    /// The handle is invalid from now on; the server is told next.
+    void on_releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto l = held(kind).find(name);
+        if (l != held(kind).end() && l->second.token == token) l->second.released = true;
+    }
+    void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto l = held(kind).find(name);
+        if (l != held(kind).end() && l->second.token == token) held(kind).erase(l);
+    }
+
+    void see(fencing_token token) { seen_ = std::max(seen_, token); }
+
+    /// Something was granted to this node, or taken from it, by an operation of its own: read the log.
+    void own_log_moved() { ++server_version_; }
+    void group_log_moved() {
+        if (feed_.active()) feed_.look();
+    }
+
+private:
+    using lock_table = std::map<std::string, held_lock, std::less<>>;
+
+    // ================================================================ time
+
+    // Belief that has run out is told of at once; it ended by itself, for whoever looked.
+    void notice_the_time(instant now) {
+        if (standing_ == standing::member && !suspended_ && now >= belief_->alive_until()) {
+            suspended_ = true;
+            tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
+        }
+        if (leads_told_ && now >= belief_->leads_until()) leadership_ended(now);
+    }
+
+    [[nodiscard]] instant tick_due() const {
+        auto when = std::min(tick_at_, leader_.due());
+        if (!leads_told_ && election_at_ < when) when = election_at_;
+        return when;
+    }
+
+    [[nodiscard]] bool leads(instant now) const { return leads_told_ && belief_->leads(now); }
+
+    operation tick_now(instant now) {
+        return op::tick{.incarnation = self_.incarnation,
+                        .node_id = options_.node_id,
+                        .epoch = epoch_,
+                        .term = belief_->term(),
+                        .candidate = now >= sit_out_until_,
+                        .node_ttl = options_.node_ttl,
+                        .leader_lease = options_.leader_lease,
+                        .seen = seen_};
+    }
+
+    void fail(operation const& request, error const& why, instant now) {
+        failure_ = why;
+        if (std::holds_alternative<op::join>(request)) {
+            bool const hopeless = why.code != errc::unavailable && why.code != errc::timed_out &&
+                                  why.code != errc::outcome_unknown;
+            // A refusal is the user's to see; while it was a member before, it keeps trying.
+            if (hopeless && !was_member_) standing_ = standing::out;
+        }
+        if (why.code == errc::not_joined || why.code == errc::not_leader) {
+            // The tick says what became of us.
+            tick_at_ = now;
+            if (why.code == errc::not_leader) leader_.stop(), feed_if_wanted();
+            retry_at_ = now;
+            return;
+        }
+        ++failures_;
+        auto const step = std::min(options_.heartbeat_interval / 2,
+                                   microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
+        retry_at_ = now + step / 2 + jitter_.up_to(step / 2);
+    }
+
+    // ================================================================ replies: membership and leadership
+
+    void on(op::join const&, reply const& answer, instant sent, instant now) {
+        auto const& r = std::get<op::joined>(answer);
+        standing_ = standing::member;
+        was_member_ = true;
+        suspended_ = false;
+        failure_.reset();
+        self_ = {options_.node_id, r.incarnation};
+        epoch_ = r.epoch;
+        see(r.incarnation);
+        version_ = server_version_ = 0;
+        if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
+        belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
+        tell(node_joined{self_, r.epoch});
+        if (options_.event_scope == event_scope::group) feed_.start(epoch_);
+        feed_.heard_of(r.seq);
+        last_contact_ = now;
+        // Nobody is taken for dead by one that cannot know yet whether the group was silent.
+        reap_from_ = now + options_.heartbeat_interval;
+        tick_at_ = now;
+    }
+
+    void on(op::tick const& request, reply const& answer, instant sent, instant now) {
+        auto const& r = std::get<op::ticked>(answer);
+        if (request.incarnation != self_.incarnation) return;
+        see(r.fence);
+        failure_.reset();
+        switch (r.status) {
+            case op::tick_status::reaped: lose(false, now); return;
+            case op::tick_status::data_lost: lose(true, now); return;
+            case op::tick_status::fenced: be_fenced(); return;
+            case op::tick_status::ok: break;
+        }
+        tick_at_ = sent + options_.heartbeat_interval;
+        // After a silence of the whole group (the server stalled), give the others a heartbeat to report.
+        if (now - last_contact_ > options_.heartbeat_interval + options_.heartbeat_interval / 2) {
+            reap_from_ = now + options_.heartbeat_interval;
+        }
+        last_contact_ = now;
+        auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
+        if (r.version > version_) {
+            server_version_ = std::max(server_version_, r.version);
+            life_after_reading_ = until;
+            life_needs_version_ = r.version;
+        } else {
+            extend_life(until);
+        }
+        feed_.heard_of(r.seq);
+        hear_of_leader(r, sent, now);
+    }
+
+    void extend_life(instant until) {
+        belief_->extend_life(until);
+        if (suspended_ && belief_->now() < belief_->alive_until()) {
+            suspended_ = false;
+            tell(node_resumed{self_});
+        }
+    }
+
+    void hear_of_leader(op::ticked const& r, instant sent, instant now) {
+        auto const previous = belief_->last_leader().node;
+        bool const me = r.leader == self_.incarnation;
+        auto const lease_end = now + r.leader_remaining;
+        node_ref const leader{r.leader_id, r.leader};
+        if (me) {
+            belief_->lead(r.term, anchored<Defects>(options_, sent, now, r.leader_remaining));
+            belief_->hear_of_leader({leader, r.term, {}}, lease_end);
+            if (!leads_told_ && belief_->leads(belief_->now())) {
+                leads_told_ = true;
+                tell(leadership_changed{leader, r.term, previous == leader ? node_ref{} : previous});
+                leader_.start(self_.incarnation, r.term);
+                feed_.start(epoch_);
+                feed_.heard_of(r.seq);
+            }
+            leader_.on_tick(r.sweep, now, reap_from_);
+            candidates_ = r.sweep.candidates;
+            election_at_ = instant::max();
+            return;
+        }
+        if (leads_told_) leadership_ended(now);
+        belief_->stop_leading();
+        candidates_.clear();
+        auto const before = belief_->last_leader();
+        bool const changed = told_leader_ != leader || before.term != r.term;
+        belief_->hear_of_leader({leader, r.term, {}}, lease_end);
+        if (changed && (r.leader != 0 || told_leader_.incarnation != 0)) {
+            tell(leadership_changed{leader, r.term, std::exchange(told_leader_, leader)});
+        }
+        told_leader_ = leader;
+        // Be there when the lease ends: at once if it is vacant and we may, a little apart from the others.
+        if (r.leader == 0) {
+            election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
+        } else {
+            election_at_ = std::max(sit_out_until_, lease_end + microseconds{1000} + jitter_.up_to(election_jitter()));
+        }
+    }
+
+    // How far apart candidates spread their first try after a lease has run out.
+    [[nodiscard]] microseconds election_jitter() const {
+        return std::min(microseconds{5000}, options_.heartbeat_interval / 100);
+    }
+
+    void leadership_ended(instant now) {
+        leads_told_ = false;
+        leader_.stop();
+        feed_if_wanted();
+        told_leader_ = {};
+        auto const was = self_;
+        tell(leadership_changed{{}, 0, was});
+        if (belief_->last_leader().node.incarnation == was.incarnation) belief_->hear_of_leader({}, now);
+    }
+
+    void end_leadership() {
+        belief_->stop_leading();
+        if (leads_told_) leadership_ended(belief_->now());
+    }
+
+    void feed_if_wanted() {
+        if (options_.event_scope == event_scope::own) feed_.stop();
+    }
+
+    void on(op::renounce const&, reply const&, instant, instant now) {
+        renouncing_.reset();
+        election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
+    }
+
+    // A goodbye of the lane: to an incarnation whose state was lost or taken over.
+    void on(op::leave const&, reply const&, instant, instant) { farewell_ = 0; }
+
+    void lose(bool data_lost, instant now) {
+        auto const was = self_;
+        if (data_lost) farewell_ = was.incarnation;  // it may still stand there: its schedules need not wait
+        tell(node_lost{was, data_lost});
+        if constexpr (Defects::has(defect::keep_after_reap)) {
+            belief_->become(was.incarnation, now + options_.node_ttl);
+        } else {
+            drop_everything(change_reason::lost);
+        }
+        standing_ = standing::joining;
+        join_nonce_ = new_nonce();
+        retry_at_ = now;
+    }
+
+    void be_fenced() {
+        farewell_ = self_.incarnation;  // all belief is dropped: the newer one need not wait for our deadline
+        auto const was = self_;
+        drop_everything(change_reason::lost);
+        standing_ = standing::fenced;
+        tell(node_fenced{was});
+    }
+
+    void drop_everything(change_reason why) {
+        end_leadership();
+        auto const was = std::exchange(self_, {options_.node_id, 0});
+        std::vector<std::string> had;
+        for (auto const& [id, s] : belief_->table()) had.push_back(id);
+        belief_->end();
+        if (options_.event_scope == event_scope::own) {
+            for (auto& id : had) tell(ownership_changed{std::move(id), was, {}, 0, why});
+        }
+        held_[0].clear();
+        held_[1].clear();
+        acknowledging_.clear();
+        resync_.reset();
+        renouncing_.reset();
+        suspended_ = false;
+        feed_.stop();
+        belief_->hear_of_leader({}, {});
+        told_leader_ = {};
+        election_at_ = instant::max();
+        tick_at_ = instant::max();
+    }
+
+    // ================================================================ what this node owns
+
+    struct resync {
+        std::uint64_t base = 0;
+        bool first_page = true;
+        std::string after;
+        belief::owned_table table;
+    };
+
+    [[nodiscard]] std::optional<operation> next_own_read() const {
+        if (resync_) return op::schedules_page{.holder = self_.incarnation, .after = resync_->after};
+        if (server_version_ > version_) return op::changes_since{.incarnation = self_.incarnation, .version = version_};
+        return std::nullopt;
+    }
+
+    void on(op::changes_since const& request, reply const& answer, instant, instant now) {
+        auto const& r = std::get<op::changes_reply>(answer);
+        if (request.incarnation != self_.incarnation) return;
+        if (r.gap) {
+            resync_.emplace();
+            return;
+        }
+        for (auto const& c : r.items) apply(c, now);
+        bool const at_end = r.to == version_;
+        version_ = r.to;
+        if (at_end || version_ > server_version_) server_version_ = version_;
+        heard_all_up_to_version();
+    }
+
+    void heard_all_up_to_version() {
+        if (life_needs_version_ == 0 || version_ < life_needs_version_) return;
+        life_needs_version_ = 0;
+        extend_life(life_after_reading_);
+    }
+
+    void tell_own(std::string const& id, node_ref from, node_ref to, fencing_token generation, change_reason why) {
+        if (options_.event_scope == event_scope::own) tell(ownership_changed{id, std::move(from), std::move(to), generation, why});
+    }
+    [[nodiscard]] node_ref ref(fencing_token incarnation) const {
+        if (incarnation == self_.incarnation) return self_;
+        if (incarnation == told_leader_.incarnation) return told_leader_;
+        return feed_.ref(incarnation);
+    }
+
+    void apply(op::change const& c, instant) {
+        auto const s = belief_->table().find(c.id);
+        bool const known = s != belief_->table().end();
+        switch (c.kind) {
+            case op::change_kind::granted:
+                see(c.generation);
+                if (known && s->second.generation >= c.generation) return;
+                belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight, 0, {}, {}}; });
+                tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
+                return;
+            case op::change_kind::revoking:
+                if (!known || s->second.generation != c.generation || s->second.moving_to != 0) return;
+                belief_->change_table([&](auto& table) {
+                    auto& mine = table[c.id];
+                    mine.moving_to = c.other;
+                    mine.moving_why = c.reason;
+                });
+                tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
+                return;
+            case op::change_kind::removed:
+                if (!known) return;
+                belief_->change_table([&](auto& table) { table.erase(table.find(c.id)); });
+                tell_own(c.id, self_, {}, 0, change_reason::unregistered);
+                return;
+            case op::change_kind::vacancy: return;  // the tick that brought us here has stood for election already
+        }
+    }
+
+    void on(op::schedules_page const& request, reply const& answer, instant, instant) {
+        auto const& r = std::get<op::page_reply>(answer);
+        if (!resync_ || request.holder != self_.incarnation) {
+            feed_.on(r);
+            return;
+        }
+        if (resync_->first_page) resync_->base = r.version;
+        resync_->first_page = false;
+        for (auto const& s : r.items) {
+            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced, {}};
+            resync_->after = s.id;
+        }
+        if (r.items.size() == op::max_batch) return;
+        tell(events_gap{});
+        auto fresh = std::move(resync_->table);
+        version_ = resync_->base;
+        server_version_ = std::max(server_version_, version_) + 1;  // and what happened since page one
+        resync_.reset();
+        for (auto const& [id, s] : belief_->table()) {
+            auto const now_there = fresh.find(id);
+            if (now_there == fresh.end()) tell_own(id, self_, {}, 0, change_reason::resynced);
+        }
+        for (auto const& [id, s] : fresh) {
+            auto const before = belief_->table().find(id);
+            see(s.generation);
+            if (before == belief_->table().end() || before->second.generation != s.generation) {
+                tell_own(id, {}, self_, s.generation, change_reason::resynced);
+            }
+        }
+        belief_->change_table([&](auto& table) { table = std::move(fresh); });
+    }
+
+    // ================================================================ hand-offs
+
+    // From when on no run of ours can be under way.
+    [[nodiscard]] instant idle_from(std::string const& id) const {
+        auto const l = held_[0].find(id);
+        if (l == held_[0].end() || l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
+        return l->second.until;
+    }
+
+    struct acknowledgement {
+        op::acknowledge::item item;
+        instant not_before{};
+        change_reason why{};
+    };
+
+    // Belief in what is to be handed over is dropped here, before the acknowledgement is sent.
+    [[nodiscard]] std::optional<operation> next_acknowledgement(instant now) {
+        std::vector<std::string> idle;
+        for (auto const& [id, s] : belief_->table()) {
+            if (acknowledging_.size() + idle.size() >= op::max_batch) break;
+            if (s.moving_to != 0 && now >= idle_from(id)) idle.push_back(id);
+        }
+        for (auto const& id : idle) {
+            auto const s = belief_->table().find(id)->second;
+            acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
+            belief_->change_table([&](auto& table) { table.erase(id); });
+        }
+        op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
+        for (auto const& a : acknowledging_) {
+            if (now >= a.not_before && request.items.size() < op::max_batch) request.items.push_back(a.item);
+        }
+        if (request.items.empty()) return std::nullopt;
+        return request;
+    }
+
+    void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
+        auto const& r = std::get<op::outcomes>(answer);
+        for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
+            auto const& out = r.items[i];
+            auto const a = std::find_if(acknowledging_.begin(), acknowledging_.end(),
+                                        [&](auto const& x) { return x.item.id == request.items[i].id; });
+            if (a == acknowledging_.end()) continue;
+            see(out.token);
+            if (out.code == errc::locked_by_other) {
+                a->not_before = now + out.remaining + microseconds{1000};
+                continue;
+            }
+            bool const given_up = out.code == errc::unknown_node || out.code == errc::capacity_exceeded;
+            bool const handed = out.ok() || out.code == errc::conflict;  // conflict: a repeat of what was done already
+            tell_own(a->item.id, self_, handed ? ref(a->item.to) : node_ref{}, out.token,
+                     given_up ? change_reason::given_up : a->why);
+            acknowledging_.erase(a);
+        }
+        if (!acknowledging_.empty()) tick_at_ = std::min(tick_at_, now + options_.heartbeat_interval);
+    }
+
+    // ================================================================ the group, and leading it
+
+    void on(op::events_since const&, reply const& answer, instant, instant) {
+        feed_.on(std::get<op::events_reply>(answer), [this](event e) {
+            bool const membership = std::holds_alternative<membership_changed>(e);
+            if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
+        });
+    }
+    void on(op::nodes_page const&, reply const& answer, instant, instant) {
+        feed_.on(std::get<op::nodes_reply>(answer));
+    }
+    void on(op::reap const& request, reply const&, instant, instant) {
+        leader_.on(request);
+        feed_.look();
+    }
+    void on(op::adopt const& request, reply const& answer, instant, instant now) {
+        leader_.on(request, std::get<op::outcomes>(answer), now);
+        after_own_grants(request.items, std::get<op::outcomes>(answer));
+        feed_.look();
+    }
+    void on(op::revoke const& request, reply const& answer, instant, instant now) {
+        leader_.on(request, std::get<op::outcomes>(answer), now);
+        auto const& r = std::get<op::outcomes>(answer);
+        for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
+            if (r.items[i].ok() && request.items[i].from == self_.incarnation) own_log_moved();
+        }
+        feed_.look();
+    }
+    // The leader need not be woken for what it gave itself.
+    void after_own_grants(std::vector<op::adopt::item> const& items, op::outcomes const& r) {
+        for (std::size_t i = 0; i < r.items.size() && i < items.size(); ++i) {
+            see(r.items[i].token);
+            if (r.items[i].ok() && items[i].to == self_.incarnation) {
+                own_log_moved();
+                return;
+            }
+        }
+    }
+
+    // The lane asks for nothing else.
+    template <typename Other>
+    void on(Other const&, reply const&, instant, instant) {
+        ROTA_ASSERT(!"not an operation of the lane");
+    }
+
+    [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
+
+    options options_;
+    std::shared_ptr<belief> belief_;
+    leader_machine<Defects> leader_;
+    group_feed feed_;
+    jitter_source nonces_;
+    jitter_source jitter_;
+
+    standing standing_ = standing::out;
+    bool was_member_ = false;
+    bool suspended_ = false;
+    bool leads_told_ = false;
+    node_ref self_;
+    fencing_token epoch_ = 0;
+    fencing_token seen_ = 0;
+    std::uint64_t join_nonce_ = 0;
+    fencing_token farewell_ = 0;  // an incarnation that is still to take its leave
+    node_ref told_leader_;
+    std::vector<fencing_token> candidates_;
+    std::optional<op::renounce> renouncing_;
+
+    instant tick_at_ = instant::max();
+    instant election_at_ = instant::max();
+    instant sit_out_until_{};
+    instant retry_at_{};
+    instant last_contact_{};
+    instant reap_from_{};
+    unsigned failures_ = 0;
+    std::optional<error> failure_;
+
+    std::uint64_t version_ = 0;         // of our change log: applied
+    std::uint64_t server_version_ = 0;  // ... known to exist
+    std::uint64_t life_needs_version_ = 0;
+    instant life_after_reading_{};
+    std::optional<resync> resync_;
+    lock_table held_[2];
+    std::vector<acknowledgement> acknowledging_;
+    std::vector<event> events_;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,56 @@
+// The scripts that only read: changes_since, events_since, schedules_page, nodes_page. See operations.hpp for what they
+// do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
+#pragma once
+
+namespace rota::detail::lua {
+
+// KEYS: nodes, ver:<incarnation>, inbox:<incarnation>. ARGV: incarnation, version. Reply: gap, version, entries.
+inline constexpr char changes_since[] = R"lua(
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {errc_not_joined} end
+local version, from = redis.call('GET', KEYS[2]) or '0', tonumber(ARGV[2])
+local newest = tonumber(version)
+if from == newest then return {0, 0, version, {}} end
+local first = string.format('%.0f-0', from + 1)
+local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', limit_change_steps) or {}
+-- Versions have no holes: if the next is not the first one found, it is kept no more.
+if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
+return {0, 0, version, entries}
+)lua";
+
+// KEYS: epoch, seq, events. ARGV: epoch, seq, limit. Reply: gap, head, entries.
+inline constexpr char events_since[] = R"lua(
+local epoch, head = redis.call('GET', KEYS[1]) or '0', redis.call('GET', KEYS[2]) or '0'
+local newest, from, limit = tonumber(head), tonumber(ARGV[2]), tonumber(ARGV[3])
+if epoch ~= ARGV[1] or from > newest then return {0, 1, head, {}} end
+if from == newest then return {0, 0, head, {}} end
+local first = epoch .. '-' .. string.format('%.0f', from + 1)
+local entries = redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', math.max(limit, 1))
+-- Numbers have no holes: if the next is not the first one found, it is kept no more.
+if not entries[1] or entries[1][1] ~= first then return {0, 1, head, {}} end
+return {0, 0, head, limit > 0 and entries or {}}
+)lua";
+
+// KEYS: unowned, or by:<holder>; own, moves, and for a holder ver:<holder>. ARGV: after, limit.
+// Reply: version, ids, what own and moves hold of them.
+inline constexpr char schedules_page[] = R"lua(
+local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
+-- After nothing is after the empty id, which none has.
+local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+if #ids == 0 then return {0, version, {}, {}, {}} end
+return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
+)lua";
+
+// KEYS: epoch, seq, roster, info, load, pending, nodes. ARGV: after (16 digits), limit.
+// Reply: now, epoch, seq, incarnations, what the others hold of them.
+inline constexpr char nodes_page[] = R"lua(
+local call = redis.call
+local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
+local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+if #padded == 0 then return {0, now, epoch, seq, {}, {}, {}, {}, {}} end
+local nodes = {}
+for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
+return {0, now, epoch, seq, nodes, call('HMGET', KEYS[4], unpack(nodes)), call('HMGET', KEYS[5], unpack(nodes)),
+        call('HMGET', KEYS[6], unpack(nodes)), call('ZMSCORE', KEYS[7], unpack(nodes))}
+)lua";
+
+}  // namespace rota::detail::lua

@@ -1,0 +1,230 @@
+// The scripts of membership and leadership: join, tick, leave, renounce, reap. See operations.hpp for what they do.
+#pragma once
+
+namespace rota::detail::lua {
+
+// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id. Reply: incarnation, epoch, seq, superseded.
+inline constexpr char join[] = R"lua(
+local nonce, ttl, capacity, seen, id = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8]
+local refused = absurd(seen)
+if refused then return refused end
+
+local older = call('HGET', k_ids, id)
+local deadline = older and call('ZSCORE', k_nodes, older)
+if deadline then
+    if match(call('HGET', k_info, older) or '', '^%d+|(%d+)|') == nonce then
+        call('ZADD', k_nodes, now + ttl, older)
+        return {0, older, epoch or '0', seq, '0'}
+    end
+    if tonumber(ARGV[6]) == conflict_refuse and tonumber(deadline) > now then
+        return {errc_conflict, 'another live process has this node_id'}
+    end
+end
+call('ZCARD', k_nodes)
+call('ZCARD', k_dead)
+call('ZCARD', k_roster)
+call('HLEN', k_info)
+
+ensure_epoch(seen)
+local inc = fmt('%.0f', mint(seen))
+if deadline then emit(event_superseded, '0', older, inc, 0, '1', limit_unlimited, id) end
+emit(event_joined, '0', '0', inc, 0, '1', capacity, id)
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if deadline then
+    call('ZREM', k_nodes, older)
+    call('ZADD', k_dead, deadline, older)
+end
+call('ZADD', k_nodes, now + ttl, inc)
+call('ZADD', k_roster, 0, fmt('%016.0f', inc))
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. id)
+call('HSET', k_ids, id, inc)
+return {0, inc, epoch, seq, deadline and older or '0'}
+)lua";
+
+// Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
+// what one MGET read; the caller takes the leader's record apart.
+//
+// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events.
+// ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
+// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
+// expired, dead, next_dead (-1: none), candidates.
+inline constexpr char tick[] = R"lua(
+local call = redis.call
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
+if seen > now + limit_seen_lead then
+    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
+end
+if term == '0' and ARGV[5] == '0' and v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and
+        not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
+        -- 0 also if the deadline is the same as before.
+        (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
+    return {0, status_ok, now, v[2], v[3], v[4], leader or '', v[6] or '0'}
+end
+
+-- A leader, a candidate, or somebody who is to learn that the node or the group's data is gone.
+local fmt = string.format
+for i = 1, 6 do
+    -- MGET shows a key of another type as missing; GET refuses it.
+    if not v[i] then call('GET', KEYS[i]) end
+end
+local epoch, fence, seq = v[2], tonumber(v[3] or 0), tonumber(v[4] or 0)
+
+local function mint()
+    fence = math.max(fence + 1, now, seen + 1)
+    return fmt('%.0f', fence)
+end
+
+local function emit(kind, generation, from, to, id)
+    seq = seq + 1
+    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq),
+         kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|0|1|' .. limit_unlimited, id)
+end
+
+local function commit()
+    call('MSET', KEYS[2], epoch, KEYS[3], fmt('%.0f', fence), KEYS[4], fmt('%.0f', seq))
+end
+
+if not (epoch and v[4] and fence >= seen) then
+    epoch = mint()
+    if seen > 0 then emit(event_data_lost, epoch, '0', '0', '') end
+    commit()
+    return {0, status_data_lost, now, epoch, fence, seq}
+end
+if epoch ~= ARGV[3] then return {0, status_data_lost, now, epoch, fence, seq} end
+
+if not call('ZSCORE', KEYS[7], inc) then
+    local holder = call('HGET', KEYS[9], ARGV[9])
+    return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
+end
+
+local deadline, held_under, holder, id
+if leader then deadline, held_under, holder, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(.*)$') end
+local renews = holder == inc and held_under == term
+local takes = not renews and ARGV[5] == '1' and not (deadline and tonumber(deadline) > now)
+local leads = renews or takes or holder == inc and tonumber(deadline) > now
+
+local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
+if leads then
+    -- The two earliest deadlines: one of them is another node's, if there is any other.
+    local first = call('ZRANGE', KEYS[7], 0, 1, 'WITHSCORES')
+    local other = first[1] == inc and 3 or 1
+    local has_others, after_now = first[other], '(' .. fmt('%.0f', now)
+    if has_others and tonumber(first[other + 1]) > now then
+        next_expiry = first[other + 1] - now
+    elseif has_others then
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, limit_batch + 1)) do
+            if node ~= inc and #expired < limit_batch then expired[#expired + 1] = node end
+        end
+        local later = call('ZRANGEBYSCORE', KEYS[7], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+        other = later[1] == inc and 3 or 1
+        if later[other] then next_expiry = later[other + 1] - now end
+    end
+    local freshest = has_others and call('ZREVRANGE', KEYS[7], 0, 3, 'WITHSCORES') or {}
+    for i = 1, #freshest, 2 do
+        if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
+            candidates[#candidates + 1] = freshest[i]
+        end
+    end
+    local soonest = call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
+    if soonest[1] and tonumber(soonest[2]) <= now then
+        dead = call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, limit_batch)
+        soonest = call('ZRANGEBYSCORE', KEYS[8], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    end
+    if soonest[1] then next_dead = soonest[2] - now end
+end
+
+if renews then
+    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. id
+elseif takes then
+    call('XLEN', KEYS[10])
+    term = mint()
+    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. ARGV[9]
+    emit(event_led, term, holder or '0', inc, ARGV[9])
+    commit()
+end
+if renews or takes then call('SET', KEYS[5], leader) end
+call('ZADD', KEYS[7], 'XX', now + ARGV[6], inc)
+if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[6] or '0'} end
+return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
+)lua";
+
+// Tells the nodes ARGV[first..] that leadership is vacant.
+inline constexpr char vacate[] = R"lua(
+local function vacate(leader, first)
+    local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
+    emit(event_vacated, term, holder, '0', 0, '1', limit_unlimited, '')
+    for i = first, #ARGV do
+        local n = node(ARGV[i])
+        if n and n.live then tell(ARGV[i], change_vacancy, '0', '0', 0, '1', '0', '') end
+    end
+end
+)lua";
+
+// ARGV: connection, P, incarnation, wake... Reply: nothing.
+inline constexpr char leave[] = R"lua(
+local inc = ARGV[3]
+local leader = call('GET', k_leader)
+local n = node(inc)
+local grants_early = false
+if n and n.live then
+    take_out(inc, n, event_left)
+elseif n and n.deadline > now then
+    n.deadline = now
+    grants_early = true
+end
+forget_if_done(inc)
+local vacated = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
+if vacated then vacate(leader, 4) end
+verify_departures()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if vacated then call('DEL', k_leader) end
+if grants_early then call('ZADD', k_dead, now, inc) end
+commit_departures()
+return {0}
+)lua";
+
+// ARGV: connection, P, incarnation, term, wake... Reply: nothing.
+inline constexpr char renounce[] = R"lua(
+if not leads(ARGV[3], ARGV[4]) then return {0} end
+vacate(call('GET', k_leader), 5)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+call('DEL', k_leader)
+return {0}
+)lua";
+
+// ARGV: connection, P, incarnation, term, nodes... Reply: those taken out.
+inline constexpr char reap[] = R"lua(
+if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
+local answer = {0}
+for i = 5, #ARGV do
+    local inc = ARGV[i]
+    local n = node(inc)
+    if n and n.live and n.deadline <= now and inc ~= ARGV[3] then
+        take_out(inc, n, event_died)
+        answer[#answer + 1] = inc
+    end
+    forget_if_done(inc)
+end
+verify_departures()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_departures()
+return answer
+)lua";
+
+}  // namespace rota::detail::lua

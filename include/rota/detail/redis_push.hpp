@@ -1,0 +1,259 @@
+// The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
+// events, so that the server wakes a sleeping node the moment there is something new.
+// Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
+// it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
+// the read starts at the cursor; while the server is away it tries again in ever longer steps.
+// Does not: tell what is new (it is a hint, the caller asks over the other connection), or resolve names: it goes where
+// the command connection went. One thread at a time.
+#pragma once
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include "../policies.hpp"
+#include "redis_connection.hpp"
+
+namespace rota::detail {
+
+/// Where to listen, as whom and for which group.
+struct push_target {
+    endpoint where;
+    redis_address address;  ///< for credentials and database
+    std::string name;
+    std::string inbox;   ///< key of the inboxes, but for the incarnation
+    std::string events;  ///< key of the group's events
+    microseconds patience{};  ///< for connecting and greeting
+};
+
+/// See the top of the file. The caller's loop: prepare(), poll wanted() until next_time(), react() if it is ready.
+class redis_push {
+public:
+    explicit redis_push(std::uint64_t seed) noexcept : backoff_{seed} {}
+
+    /// Also registers the connection's descriptor with this epoll instance, as it comes and goes.
+    void watch_with(int epoll) noexcept { epoll_ = epoll; }
+
+    /// Listens there from now on.
+    void retarget(push_target target) {
+        close();
+        target_ = std::move(target);
+        has_target_ = true;
+        backoff_.succeeded();
+    }
+
+    /// Listens nowhere from now on.
+    void forget_target() noexcept {
+        close();
+        has_target_ = false;
+    }
+
+    /// Connects, or issues or abandons a read, as the subscription needs.
+    void prepare(subscription const& sub, microseconds now) {
+        wanted_ = has_target_ && (sub.incarnation != 0 || sub.follow_group);
+        if (!wanted_) return close();
+        if (reading_ && !covers(asked_, sub)) close();
+        if (being_greeted() && now >= patience_ends_) failed(now);
+        if (state_ == state::closed) {
+            if (now < backoff_.not_before()) return;
+            opened_at_ = now;
+            patience_ends_ = now + target_.patience;
+            int const failure = connection_.begin_connect(target_.where);
+            if (failure != 0 && failure != EINPROGRESS) return failed(now);
+            watch(EPOLL_CTL_ADD, failure == 0 ? EPOLLIN : EPOLLOUT);
+            state_ = state::connecting;
+            if (failure == 0) greet(sub, now);
+        } else if (state_ == state::connected && !reading_) {
+            connection_.request().clear();
+            append_read(sub);
+            if (!connection_.send_now()) failed(now);
+        }
+    }
+
+    /// What to poll for; a negative descriptor if nothing.
+    [[nodiscard]] pollfd wanted() const noexcept {
+        return {state_ == state::closed ? -1 : connection_.descriptor(),
+                static_cast<short>(state_ == state::connecting ? POLLOUT : POLLIN), 0};
+    }
+
+    /// When prepare() must be called again, whatever happens.
+    [[nodiscard]] microseconds next_time() const noexcept {
+        if (!wanted_) return microseconds::max();
+        if (state_ == state::closed) return backoff_.not_before();
+        return being_greeted() ? patience_ends_ : microseconds::max();
+    }
+
+    /// Reads what came. True if something came that is newer than the subscription's cursors.
+    bool react(subscription const& sub, microseconds now) {
+        if (state_ == state::connecting) {
+            if (connection_.connect_outcome() != 0) return failed(now), false;
+            watch(EPOLL_CTL_MOD, EPOLLIN);
+            greet(sub, now);
+            return false;
+        }
+        bool const open = connection_.receive_now();
+        bool newer = false;
+        while (connection_.is_open()) {
+            auto next = connection_.parse();
+            if (!next) break;
+            if (!*next) return newer;
+            if (greeted_ < greeting_.count) {
+                if (!accept_greeting(**next)) break;
+            } else if (!accept_read(**next, sub, newer)) {
+                break;
+            }
+        }
+        failed(now, open && refused_ ? std::chrono::seconds{30} : std::chrono::seconds{1});
+        return newer;
+    }
+
+    /// Why the server does not let us listen, once for each time it says so; empty: it does.
+    [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
+
+    void close() noexcept {
+        connection_.close();  // which takes it out of the epoll instance too
+        state_ = state::closed;
+        reading_ = false;
+        greeting_ = {};
+        greeted_ = 0;
+        refused_ = false;
+    }
+
+private:
+    enum class state : std::uint8_t { closed, connecting, connected };
+
+    [[nodiscard]] bool being_greeted() const noexcept {
+        return state_ == state::connecting || greeted_ < greeting_.count;
+    }
+
+    // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
+    static bool covers(subscription const& asked, subscription const& sub) noexcept {
+        if (asked.incarnation != sub.incarnation || asked.follow_group != sub.follow_group) return false;
+        if (asked.version > sub.version) return false;
+        return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
+    }
+
+    void failed(microseconds now, microseconds most = std::chrono::seconds{1}) noexcept {
+        if (now - opened_at_ > std::chrono::seconds{5} && most <= std::chrono::seconds{1}) backoff_.succeeded();
+        backoff_.failed(now, most);
+        close();
+    }
+
+    void watch(int operation, std::uint32_t events) noexcept {
+        if (epoll_ < 0) return;
+        epoll_event wanted{};
+        wanted.events = events;
+        ::epoll_ctl(epoll_, operation, connection_.descriptor(), &wanted);
+    }
+
+    // Greeting and first read go out together: one round trip, and no state in between.
+    void greet(subscription const& sub, microseconds now) {
+        state_ = state::connected;
+        connection_.request().clear();
+        greeting_ = append_greeting(connection_.request(), target_.address, target_.name);
+        greeted_ = 0;
+        append_read(sub);
+        if (!connection_.send_now()) failed(now);
+    }
+
+    void append_read(subscription const& sub) {
+        // As long as clients can sensibly wait, so that a quiet group costs no commands; COUNT 1, as more is not needed.
+        auto& out = connection_.request();
+        bool const inbox = sub.incarnation != 0;
+        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
+        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"}) append_bulk(out, word);
+        if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
+        if (sub.follow_group) append_bulk(out, target_.events);
+        if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
+        if (sub.follow_group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
+        asked_ = sub;
+        reading_ = true;
+    }
+
+    // False: the server will not have us.
+    bool accept_greeting(redisReply const& reply) {
+        auto const step = greeting_.steps[greeted_++];
+        if (is_error(reply) && step != greeting::step::set_name) {
+            refusal_ = server_error(target_.address, "listening for changes", text_of(reply)).detail;
+            refused_ = true;
+            return false;
+        }
+        return true;
+    }
+
+    // False: the connection is of no use any more.
+    bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
+        if (!std::exchange(reading_, false)) return false;  // nothing was asked
+        if (reply.type == REDIS_REPLY_NIL) return true;     // the time of BLOCK is over
+        if (is_error(reply)) {
+            auto const why = server_error(target_.address, "listening for changes", text_of(reply));
+            refused_ = why.code == errc::refused_by_server;
+            if (refused_) refusal_ = why.detail;
+            return false;
+        }
+        if (reply.type != REDIS_REPLY_ARRAY) return false;
+        for (std::size_t i = 0; i < reply.elements; ++i) {
+            if (!accept_stream(*reply.element[i], sub, newer)) return false;
+        }
+        return true;
+    }
+
+    // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
+    bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) const {
+        if (stream.type != REDIS_REPLY_ARRAY || stream.elements != 2) return false;
+        auto const& entries = *stream.element[1];
+        if (entries.type != REDIS_REPLY_ARRAY) return false;
+        bool const events = text_of(*stream.element[0]) == target_.events;
+        for (std::size_t i = 0; i < entries.elements; ++i) {
+            auto const& entry = *entries.element[i];
+            if (entry.type != REDIS_REPLY_ARRAY || entry.elements == 0) return false;
+            std::uint64_t id[2]{};
+            if (!stream_id(text_of(*entry.element[0]), id)) return false;
+            std::uint64_t const major = events ? sub.epoch : sub.version;
+            std::uint64_t const minor = events ? sub.seq : 0;
+            if (id[0] > major || (id[0] == major && id[1] > minor)) newer = true;
+        }
+        return true;
+    }
+
+    static bool stream_id(std::string_view text, std::uint64_t (&into)[2]) noexcept {
+        std::size_t part = 0;
+        for (char const c : text) {
+            if (c == '-' && part == 0) {
+                part = 1;
+            } else if (c >= '0' && c <= '9') {
+                into[part] = into[part] * 10 + static_cast<std::uint64_t>(c - '0');
+            } else {
+                return false;
+            }
+        }
+        return part == 1;
+    }
+
+    redis_connection connection_;
+    push_target target_;
+    bool has_target_ = false;
+    bool wanted_ = false;  // a connection
+    int epoll_ = -1;
+    state state_ = state::closed;
+    greeting greeting_;       // replies to come before any other
+    std::size_t greeted_ = 0;   // of them, here
+    bool reading_ = false;      // a read is pending
+    subscription asked_;        // by that read
+    bool refused_ = false;      // by the server, in words: trying again soon is of no use
+    std::string refusal_;
+    microseconds opened_at_{};
+    microseconds patience_ends_{};
+    reconnect_backoff backoff_;
+};
+
+}  // namespace rota::detail
+
+#endif

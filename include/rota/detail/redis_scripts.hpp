@@ -1,0 +1,208 @@
+// The Lua scripts that perform the operations of operations.hpp on Redis, one atomic step each: which there are, and
+// their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
+//
+// Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
+// is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "../error.hpp"
+#include "../operations.hpp"
+#include "redis/common.lua.hpp"
+#include "redis/connection.lua.hpp"
+#include "redis/following.lua.hpp"
+#include "redis/locks.lua.hpp"
+#include "redis/membership.lua.hpp"
+#include "redis/schedules.lua.hpp"
+
+namespace rota::detail {
+
+enum class script_id : std::uint8_t {
+    session,
+    probe,
+    join,
+    tick,
+    leave,
+    renounce,
+    reap,
+    acquire_one,
+    acquire_many,
+    extend,
+    release,
+    register_schedules,
+    lookup,
+    unregister_schedules,
+    claim,
+    adopt,
+    revoke,
+    acknowledge,
+    changes_since,
+    events_since,
+    schedules_page,
+    nodes_page,
+};
+inline constexpr std::size_t script_count = 22;
+
+[[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
+    switch (id) {
+        case script_id::session: return "session";
+        case script_id::probe: return "probe";
+        case script_id::join: return "join";
+        case script_id::tick: return "tick";
+        case script_id::leave: return "leave";
+        case script_id::renounce: return "renounce";
+        case script_id::reap: return "reap";
+        case script_id::acquire_one: return "acquire_one";
+        case script_id::acquire_many: return "acquire_many";
+        case script_id::extend: return "extend";
+        case script_id::release: return "release";
+        case script_id::register_schedules: return "register_schedules";
+        case script_id::lookup: return "lookup";
+        case script_id::unregister_schedules: return "unregister_schedules";
+        case script_id::claim: return "claim";
+        case script_id::adopt: return "adopt";
+        case script_id::revoke: return "revoke";
+        case script_id::acknowledge: return "acknowledge";
+        case script_id::changes_since: return "changes_since";
+        case script_id::events_since: return "events_since";
+        case script_id::schedules_page: return "schedules_page";
+        case script_id::nodes_page: return "nodes_page";
+    }
+    return "unknown";
+}
+
+namespace lua {
+
+struct constant {
+    std::string_view name;
+    std::int64_t value;
+};
+
+// The words in the scripts that stand for numbers, so that errc and the enumerations are written down once.
+inline constexpr constant constants[] = {
+    {"errc_not_joined", static_cast<int>(errc::not_joined)},
+    {"errc_not_owner", static_cast<int>(errc::not_owner)},
+    {"errc_owned_by_other", static_cast<int>(errc::owned_by_other)},
+    {"errc_not_leader", static_cast<int>(errc::not_leader)},
+    {"errc_locked_by_other", static_cast<int>(errc::locked_by_other)},
+    {"errc_lock_lost", static_cast<int>(errc::lock_lost)},
+    {"errc_unknown_schedule", static_cast<int>(errc::unknown_schedule)},
+    {"errc_unknown_node", static_cast<int>(errc::unknown_node)},
+    {"errc_capacity_exceeded", static_cast<int>(errc::capacity_exceeded)},
+    {"errc_conflict", static_cast<int>(errc::conflict)},
+    {"errc_refused_by_server", static_cast<int>(errc::refused_by_server)},
+    {"conflict_refuse", static_cast<int>(conflict_policy::refuse)},
+    {"status_ok", static_cast<int>(op::tick_status::ok)},
+    {"status_reaped", static_cast<int>(op::tick_status::reaped)},
+    {"status_fenced", static_cast<int>(op::tick_status::fenced)},
+    {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
+    {"reason_claimed", static_cast<int>(change_reason::claimed)},
+    {"reason_given_up", static_cast<int>(change_reason::given_up)},
+    {"change_granted", static_cast<int>(op::change_kind::granted)},
+    {"change_revoking", static_cast<int>(op::change_kind::revoking)},
+    {"change_removed", static_cast<int>(op::change_kind::removed)},
+    {"change_vacancy", static_cast<int>(op::change_kind::vacancy)},
+    {"event_registered", static_cast<int>(op::group_event_kind::registered)},
+    {"event_unregistered", static_cast<int>(op::group_event_kind::unregistered)},
+    {"event_owned", static_cast<int>(op::group_event_kind::owned)},
+    {"event_moving", static_cast<int>(op::group_event_kind::moving)},
+    {"event_joined", static_cast<int>(op::group_event_kind::joined)},
+    {"event_superseded", static_cast<int>(op::group_event_kind::superseded)},
+    {"event_left", static_cast<int>(op::group_event_kind::left)},
+    {"event_died", static_cast<int>(op::group_event_kind::died)},
+    {"event_forgotten", static_cast<int>(op::group_event_kind::forgotten)},
+    {"event_led", static_cast<int>(op::group_event_kind::led)},
+    {"event_vacated", static_cast<int>(op::group_event_kind::vacated)},
+    {"event_data_lost", static_cast<int>(op::group_event_kind::data_lost)},
+    {"limit_unlimited", unlimited},
+    {"limit_batch", op::max_batch},
+    {"limit_events", op::event_log_length},
+    {"limit_changes", op::change_log_length},
+    {"limit_change_steps", op::max_change_steps},
+    {"limit_seen_lead", op::max_seen_lead.count()},
+    {"limit_repeat_window", op::repeat_window.count()},
+};
+
+// Appends `text` with the words of `constants` replaced by their numbers.
+inline void append_resolved(std::string& into, std::string_view text) {
+    auto const in_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+    while (!text.empty()) {
+        std::size_t length = 0;
+        bool const word = in_word(text.front());
+        while (length < text.size() && in_word(text[length]) == word) ++length;
+        auto const piece = text.substr(0, length);
+        text.remove_prefix(length);
+        auto const* found = static_cast<constant const*>(nullptr);
+        if (word && piece.find('_') != std::string_view::npos) {
+            for (auto const& c : constants) {
+                if (c.name == piece) found = &c;
+            }
+        }
+        if (found) {
+            into += std::to_string(found->value);
+        } else {
+            into += piece;
+        }
+    }
+}
+
+}  // namespace lua
+
+/// The text of a script. `time_source`: a Lua expression for the server's time in µs, in place of Redis' TIME.
+[[nodiscard]] inline std::string script_text(script_id id, std::string_view time_source = {}) {
+    std::string text;
+    auto const add = [&text](auto const&... pieces) { (lua::append_resolved(text, pieces), ...); };
+    auto const add_clock = [&] {
+        if (time_source.empty()) {
+            text += "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
+        } else {
+            text.append("local now = ").append(time_source).append("\n");
+        }
+    };
+    switch (id) {
+        case script_id::session: add(lua::session); return text;
+        case script_id::probe: add(lua::probe); return text;
+        case script_id::lookup: add(lua::lookup); return text;
+        case script_id::changes_since: add(lua::changes_since); return text;
+        case script_id::events_since: add(lua::events_since); return text;
+        case script_id::schedules_page: add(lua::schedules_page); return text;
+        default: add_clock(); break;
+    }
+    switch (id) {
+        case script_id::join: add(lua::group, lua::step, lua::join); break;
+        case script_id::tick: add(lua::tick); break;
+        case script_id::leave: add(lua::group, lua::step, lua::nodes, lua::departures, lua::vacate, lua::leave); break;
+        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::vacate, lua::renounce); break;
+        case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
+        case script_id::acquire_one: add(lua::acquire_one); break;
+        case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
+        case script_id::extend: add(lua::extend); break;
+        case script_id::release: add(lua::release); break;
+        case script_id::register_schedules:
+            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::register_schedules);
+            break;
+        case script_id::unregister_schedules:
+            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::tombstones,
+                lua::unregister_schedules);
+            break;
+        case script_id::claim:
+            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::tombstones, lua::claim);
+            break;
+        case script_id::adopt:
+            add(lua::group, lua::step, lua::nodes, lua::departures, lua::schedules, lua::strings, lua::tombstones,
+                lua::adopt);
+            break;
+        case script_id::revoke: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::revoke); break;
+        case script_id::acknowledge:
+            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::acknowledge);
+            break;
+        case script_id::nodes_page: add(lua::nodes_page); break;
+        default: break;
+    }
+    return text;
+}
+
+}  // namespace rota::detail

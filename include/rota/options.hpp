@@ -1,0 +1,143 @@
+// The options of a coordinator, and validate(), which checks them as a whole: every member alone and all of them
+// together (the lease must outlive heartbeats and margin). Constructors never refuse; join() calls validate().
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <fmt/core.h>
+
+#include "operations.hpp"
+#include "result.hpp"
+#include "types.hpp"
+
+namespace rota {
+
+enum class event_scope : std::uint8_t {
+    own,    ///< what concerns this node
+    group,  ///< every node and schedule of the group
+};
+
+/// An aggregate: name what differs, in this order: `{.node_id = "node-1", .heartbeat_interval = 2s}`.
+struct options {
+    /// This node's name, 1..512 bytes, unique among live processes of the group. Required.
+    std::string node_id{};
+    /// Names the group; every key is `{<prefix>}…`. 1..512 bytes, no braces.
+    std::string key_prefix = "rota:";
+    /// Time between two ticks of a quiet node. 1 ms .. 1 day.
+    microseconds heartbeat_interval = std::chrono::seconds{1};
+    /// Silence after which the group takes a node for dead. At least 2 heartbeats. 0: 3 heartbeats.
+    microseconds node_ttl{};
+    /// How long leadership outlives the leader's last tick. At least 2 heartbeats. 0: 3 heartbeats.
+    microseconds leader_lease{};
+    /// Longest wait for one request, connecting included; also bounds the destructor. 1 ms .. 1 hour.
+    microseconds operation_timeout = std::chrono::milliseconds{500};
+    /// By how much the rate of this node's clock may differ from the server's, as a fraction. 0 .. 0.1.
+    double clock_drift = 0.01;
+    /// How much earlier than computed this node stops to believe in a lease or lock. Less than half of node_ttl and of
+    /// leader_lease. Covers the time between a check and its effect, as far as you can bound it.
+    microseconds safety_margin = std::chrono::milliseconds{50};
+    /// Most schedules that this node owns, a hard limit. None: unlimited.
+    std::optional<std::uint32_t> max_schedules_per_node{};
+    /// Whether the leader also moves schedules between live nodes. Orphans are placed in any case.
+    bool auto_rebalance = true;
+    /// The leader moves schedules once a node is off its target by more than this fraction of the mean load.
+    /// Finite, >= 0; 0 evens out every difference.
+    double rebalance_threshold = 0.2;
+    /// How long the run in hand may go on when its schedule is to move.
+    microseconds handoff_deadline = std::chrono::seconds{30};
+    /// What join does if another live process has this node_id.
+    conflict_policy on_conflict = conflict_policy::take_over;
+    /// Which events the sink gets.
+    rota::event_scope event_scope = rota::event_scope::own;
+    /// Seed of the jitter of retries and elections. None: derived from node_id and incarnation.
+    std::optional<std::uint64_t> jitter_seed{};
+};
+
+/// `o` with the members that stand for a derived default (0) filled in.
+[[nodiscard]] inline options with_defaults(options o) {
+    if (o.node_ttl == microseconds{}) o.node_ttl = 3 * o.heartbeat_interval;
+    if (o.leader_lease == microseconds{}) o.leader_lease = 3 * o.heartbeat_interval;
+    return o;
+}
+
+namespace detail {
+
+[[nodiscard]] inline std::string in_words(microseconds d) {
+    if (d.count() % 1'000'000 == 0) return fmt::format("{} s", d.count() / 1'000'000);
+    if (d.count() % 1'000 == 0) return fmt::format("{} ms", d.count() / 1'000);
+    return fmt::format("{} us", d.count());
+}
+
+// An id as it may stand in a message: bytes that a terminal would act on are shown as ?, long ones cut.
+[[nodiscard]] inline std::string in_words(std::string const& id) {
+    std::string text = id.substr(0, 64);
+    for (char& c : text) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    }
+    if (text.size() < id.size()) text += "...";
+    return '"' + text + '"';
+}
+
+[[nodiscard]] inline result<void> check_id(char const* field, std::string const& id) {
+    if (!id.empty() && id.size() <= max_id_size) return {};
+    return {errc::invalid_argument,
+            fmt::format("{} has {} bytes, must have 1..{}", field, id.size(), max_id_size)};
+}
+
+[[nodiscard]] inline result<void> check_duration(char const* field, microseconds value, microseconds least,
+                                                 microseconds most) {
+    if (value >= least && value <= most) return {};
+    return {errc::invalid_argument,
+            fmt::format("{} is {}, must be {} .. {}", field, in_words(value), in_words(least), in_words(most))};
+}
+
+}  // namespace detail
+
+/// Checks `o` as a whole. The error (invalid_argument) names the first field that is wrong, its value, and the rule.
+[[nodiscard]] inline result<void> validate(options const& given) {
+    using namespace std::chrono_literals;
+    auto const o = with_defaults(given);
+    auto wrong = [](std::string text) { return result<void>{errc::invalid_argument, std::move(text)}; };
+
+    if (auto r = detail::check_id("node_id", o.node_id); !r) return r;
+    if (auto r = detail::check_id("key_prefix", o.key_prefix); !r) return r;
+    if (o.key_prefix.find_first_of("{}") != std::string::npos) {
+        return wrong(fmt::format("key_prefix is {}, must have no braces", detail::in_words(o.key_prefix)));
+    }
+    if (auto r = detail::check_duration("heartbeat_interval", o.heartbeat_interval, 1ms, 24h); !r) return r;
+    if (auto r = detail::check_duration("node_ttl", o.node_ttl, 2 * o.heartbeat_interval, 24h * 30); !r) {
+        return wrong(r.error().detail + ", that is at least 2 heartbeats");
+    }
+    if (auto r = detail::check_duration("leader_lease", o.leader_lease, 2 * o.heartbeat_interval, 24h * 30); !r) {
+        return wrong(r.error().detail + ", that is at least 2 heartbeats");
+    }
+    if (auto r = detail::check_duration("operation_timeout", o.operation_timeout, 1ms, 1h); !r) return r;
+    if (!std::isfinite(o.clock_drift) || o.clock_drift < 0 || o.clock_drift > 0.1) {
+        return wrong(fmt::format("clock_drift is {}, must be 0 .. 0.1", o.clock_drift));
+    }
+    auto const shorter = o.node_ttl < o.leader_lease ? o.node_ttl : o.leader_lease;
+    if (o.safety_margin < 0us || 2 * o.safety_margin >= shorter) {
+        return wrong(fmt::format("safety_margin is {}, must be 0 or more and less than half of node_ttl and leader_lease ({})",
+                                 detail::in_words(o.safety_margin), detail::in_words(shorter / 2)));
+    }
+    if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
+        return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));
+    }
+    if (!std::isfinite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
+        return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
+    }
+    if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
+    if (o.on_conflict != conflict_policy::take_over && o.on_conflict != conflict_policy::refuse) {
+        return wrong("on_conflict is neither take_over nor refuse");
+    }
+    if (o.event_scope != event_scope::own && o.event_scope != event_scope::group) {
+        return wrong("event_scope is neither own nor group");
+    }
+    return {};
+}
+
+}  // namespace rota

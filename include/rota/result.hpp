@@ -1,0 +1,98 @@
+// result<T>: a value, or the error that says why there is none. C++20 has no std::expected; this is the small part of
+// it that rota needs, with the same names. [[nodiscard]]: a failure is never dropped by accident.
+#pragma once
+
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "error.hpp"
+
+namespace rota {
+
+/// Either a T or an error. Reading the one that is not there throws std::logic_error: a bug of the caller.
+template <typename T>
+class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    result(T value) : content_{std::in_place_index<0>, std::move(value)} {}
+    result(rota::error e) : content_{std::in_place_index<1>, std::move(e)} {}
+    result(errc code, std::string detail = {}) : result(rota::error{code, std::move(detail)}) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return content_.index() == 0; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    [[nodiscard]] T& value() & { return checked(), *std::get_if<0>(&content_); }
+    [[nodiscard]] T const& value() const& { return checked(), *std::get_if<0>(&content_); }
+    [[nodiscard]] T&& value() && { return checked(), std::move(*std::get_if<0>(&content_)); }
+
+    [[nodiscard]] T& operator*() & { return value(); }
+    [[nodiscard]] T const& operator*() const& { return value(); }
+    [[nodiscard]] T&& operator*() && { return std::move(*this).value(); }
+    [[nodiscard]] T* operator->() { return &value(); }
+    [[nodiscard]] T const* operator->() const { return &value(); }
+
+    template <typename U>
+    [[nodiscard]] T value_or(U&& otherwise) const& {
+        return has_value() ? value() : static_cast<T>(std::forward<U>(otherwise));
+    }
+
+    [[nodiscard]] rota::error const& error() const {
+        if (auto* e = std::get_if<1>(&content_)) return *e;
+        throw std::logic_error("rota::result: error() of a result that holds a value");
+    }
+
+private:
+    void checked() const {
+        if (auto* e = std::get_if<1>(&content_)) throw std::logic_error("rota::result: no value: " + e->message());
+    }
+
+    std::variant<T, rota::error> content_;
+};
+
+/// Success without a value, or an error.
+template <>
+class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() = default;
+    result(rota::error e) : error_{std::move(e)}, failed_{true} {}
+    result(errc code, std::string detail = {}) : result(rota::error{code, std::move(detail)}) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return !failed_; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    void value() const {
+        if (failed_) throw std::logic_error("rota::result: no value: " + error_.message());
+    }
+
+    [[nodiscard]] rota::error const& error() const {
+        if (!failed_) throw std::logic_error("rota::result: error() of a result that holds a value");
+        return error_;
+    }
+
+private:
+    rota::error error_{};
+    bool failed_ = false;
+};
+
+/// One result per item of a request, in order.
+template <typename T>
+class [[nodiscard]] results : public std::vector<result<T>> {
+public:
+    using std::vector<result<T>>::vector;
+
+    /// Success if every item succeeded, or the first error.
+    [[nodiscard]] result<void> all() const {
+        for (auto const& item : *this) {
+            if (!item) return item.error();
+        }
+        return {};
+    }
+};
+
+}  // namespace rota

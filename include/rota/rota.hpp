@@ -1,0 +1,31 @@
+// Everything of rota but the simulator. The Redis transports switch on where hiredis can be included; define
+// ROTA_NO_HIREDIS to leave them out.
+#pragma once
+
+#include "version.hpp"
+
+#include "error.hpp"
+#include "result.hpp"
+#include "types.hpp"
+
+#include "cluster_view.hpp"
+#include "events.hpp"
+#include "operations.hpp"
+#include "options.hpp"
+#include "policies.hpp"
+#include "queries.hpp"
+
+#include "clock/boottime_clock.hpp"
+#include "clock/manual_clock.hpp"
+#include "sink/callback_sink.hpp"
+#include "sink/log_sink.hpp"
+#include "sink/null_sink.hpp"
+#include "sink/recording_sink.hpp"
+#include "sink/sinks.hpp"
+#include "strategy/least_moves.hpp"
+
+#include "coordinator.hpp"
+#include "schedule_lock.hpp"
+
+#include "transport/hiredis_sync.hpp"
+#include "transport/memory.hpp"

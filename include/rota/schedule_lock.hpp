@@ -1,0 +1,162 @@
+// schedule_lock: the exclusive right to process one schedule (or to use one name) for a while, and its fencing token.
+//
+// valid() is a promise about this instant only: nothing stops a thread between a check and its effect. Work in steps,
+// check between them, extend() well before remaining() runs out, and pass token() along with every effect, so that the
+// resource can reject whoever comes late.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "detail/belief.hpp"
+#include "operations.hpp"
+#include "result.hpp"
+#include "types.hpp"
+
+namespace rota {
+
+namespace detail {
+
+/// What a handle needs of its coordinator.
+class lock_host {
+public:
+    struct target {
+        op::lock_kind kind{};
+        std::string name{};
+        fencing_token token = 0;
+        fencing_token incarnation = 0;
+    };
+    /// Until when it may be believed in now.
+    virtual result<instant> extend_lock(target const&, microseconds ttl) = 0;
+    virtual result<void> release_lock(target const&) = 0;
+
+protected:
+    ~lock_host() = default;
+};
+
+/// The way from handles to their coordinator, which may be gone: then use() says so, and close() waits for those inside.
+class lock_link {
+public:
+    lock_link(lock_host& host, std::shared_ptr<belief const> published) : host_{&host}, belief_{std::move(published)} {}
+
+    template <typename Use>
+    auto use(Use&& call) -> decltype(call(std::declval<lock_host&>())) {
+        lock_host* host = nullptr;
+        {
+            std::lock_guard const lock{mutex_};
+            host = host_;
+            if (host) ++users_;
+        }
+        if (!host) return errc::lock_lost;
+        auto answer = call(*host);
+        std::lock_guard const lock{mutex_};
+        if (--users_ == 0) unused_.notify_all();
+        return answer;
+    }
+
+    void close() {
+        std::unique_lock lock{mutex_};
+        host_ = nullptr;
+        unused_.wait(lock, [this] { return users_ == 0; });
+    }
+
+    [[nodiscard]] belief const& state() const { return *belief_; }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable unused_;
+    lock_host* host_;
+    unsigned users_ = 0;
+    std::shared_ptr<belief const> belief_;
+};
+
+}  // namespace detail
+
+/// A held lock. Move-only; releases itself when destroyed (one bounded request, errors are swallowed: the lock then ends
+/// with its ttl). May outlive its coordinator, and is invalid then. token, valid and remaining: any thread; extend,
+/// release and moving: one thread at a time.
+class schedule_lock {
+public:
+    /// Holds nothing.
+    schedule_lock() = default;
+
+    schedule_lock(schedule_lock&& other) noexcept { swap(other); }
+    schedule_lock& operator=(schedule_lock&& other) noexcept {
+        schedule_lock{std::move(other)}.swap(*this);
+        return *this;
+    }
+    ~schedule_lock() { (void)release(); }
+
+    /// The schedule or name that is locked; empty if nothing is held.
+    [[nodiscard]] std::string const& name() const noexcept { return target_.name; }
+
+    /// The fencing token, to be passed along with every effect; stays readable after release. 0: nothing was ever held.
+    [[nodiscard]] fencing_token token() const noexcept { return target_.token; }
+
+    /// Whether this is the one valid lock right now: not released, not run out, and its node not suspended or gone.
+    /// A local read. Ends earlier than the server's grant by options::clock_drift and safety_margin.
+    [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
+
+    /// For how long it will stay valid if nothing is heard from the server; 0 when it is not valid. A local read.
+    [[nodiscard]] microseconds remaining() const {
+        if (!link_) return {};
+        auto const& belief = link_->state();
+        auto const now = belief.now();
+        if (!belief.alive(target_.incarnation, now)) return {};
+        auto const end = std::min(until_.load(), belief.alive_until());
+        return end > now ? end - now : microseconds{};
+    }
+
+    /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be
+    /// handed over and the time allowed for that is up; unavailable, timed_out, outcome_unknown: unchanged so far as
+    /// valid() knows. On lock_lost the handle is invalid from then on.
+    result<void> extend(microseconds ttl) {
+        if (!link_) return errc::lock_lost;
+        auto until = link_->use([&](detail::lock_host& host) { return host.extend_lock(target_, ttl); });
+        if (until) {
+            if (*until > until_.load()) until_.store(*until);
+            return {};
+        }
+        if (until.error() == errc::lock_lost) link_.reset();
+        return until.error();
+    }
+
+    /// Invalid at once, then one request tells the server. lock_lost: it had ended before.
+    result<void> release() {
+        if (!link_) return errc::lock_lost;
+        auto const link = std::exchange(link_, nullptr);
+        return link->use([&](detail::lock_host& host) { return host.release_lock(target_); });
+    }
+
+    /// For coordinators.
+    schedule_lock(std::shared_ptr<detail::lock_link> link, detail::lock_host::target target, instant until)
+        : link_{std::move(link)}, target_{std::move(target)} {
+        until_.store(until);
+    }
+    /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).
+    [[nodiscard]] detail::lock_host::target const& held() const noexcept { return target_; }
+    [[nodiscard]] bool is_held() const noexcept { return link_ != nullptr; }
+    void forget() noexcept { link_.reset(); }
+    void extended_until(instant until) noexcept {
+        if (until > until_.load()) until_.store(until);
+    }
+
+private:
+    void swap(schedule_lock& other) noexcept {
+        std::swap(link_, other.link_);
+        std::swap(target_, other.target_);
+        auto const until = until_.load();
+        until_.store(other.until_.load());
+        other.until_.store(until);
+    }
+
+    std::shared_ptr<detail::lock_link> link_;
+    detail::lock_host::target target_;
+    detail::atomic_instant until_;
+};
+
+}  // namespace rota

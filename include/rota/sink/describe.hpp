@@ -1,0 +1,131 @@
+// The words for an event: one line of text for people, as log_sink writes it, recording_sink compares it and the
+// examples print it. The same event always has the same words. They are no format to parse: take the event for that.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <fmt/core.h>
+
+#include "../events.hpp"
+#include "../options.hpp"
+#include "../types.hpp"
+
+namespace rota {
+
+/// The fixed words for a reason, e.g. "given up".
+[[nodiscard]] constexpr std::string_view to_string(change_reason reason) noexcept {
+    switch (reason) {
+        case change_reason::claimed: return "claimed";
+        case change_reason::placed: return "placed";
+        case change_reason::rebalanced: return "rebalanced";
+        case change_reason::transferred: return "transferred";
+        case change_reason::unregistered: return "unregistered";
+        case change_reason::given_up: return "given up";
+        case change_reason::lost: return "lost";
+        case change_reason::resynced: return "resynced";
+    }
+    return "unknown reason";
+}
+
+/// The fixed words for a change of membership, e.g. "died".
+[[nodiscard]] constexpr std::string_view to_string(membership_change change) noexcept {
+    switch (change) {
+        case membership_change::joined: return "joined";
+        case membership_change::left: return "left";
+        case membership_change::died: return "died";
+        case membership_change::superseded: return "superseded";
+    }
+    return "unknown change";
+}
+
+namespace detail {
+
+// Makes text safe to print as one line, whoever wrote it: control characters become ?. In UTF-8 those of 0x80..0x9f
+// are C2 80 .. C2 9F; some terminals act on them too.
+[[nodiscard]] inline std::string one_line(std::string text) {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        auto const byte = static_cast<unsigned char>(text[i]);
+        if (byte < 0x20 || byte == 0x7f) text[i] = '?';
+        if (byte != 0xc2 || i + 1 == text.size()) continue;
+        auto const next = static_cast<unsigned char>(text[i + 1]);
+        if (next >= 0x80 && next <= 0x9f) text.replace(i, 2, "?");
+    }
+    return text;
+}
+
+[[nodiscard]] inline std::string in_words(node_ref const& node) {
+    if (node.incarnation == 0) return node.id.empty() ? "nobody" : in_words(node.id);
+    auto const incarnation = fmt::format("incarnation {}", node.incarnation);
+    return node.id.empty() ? incarnation : in_words(node.id) + " (" + incarnation + ')';
+}
+
+// One for each event type; describe() does not compile without.
+
+[[nodiscard]] inline std::string words_for(node_joined const& e) {
+    return fmt::format("{} joined, epoch {}", in_words(e.node), e.epoch);
+}
+
+[[nodiscard]] inline std::string words_for(node_left const& e) { return in_words(e.node) + " left"; }
+
+[[nodiscard]] inline std::string words_for(node_suspended const& e) {
+    return in_words(e.node) + " is suspended: " + e.why.message();
+}
+
+[[nodiscard]] inline std::string words_for(node_resumed const& e) { return in_words(e.node) + " resumed"; }
+
+[[nodiscard]] inline std::string words_for(node_lost const& e) {
+    return in_words(e.node) + " lost its membership" + (e.data_lost ? ": the server lost data" : "");
+}
+
+[[nodiscard]] inline std::string words_for(node_fenced const& e) {
+    return in_words(e.node) + " is fenced: a newer process took its id";
+}
+
+[[nodiscard]] inline std::string words_for(ownership_changed const& e) {
+    auto text = "schedule " + in_words(e.schedule) + " went from " + in_words(e.from) + " to " + in_words(e.to) + ": ";
+    text += to_string(e.reason);
+    if (e.generation != 0) text += fmt::format(", generation {}", e.generation);
+    return text;
+}
+
+[[nodiscard]] inline std::string words_for(handoff_requested const& e) {
+    auto text = "schedule " + in_words(e.schedule) + " is to go to " + in_words(node_ref{{}, e.to}) + " within " +
+                in_words(e.within) + ": ";
+    text += to_string(e.reason);
+    return text;
+}
+
+[[nodiscard]] inline std::string words_for(leadership_changed const& e) {
+    auto text = in_words(e.leader) + " leads";
+    if (e.term != 0) text += fmt::format(", term {}", e.term);
+    return text + ", after " + in_words(e.previous);
+}
+
+[[nodiscard]] inline std::string words_for(membership_changed const& e) {
+    auto text = "member " + in_words(e.subject) + ' ';
+    text += e.change == membership_change::superseded ? "was superseded" : to_string(e.change);
+    return text;
+}
+
+[[nodiscard]] inline std::string words_for(schedule_changed const& e) {
+    return "schedule " + in_words(e.schedule) + (e.registered ? " was registered" : " was unregistered");
+}
+
+[[nodiscard]] inline std::string words_for(events_gap const&) {
+    return "some events could not be had; the differences follow";
+}
+
+[[nodiscard]] inline std::string words_for(plan_refused const& e) { return "plan refused: " + e.why; }
+
+[[nodiscard]] inline std::string words_for(warning const& e) { return "warning: " + e.what.message(); }
+
+}  // namespace detail
+
+/// `e` in words: one line, without its end. Ids are quoted, and cut if long; control characters are shown as ?.
+[[nodiscard]] inline std::string describe(event const& e) {
+    return detail::one_line(std::visit([](auto const& held) { return detail::words_for(held); }, e));
+}
+
+}  // namespace rota
