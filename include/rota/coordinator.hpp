@@ -231,7 +231,7 @@ private:
               rules{std::move(s)},
               sink{std::move(k)},
               published{std::make_shared<belief_type>(std::move(clock))},
-              engine{std::make_unique<detail::blocking_engine>(std::move(o), *this, published, detail::entropy())} {}
+              engine{std::make_unique<detail::blocking_engine<>>(std::move(o), *this, published, detail::entropy())} {}
 
         result<void> open(transport_settings const& settings) override { return detail::unwrap(transport).open(settings); }
         result<reply> perform(operation const& request, microseconds timeout) override {
@@ -267,11 +267,11 @@ private:
         [[no_unique_address]] strategy_type rules;
         [[no_unique_address]] sink_type sink;
         std::shared_ptr<belief_type> published;
-        std::unique_ptr<detail::blocking_engine> engine;
+        std::unique_ptr<detail::blocking_engine<>> engine;
     };
 
-    [[nodiscard]] detail::blocking_engine& engine() noexcept { return *shell_.engine; }
-    [[nodiscard]] detail::blocking_engine const& engine() const noexcept { return *shell_.engine; }
+    [[nodiscard]] detail::blocking_engine<>& engine() noexcept { return *shell_.engine; }
+    [[nodiscard]] detail::blocking_engine<> const& engine() const noexcept { return *shell_.engine; }
 
     shell shell_;
 };

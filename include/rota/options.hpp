@@ -66,14 +66,18 @@ struct options {
 
 namespace detail {
 
-[[nodiscard]] inline std::string in_words(microseconds d) {
+// Templates although nothing varies, here and for validate(): so that a program that includes rota pays for compiling
+// them (and what they use of fmt) only where it uses them.
+template <typename = void>
+[[nodiscard]] std::string in_words(microseconds d) {
     if (d.count() % 1'000'000 == 0) return fmt::format("{} s", d.count() / 1'000'000);
     if (d.count() % 1'000 == 0) return fmt::format("{} ms", d.count() / 1'000);
     return fmt::format("{} us", d.count());
 }
 
 // An id as it may stand in a message: bytes that a terminal would act on are shown as ?, long ones cut.
-[[nodiscard]] inline std::string in_words(std::string const& id) {
+template <typename = void>
+[[nodiscard]] std::string in_words(std::string const& id) {
     std::string text = id.substr(0, 64);
     for (char& c : text) {
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
@@ -82,13 +86,15 @@ namespace detail {
     return '"' + text + '"';
 }
 
-[[nodiscard]] inline result<void> check_id(char const* field, std::string const& id) {
+template <typename = void>
+[[nodiscard]] result<void> check_id(char const* field, std::string const& id) {
     if (!id.empty() && id.size() <= max_id_size) return {};
     return {errc::invalid_argument,
             fmt::format("{} has {} bytes, must have 1..{}", field, id.size(), max_id_size)};
 }
 
-[[nodiscard]] inline result<void> check_duration(char const* field, microseconds value, microseconds least,
+template <typename = void>
+[[nodiscard]] result<void> check_duration(char const* field, microseconds value, microseconds least,
                                                  microseconds most) {
     if (value >= least && value <= most) return {};
     return {errc::invalid_argument,
@@ -98,7 +104,8 @@ namespace detail {
 }  // namespace detail
 
 /// Checks `o` as a whole. The error (invalid_argument) names the first field that is wrong, its value, and the rule.
-[[nodiscard]] inline result<void> validate(options const& given) {
+template <typename = void>
+[[nodiscard]] result<void> validate(options const& given) {
     using namespace std::chrono_literals;
     auto const o = with_defaults(given);
     auto wrong = [](std::string text) { return result<void>{errc::invalid_argument, std::move(text)}; };

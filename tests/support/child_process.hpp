@@ -169,7 +169,9 @@ class child_process {
 public:
     child_process() = default;
     child_process(child_process&& other) noexcept
-        : pid_{std::exchange(other.pid_, -1)}, ended_{other.ended_}, out_{std::move(other.out_)} {}
+        : pid_{std::exchange(other.pid_, -1)},
+          ended_{other.ended_},
+          out_{std::move(other.out_)} {}
     child_process& operator=(child_process&& other) noexcept {
         child_process moved{std::move(other)};
         std::swap(pid_, moved.pid_);
@@ -315,7 +317,8 @@ private:
             std::erase_if(sources, [](open_source const& each) { return each.reader.at_end(); });
 
             waiting.assign(1, {.fd = wake_.get(), .events = POLLIN, .revents = 0});
-            for (auto const& each : sources) waiting.push_back({.fd = each.reader.fd(), .events = POLLIN, .revents = 0});
+            for (auto const& each : sources)
+                waiting.push_back({.fd = each.reader.fd(), .events = POLLIN, .revents = 0});
             if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) throw_errno("poll");
             std::uint64_t drained = 0;
             (void)!::read(wake_.get(), &drained, sizeof drained);
@@ -453,7 +456,9 @@ inline child_process child_process::spawn(std::vector<std::string> const& argv, 
         .environment = environment_pointers.data(),
         .working_directory = options.working_directory.empty() ? nullptr : options.working_directory.c_str(),
         .null_fd = null.get(),
-        .out_fd = options.out == output::pipe ? lines.write.get() : options.out == output::discard ? null.get() : -1,
+        .out_fd = options.out == output::pipe      ? lines.write.get()
+                  : options.out == output::discard ? null.get()
+                                                   : -1,
         .err = options.err,
         .failure_fd = failure.write.get(),
         .parent = ::getpid(),

@@ -155,7 +155,9 @@ private:
         void operator()(redisReply* reply) const { ::freeReplyObject(reply); }
     };
 
-    [[nodiscard]] std::string credentials() const { return options_.password.empty() ? "" : ":" + options_.password + "@"; }
+    [[nodiscard]] std::string credentials() const {
+        return options_.password.empty() ? "" : ":" + options_.password + "@";
+    }
     void start_on_free_port();
     [[nodiscard]] bool answers();
     void connect();
@@ -248,17 +250,29 @@ inline std::uint16_t free_port() {
 inline void redis_server::launch(std::vector<std::string> const& more_config) {
     disconnect();
     std::vector<std::string> arguments{
-        options_.program,   "--port",           std::to_string(port_),
-        "--bind",           "127.0.0.1",        "--unixsocket",
-        unix_socket(),      "--dir",            directory_.path().string(),
-        "--logfile",        "redis.log",        "--daemonize",
-        "no",               "--save",           "",
-        "--appendonly",     "no",
+        options_.program,
+        "--port",
+        std::to_string(port_),
+        "--bind",
+        "127.0.0.1",
+        "--unixsocket",
+        unix_socket(),
+        "--dir",
+        directory_.path().string(),
+        "--logfile",
+        "redis.log",
+        "--daemonize",
+        "no",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
     };
     if (!options_.password.empty()) arguments.insert(arguments.end(), {"--requirepass", options_.password});
     arguments.insert(arguments.end(), options_.config.begin(), options_.config.end());
     arguments.insert(arguments.end(), more_config.begin(), more_config.end());
-    process_ = child_process::spawn(arguments, {.working_directory = directory_.path().string(), .out = output::discard});
+    process_ =
+        child_process::spawn(arguments, {.working_directory = directory_.path().string(), .out = output::discard});
 }
 
 inline void redis_server::start_on_free_port() {
@@ -278,7 +292,8 @@ inline void redis_server::start_on_free_port() {
 inline void redis_server::wait_until_ready(deadline until) {
     bool ended = false;
     if (poll_until(until, [&] { return (ended = !process_.running()) || answers(); }) && !ended) return;
-    throw std::runtime_error("redis-server " + std::string{ended ? "ended" : "does not answer"} + "; its log:\n" + log());
+    throw std::runtime_error("redis-server " + std::string{ended ? "ended" : "does not answer"} + "; its log:\n" +
+                             log());
 }
 
 inline bool redis_server::answers() {
@@ -292,7 +307,8 @@ inline bool redis_server::answers() {
 
 inline void redis_server::connect() {
     connection_.reset(::redisConnectUnixWithTimeout(unix_socket().c_str(), timeval{.tv_sec = 5, .tv_usec = 0}));
-    if (!connection_ || connection_->err || ::redisSetTimeout(connection_.get(), {.tv_sec = 5, .tv_usec = 0}) != REDIS_OK) {
+    if (!connection_ || connection_->err ||
+        ::redisSetTimeout(connection_.get(), {.tv_sec = 5, .tv_usec = 0}) != REDIS_OK) {
         std::string const why = connection_ ? connection_->errstr : "out of memory";
         disconnect();
         throw std::runtime_error("no connection to redis-server: " + why);

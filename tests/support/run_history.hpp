@@ -26,7 +26,7 @@ namespace rota::test {
 /// A point of CLOCK_MONOTONIC, as `mono_us` has it.
 using moment = std::chrono::microseconds;
 
-[[nodiscard]] inline moment now() {
+[[nodiscard]] inline moment monotonic_now() {
     return std::chrono::duration_cast<moment>(std::chrono::steady_clock::now().time_since_epoch());
 }
 
@@ -114,18 +114,14 @@ private:
         moment at;
         std::string event;
     };
-    struct pause {
+    struct node_pause {
         std::string node;
         moment from;
         moment to;
     };
     /// That this ownership exists, and since when at the latest.
-    struct ownership {
+    struct known_owner {
         std::string owner;
-        moment known_since;
-    };
-    struct term_claim {
-        std::string leader;
         moment known_since;
     };
 
@@ -134,7 +130,9 @@ private:
 
     [[nodiscard]] std::map<std::string, std::vector<run>> runs_by_schedule() const;
     [[nodiscard]] moment end_of(run const& each) const;
-    [[nodiscard]] std::optional<moment> went_out(run const& each) const;
+    [[nodiscard]] moment next_run_after(run const& each) const;
+    [[nodiscard]] std::optional<moment> said_it_is_out(run const& each) const;
+    [[nodiscard]] bool went_out(run const& each) const;
     [[nodiscard]] std::string describe(run const& each) const;
     [[nodiscard]] std::string describe(moment at) const;
 
@@ -146,10 +144,10 @@ private:
 
     std::vector<run> runs_;
     std::map<std::string, std::vector<standing_line>, std::less<>> standing_;
-    std::map<std::string, std::map<std::uint64_t, ownership>> owners_;
+    std::map<std::string, std::map<std::uint64_t, known_owner>> owners_;
     std::map<std::uint64_t, std::string> leaders_;
     std::map<std::string, moment> killed_;
-    std::vector<pause> pauses_;
+    std::vector<node_pause> pauses_;
     std::vector<violation> found_when_added_;
     std::optional<moment> first_line_;
 };
@@ -217,8 +215,8 @@ inline void run_history::add(std::string_view text) {
         if (leader.empty()) return;
         auto const [known, fresh] = leaders_.try_emplace(term, leader);
         if (known->second == leader) return;
-        found_when_added_.push_back({violation_kind::shared_term, "term " + std::to_string(term) + " of " +
-                                                                      known->second + " and of " + leader});
+        found_when_added_.push_back({violation_kind::shared_term,
+                                     "term " + std::to_string(term) + " of " + known->second + " and of " + leader});
     } else if (event == "joined" || event == "suspended" || event == "resumed" || event == "fenced" ||
                event == "left") {
         standing_[node].push_back({at, event});
@@ -241,12 +239,12 @@ inline void run_history::finish(std::string const& node, json_value const& line,
 
 inline void run_history::learn_owner(std::string const& schedule, std::uint64_t generation, std::string const& owner,
                                      moment at) {
-    auto const [known, fresh] = owners_[schedule].try_emplace(generation, ownership{owner, at});
+    auto const [known, fresh] = owners_[schedule].try_emplace(generation, known_owner{owner, at});
     known->second.known_since = std::min(known->second.known_since, at);
     if (known->second.owner == owner) return;
-    found_when_added_.push_back({violation_kind::shared_generation, schedule + ", generation " +
-                                                                        std::to_string(generation) + ": " +
-                                                                        known->second.owner + " and " + owner});
+    found_when_added_.push_back(
+        {violation_kind::shared_generation,
+         schedule + ", generation " + std::to_string(generation) + ": " + known->second.owner + " and " + owner});
 }
 
 // --- what never happens -----------------------------------------------------------------------------------------------
@@ -314,8 +312,7 @@ inline void run_history::check_standing(run const& each, std::vector<violation>&
 // --- what happens in time ---------------------------------------------------------------------------------------------
 
 inline std::vector<violation> run_history::check_run_again(std::set<std::string> const& schedules,
-                                                           std::string const& gone, moment after,
-                                                           moment within) const {
+                                                           std::string const& gone, moment after, moment within) const {
     std::map<std::string, moment> next;
     for (auto const& each : runs_) {
         if (each.started <= after || each.node == gone) continue;
@@ -327,8 +324,8 @@ inline std::vector<violation> run_history::check_run_again(std::set<std::string>
         auto const run_again = next.find(schedule);
         if (run_again != next.end() && run_again->second <= after + within) continue;
         auto const when = run_again == next.end() ? " never again" : " only" + describe(run_again->second);
-        found.push_back({violation_kind::not_run_again, schedule + when + ", " + gone + " being gone" +
-                                                            describe(after)});
+        found.push_back(
+            {violation_kind::not_run_again, schedule + when + ", " + gone + " being gone" + describe(after)});
     }
     return found;
 }
@@ -369,8 +366,8 @@ inline std::vector<violation> run_history::check_pauses() const {
         }
         for (auto const& each : runs_) {
             if (each.node != pause.node || each.started < pause.to || each.started >= noticed) continue;
-            found.push_back({violation_kind::stale_run, describe(each) + ": woken" + describe(pause.to) +
-                                                            " and not yet aware of it"});
+            found.push_back({violation_kind::stale_run,
+                             describe(each) + ": woken" + describe(pause.to) + " and not yet aware of it"});
         }
     }
     return found;
@@ -429,33 +426,41 @@ inline std::map<std::string, std::vector<run>> run_history::runs_by_schedule() c
 /// When the run was over: as the node says, or when it can have done nothing more.
 inline moment run_history::end_of(run const& each) const {
     if (each.finished) return *each.finished;
-    if (auto const kill = killed_.find(each.node); kill != killed_.end() && kill->second >= each.started) {
-        return kill->second;
-    }
-    return went_out(each).value_or(moment::max());
+    auto const kill = killed_.find(each.node);
+    if (kill != killed_.end() && kill->second >= each.started) return kill->second;
+    return said_it_is_out(each).value_or(moment::max());
 }
 
-/// When, after the run's start, its node was killed, paused, or said that it is out; nothing if it started another run
-/// first.
-inline std::optional<moment> run_history::went_out(run const& each) const {
-    auto next_run = moment::max();
+inline moment run_history::next_run_after(run const& each) const {
+    auto next = moment::max();
     for (auto const& other : runs_) {
-        if (other.node == each.node && other.started > each.started) next_run = std::min(next_run, other.started);
+        if (other.node == each.node && other.started > each.started) next = std::min(next, other.started);
     }
-    auto out = moment::max();
-    auto const consider = [&](moment at) {
-        if (at >= each.started && at <= next_run) out = std::min(out, at);
-    };
-    if (auto const kill = killed_.find(each.node); kill != killed_.end()) consider(kill->second);
-    for (auto const& pause : pauses_) {
-        if (pause.node == each.node) consider(pause.from);
+    return next;
+}
+
+/// When, after the run's start and before its next run, the node said that it had lost contact or what it owned.
+inline std::optional<moment> run_history::said_it_is_out(run const& each) const {
+    auto const lines = standing_.find(each.node);
+    if (lines == standing_.end()) return std::nullopt;
+    auto const next_run = next_run_after(each);
+    std::optional<moment> result;
+    for (auto const& line : lines->second) {
+        bool const out = line.event == "suspended" || line.event == "fenced" || line.event == "joined";
+        if (out && line.at >= each.started && line.at <= next_run) result = std::min(result.value_or(line.at), line.at);
     }
-    if (auto const lines = standing_.find(each.node); lines != standing_.end()) {
-        for (auto const& line : lines->second) {
-            if (line.event == "suspended" || line.event == "fenced" || line.event == "joined") consider(line.at);
-        }
-    }
-    return out == moment::max() ? std::nullopt : std::optional{out};
+    return result;
+}
+
+/// Whether the node lost contact during the run or after it, before it started another: it was killed or paused, or
+/// said so itself.
+inline bool run_history::went_out(run const& each) const {
+    auto const next_run = next_run_after(each);
+    auto const in_between = [&](moment at) { return at >= each.started && at <= next_run; };
+    auto const kill = killed_.find(each.node);
+    return (kill != killed_.end() && in_between(kill->second)) || said_it_is_out(each) ||
+           std::any_of(pauses_.begin(), pauses_.end(),
+                       [&](node_pause const& p) { return p.node == each.node && in_between(p.from); });
 }
 
 inline std::string run_history::describe(run const& each) const {

@@ -36,11 +36,11 @@ namespace rota::test {
 
 /// What a tcp_peer does with each connection.
 struct peer_script {
-    std::string greeting{};            ///< sent at once
-    std::vector<std::string> replies{};///< the next one is sent whenever bytes arrive; the last one again and again
+    std::string greeting{};              ///< sent at once
+    std::vector<std::string> replies{};  ///< the next one is sent whenever bytes arrive; the last one again and again
     std::optional<std::size_t> close_after_bytes{};     ///< hang up after so many bytes sent; 0: at once
     std::optional<std::size_t> close_after_requests{};  ///< hang up after so many arrivals, their replies sent
-    bool reset = false;                               ///< hang up with RST instead of FIN
+    bool reset = false;                                 ///< hang up with RST instead of FIN
 };
 
 namespace detail {

@@ -138,7 +138,7 @@ private:
     struct half {
         std::deque<chunk> held;
         std::size_t held_bytes = 0;
-        bool source_ended = false;  // nothing more will come
+        bool source_ended = false;   // nothing more will come
         bool target_broken = false;  // what comes is dropped
         bool end_passed_on = false;
     };
@@ -202,7 +202,8 @@ private:
     }
 
     /// What to wait for at a socket that `in` is read from and `out` is written to.
-    [[nodiscard]] static pollfd interest(unique_fd const& fd, half const& in, half const& out, flow_settings const& way) {
+    [[nodiscard]] static pollfd interest(unique_fd const& fd, half const& in, half const& out,
+                                         flow_settings const& way) {
         int events = 0;
         if (!in.source_ended && in.held_bytes < max_held_bytes) events |= POLLIN;
         if (!out.held.empty() && !way.stalled && out.held.front().due <= clock::now()) events |= POLLOUT;
@@ -228,7 +229,7 @@ private:
         while (auto client = listener_.accept()) {
             ++accepted_;
             auto server = refusing_ || connections_.size() == max_connections ? unique_fd{}
-                                                                             : detail::start_connecting(server_port_);
+                                                                              : detail::start_connecting(server_port_);
             if (!server) {
                 detail::close_with_reset(client);
                 continue;

@@ -1,6 +1,6 @@
 // Runs the algorithm of node_core over a blocking transport, for any number of calling threads. It owns the mutex that
 // guards core and command connection, the queue of events, and the sleep of run(). Policies reach it through `ports`, so
-// it is compiled once whatever they are.
+// it is compiled once whatever they are; and only where it is used, being a template.
 //
 // Lock order: io_ before queue_; none is held while a sink runs or run() sleeps.
 #pragma once
@@ -41,6 +41,7 @@ protected:
     ~ports() = default;
 };
 
+template <typename Defects = sound>
 class blocking_engine final : private lock_host {
 public:
     blocking_engine(options given, ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
@@ -362,7 +363,7 @@ public:
 
     result<proposal> propose() {
         if (auto r = enter(); !r) return r.error();
-        group_feed picture;
+        group_feed<Defects> picture;
         auto const start = perform<op::nodes_page>({.limit = 1});
         if (!start) return start.error();
         picture.start(start->epoch);
@@ -373,7 +374,7 @@ public:
             if (auto* page = std::get_if<op::page_reply>(&*answer)) picture.on(*page);
             if (auto* page = std::get_if<op::events_reply>(&*answer)) picture.on(*page, [](event const&) {});
         }
-        planning_board board;
+        planning_board<Defects> board;
         auto const& view = board.draw(picture);
         plan p;
         std::string fault;
@@ -397,8 +398,8 @@ public:
     [[nodiscard]] bool in_sink() const { return delivering_.load() == std::this_thread::get_id(); }
 
 private:
-    using core = node_core<>;
-    using standing = core::standing;
+    using core = node_core<Defects>;
+    using standing = typename core::standing;
     static constexpr microseconds longest_sleep = std::chrono::hours{1};
     static constexpr unsigned most_attempts = 3;
 

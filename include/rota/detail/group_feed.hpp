@@ -15,9 +15,11 @@
 #include "../events.hpp"
 #include "../operations.hpp"
 #include "assert.hpp"
+#include "defects.hpp"
 
 namespace rota::detail {
 
+template <typename Defects = sound>
 class group_feed {
 public:
     struct node {

@@ -28,13 +28,15 @@ struct planner {
     void (*make)(void const* strategy, cluster_view const&, plan&) = nullptr;
 
     /// Plans, and says why the plan must not be applied; empty if it may.
+    template <typename = void>
     [[nodiscard]] std::string operator()(cluster_view const& view, plan& into) const;
 };
 
 /// A cluster_view and what it points into, made from the picture that a group_feed keeps.
+template <typename Defects = sound>
 class planning_board {
 public:
-    cluster_view const& draw(group_feed const& feed) {
+    cluster_view const& draw(group_feed<Defects> const& feed) {
         nodes_.clear();
         schedules_.clear();
         orphans_.clear();
@@ -87,7 +89,8 @@ private:
 };
 
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
-[[nodiscard]] inline std::string fault_of(plan const& p, cluster_view const& view) {
+template <typename = void>
+[[nodiscard]] std::string fault_of(plan const& p, cluster_view const& view) {
     std::vector<std::uint32_t> load;
     for (auto const& n : view.nodes) load.push_back(n.load);
     std::vector<bool> taken(view.schedules.size());
@@ -110,7 +113,8 @@ private:
     return {};
 }
 
-inline std::string planner::operator()(cluster_view const& view, plan& into) const {
+template <typename>
+std::string planner::operator()(cluster_view const& view, plan& into) const {
     into.clear();
     if (view.nodes.empty()) return {};
     try {
@@ -161,7 +165,7 @@ public:
     }
 
     template <typename Tell>
-    [[nodiscard]] std::optional<operation> next(group_feed const& feed, instant now, fencing_token seen, Tell&& tell) {
+    [[nodiscard]] std::optional<operation> next(group_feed<Defects> const& feed, instant now, fencing_token seen, Tell&& tell) {
         if (!active()) return std::nullopt;
         if (!feed.current()) return feed.next();
         if (auto to_reap = who_is_gone(feed, now); !to_reap.empty()) {
@@ -187,7 +191,7 @@ public:
     [[nodiscard]] instant plan_due() const { return active() ? plan_again_ : instant::max(); }
 
     /// A picture from which to answer propose().
-    planning_board& board() { return board_; }
+    planning_board<Defects>& board() { return board_; }
 
 private:
     template <typename Item>
@@ -206,7 +210,7 @@ private:
     }
 
     // Expired nodes, and dead ones that own nothing more (those that do are forgotten with their last schedule).
-    std::vector<fencing_token> who_is_gone(group_feed const& feed, instant now) {
+    std::vector<fencing_token> who_is_gone(group_feed<Defects> const& feed, instant now) {
         std::vector<fencing_token> gone;
         if (reaped_) return gone;
         if (now >= reap_from_) gone = watch_.expired;
@@ -220,7 +224,7 @@ private:
     }
 
     template <typename Tell>
-    void draw_up_plan(group_feed const& feed, instant now, Tell&& tell) {
+    void draw_up_plan(group_feed<Defects> const& feed, instant now, Tell&& tell) {
         if (feed.cursor() == planned_at_ && !forced_round_ && now < plan_again_) return;
         bool const forced_round = std::exchange(forced_round_, false);
         planned_at_ = feed.cursor();
@@ -257,7 +261,7 @@ private:
     instant plan_again_ = instant::max();
     std::vector<op::adopt::item> placements_;
     std::vector<op::revoke::item> moves_;
-    planning_board board_;
+    planning_board<Defects> board_;
     plan plan_;
 };
 

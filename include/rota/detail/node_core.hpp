@@ -86,7 +86,7 @@ public:
     [[nodiscard]] node_ref const& self() const { return self_; }
     [[nodiscard]] fencing_token seen() const { return seen_; }
     [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
-    [[nodiscard]] group_feed const& feed() const { return feed_; }
+    [[nodiscard]] group_feed<Defects> const& feed() const { return feed_; }
     [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
     std::uint64_t new_nonce() { return nonces_.next(); }
 
@@ -695,7 +695,7 @@ private:
     options options_;
     std::shared_ptr<belief> belief_;
     leader_machine<Defects> leader_;
-    group_feed feed_;
+    group_feed<Defects> feed_;
     jitter_source nonces_;
     jitter_source jitter_;
 

@@ -40,9 +40,7 @@ namespace rota::detail {
 /// See the top of the file.
 class redis_session {
 public:
-    /// `time_source`: what the scripts take for the server's clock, in Lua; empty: TIME.
-    explicit redis_session(std::string time_source)
-        : time_source_{std::move(time_source)}, session_{entropy()}, backoff_{session_} {}
+    redis_session() : session_{entropy()}, backoff_{session_} {}
 
     /// Where operations go from now on, as whom, for which group.
     void open(redis_address address, std::string key_prefix, std::string client_name) {
@@ -178,10 +176,16 @@ private:
             return words.empty() ? at_server(sent.error()) : refuse("connecting", words);
         }
         result<void> outcome;
+        std::string said;
         for (std::size_t i = 0; i < count; ++i) {
             auto const got = connection_.receive(deadline);
-            // What the server said before it closed the connection tells more than that it did.
-            if (!got) return outcome ? at_server(got.error()) : outcome;
+            if (!got) {
+                // What the server said before it closed the connection tells more than that it did, even where an error
+                // would have been tolerated.
+                if (outcome && !said.empty() && got.error() == errc::unavailable) outcome = refuse("connecting", said);
+                return outcome ? at_server(got.error()) : outcome;
+            }
+            said = is_error(**got) ? text_of(**got) : std::string_view{};
             if (outcome) outcome = take(i, **got);
         }
         return outcome;
@@ -189,7 +193,7 @@ private:
 
     void append_script_loads() {
         for (std::size_t i = 0; i < script_count; ++i) {
-            append_command(connection_.request(), {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i), time_source_)});
+            append_command(connection_.request(), {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i))});
         }
     }
 
@@ -304,10 +308,7 @@ private:
 
     // Every command that the scripts and the push connection use is tried, on a key to throw away.
     result<void> check_rights(microseconds deadline) {
-        redis_command probe;
-        probe.script = script_id::probe;
-        probe.keys.push_back("{" + key_prefix_ + "}probe");
-        append_call(probe);
+        append_call(probe_command(key_prefix_));
         return exchange(1, deadline, [this](std::size_t, redisReply const& reply) -> result<void> {
             if (!is_error(reply) && text_of(reply) == "OK") return {};
             return refuse("checking the rights that rota needs", text_of(reply));
@@ -330,7 +331,6 @@ private:
         });
     }
 
-    std::string time_source_;
     std::uint64_t session_;
     std::uint64_t connections_ = 0;  // the number of the present one
     redis_address address_;

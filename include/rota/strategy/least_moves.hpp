@@ -9,8 +9,8 @@
 // Not promised: which schedules of a node move (the first that may); evenness that `moving` schedules stand against.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "../cluster_view.hpp"
@@ -45,6 +45,14 @@ public:
         std::uint32_t member;
     };
 
+    // A span would do, but its iterators are slow to compile.
+    struct places {
+        place const* first;
+        place const* last;
+        [[nodiscard]] place const* begin() const noexcept { return first; }
+        [[nodiscard]] place const* end() const noexcept { return last; }
+    };
+
     explicit level_walk(std::size_t most_members) { members_.reserve(most_members); }
 
     /// Members are added in order of their nodes, all before the first step; `from` < `limit`.
@@ -62,14 +70,15 @@ public:
     [[nodiscard]] std::uint32_t level() const noexcept { return level_; }
 
     /// The next members to be raised, all at the present level, at most `count`. Only after more().
-    [[nodiscard]] std::span<place const> take(std::uint64_t count) {
-        auto const left = std::span<place const>{round_}.subspan(position_);
-        auto const taken = left.first(count < left.size() ? static_cast<std::size_t>(count) : left.size());
-        position_ += taken.size();
-        return taken;
+    [[nodiscard]] places take(std::size_t count) {
+        auto const left = round_.size() - position_;
+        auto const* first = round_.data() + position_;
+        auto const taken = count < left ? count : left;
+        position_ += taken;
+        return {first, first + taken};
     }
 
-    [[nodiscard]] std::uint32_t take_one() { return take(1).front().node; }
+    [[nodiscard]] std::uint32_t take_one() { return round_[position_++].node; }
 
     /// The member taken last could not be raised after all, and never can.
     void drop() {
@@ -137,7 +146,7 @@ private:
             merged_.push_back({member.node, static_cast<std::uint32_t>(joined_)});
             if (member.limit < nearest_limit_) nearest_limit_ = member.limit;
         }
-        merged_.insert(merged_.end(), round_.begin() + static_cast<std::ptrdiff_t>(old), round_.end());
+        while (old < round_.size()) merged_.push_back(round_[old++]);
         round_.swap(merged_);
     }
 

@@ -29,15 +29,6 @@
 
 namespace rota {
 
-namespace detail {
-
-/// For tests: Lua that stands where rota's scripts read the server's clock; empty: TIME.
-struct script_time_source {
-    std::string lua{};
-};
-
-}  // namespace detail
-
 /// A blocking_transport (policies.hpp) to a Redis at `host`, `host:port`, `[v6]:port`,
 /// `redis://[user:password@]host[:port][/db]` or `unix://[user:password@]/path[?db=N]`.
 ///
@@ -59,8 +50,7 @@ struct script_time_source {
 class hiredis_sync {
 public:
     /// Never connects and never refuses: open() reports what is wrong with the text.
-    explicit hiredis_sync(std::string url, detail::script_time_source time = {})
-        : self_{std::make_unique<state>(std::move(url), std::move(time.lua))} {}
+    explicit hiredis_sync(std::string url) : self_{std::make_unique<state>(std::move(url))} {}
 
     /// Remembers the settings. invalid_argument: the URL or the key prefix; unavailable: no file descriptor is left.
     result<void> open(transport_settings const& settings) {
@@ -142,8 +132,7 @@ public:
 
 private:
     struct state {
-        state(std::string text, std::string time_source)
-            : url{std::move(text)}, session{std::move(time_source)}, push{detail::entropy()} {
+        explicit state(std::string text) : url{std::move(text)}, push{detail::entropy()} {
             (void)make_descriptors();  // so that wake() works from now on; open() tries again and reports
         }
         state(state const&) = delete;

@@ -27,13 +27,15 @@ inline constexpr manual_time_t manual_time{};
 
 /// The state of any number of groups (by key_prefix), with its own server clock. A handle: copies share the state.
 /// Thread-safe.
-class memory_store {
+template <typename Defects = detail::sound>
+class basic_memory_store {
 public:
     /// Time passes as it does outside.
-    memory_store() : shared_{std::make_shared<shared>()} {}
+    basic_memory_store() : shared_{std::make_shared<shared>()} {}
 
     /// Time passes by advance() only, from `start` on (µs since 1970, like Redis' TIME).
-    explicit memory_store(manual_time_t, microseconds start = std::chrono::hours{24 * 365 * 50}) : memory_store{} {
+    explicit basic_memory_store(manual_time_t, microseconds start = std::chrono::hours{24 * 365 * 50})
+        : basic_memory_store{} {
         shared_->manual = true;
         shared_->manual_now = start.count();
     }
@@ -60,7 +62,8 @@ public:
     }
 
 private:
-    friend class memory_transport;
+    template <typename>
+    friend class basic_memory_transport;
 
     struct shared {
         std::mutex mutex;
@@ -69,7 +72,7 @@ private:
         std::int64_t manual_now = 0;
         std::uint64_t restarts = 0;
         std::uint64_t sessions = 0;
-        std::map<std::string, detail::basic_store<>, std::less<>> groups;
+        std::map<std::string, detail::basic_store<Defects>, std::less<>> groups;
 
         std::int64_t now() const {
             if (manual) return manual_now;
@@ -83,12 +86,17 @@ private:
     std::shared_ptr<shared> shared_;
 };
 
+using memory_store = basic_memory_store<>;
+
 /// A blocking transport (see policies.hpp) to a memory_store. A handle: copies are the same connection.
-class memory_transport {
+template <typename Defects = detail::sound>
+class basic_memory_transport {
 public:
+    using store_type = basic_memory_store<Defects>;
+
     /// To a store of its own, in real time.
-    memory_transport() : memory_transport{memory_store{}} {}
-    explicit memory_transport(memory_store store) : link_{std::make_shared<link>()} {
+    basic_memory_transport() : basic_memory_transport{store_type{}} {}
+    explicit basic_memory_transport(store_type store) : link_{std::make_shared<link>()} {
         link_->store = store.shared_;
         std::lock_guard const lock{link_->store->mutex};
         link_->from.session = ++link_->store->sessions;
@@ -171,7 +179,7 @@ public:
 
 private:
     struct link {
-        std::shared_ptr<memory_store::shared> store;
+        std::shared_ptr<typename store_type::shared> store;
         std::string group;
         detail::connection_stamp from;
         std::uint64_t restarts = 0;
@@ -185,5 +193,7 @@ private:
 
     std::shared_ptr<link> link_;
 };
+
+using memory_transport = basic_memory_transport<>;
 
 }  // namespace rota
