@@ -76,7 +76,7 @@ public:
     /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
     /// transport's address, naming field, value and rule; conflict: another live process has the node_id
     /// (options::on_conflict); on every error the node is out again.
-    result<void> join() { return engine().join(); }
+    [[nodiscard]] result<void> join() { return engine().join(); }
 
     /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed. For loops of your own:
     /// at least every heartbeat_interval, best when next_tick() is over or wake_fd() is readable. A node that the group
@@ -87,10 +87,10 @@ public:
     /// retries with backoff while the server is away, rejoins after a loss. Returns success on stop or after leave();
     /// fenced when a newer process took the node_id; already_running; what join() says if the first attempt is refused.
     /// Does not leave.
-    result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
+    [[nodiscard]] result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
 
     /// run() for a limited time.
-    result<void> run_for(std::chrono::microseconds time) {
+    [[nodiscard]] result<void> run_for(std::chrono::microseconds time) {
         return engine().run(std::stop_token{}, engine().now() + time);
     }
 
@@ -130,7 +130,7 @@ public:
     [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
 
     /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
-    result<void> renounce_leadership() { return engine().renounce(); }
+    [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
     /// Evens out the load now, whatever rebalance_threshold says. not_leader.
     [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
@@ -154,7 +154,7 @@ public:
     }
 
     /// schedule_lock::extend and release for many locks of this coordinator, one request per 200.
-    results<void> extend_each(std::span<schedule_lock> locks, std::chrono::microseconds ttl) {
+    [[nodiscard]] results<void> extend_each(std::span<schedule_lock> locks, std::chrono::microseconds ttl) {
         return engine().extend_each(locks, ttl);
     }
     results<void> release_each(std::span<schedule_lock> locks) { return engine().release_each(locks); }
@@ -162,24 +162,24 @@ public:
     // ---------------------------------------------------------------- schedules
 
     /// Makes schedules exist, for the leader to place; harmless for those that do. Also without join().
-    results<void> register_schedules(std::span<schedule const> schedules) {
+    [[nodiscard]] results<void> register_schedules(std::span<schedule const> schedules) {
         return engine().register_schedules(schedules);
     }
-    results<void> register_schedules(std::initializer_list<schedule> schedules) {
+    [[nodiscard]] results<void> register_schedules(std::initializer_list<schedule> schedules) {
         return engine().register_schedules({schedules.begin(), schedules.size()});
     }
 
     /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
     /// Also without join().
-    results<void> unregister_schedules(std::span<std::string const> ids) { return engine().unregister_schedules(ids); }
-    results<void> unregister_schedules(std::initializer_list<std::string> ids) {
+    [[nodiscard]] results<void> unregister_schedules(std::span<std::string const> ids) { return engine().unregister_schedules(ids); }
+    [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::string> ids) {
         return engine().unregister_schedules({ids.begin(), ids.size()});
     }
 
     /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
     /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
-    results<owned_schedule> claim(std::span<std::string const> ids) { return engine().claim(ids); }
-    results<owned_schedule> claim(std::initializer_list<std::string> ids) {
+    [[nodiscard]] results<owned_schedule> claim(std::span<std::string const> ids) { return engine().claim(ids); }
+    [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
         return engine().claim({ids.begin(), ids.size()});
     }
 

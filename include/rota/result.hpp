@@ -1,5 +1,6 @@
 // result<T>: a value, or the error that says why there is none. C++20 has no std::expected; this is the small part of
-// it that rota needs, with the same names. [[nodiscard]]: a failure is never dropped by accident.
+// it that rota needs, with the same names. Functions that return one are [[nodiscard]], so that no failure is dropped by
+// accident, but for tick, leave and release, which report through events too.
 #pragma once
 
 #include <stdexcept>
@@ -14,7 +15,7 @@ namespace rota {
 
 /// Either a T or an error. Reading the one that is not there throws std::logic_error: a bug of the caller.
 template <typename T>
-class [[nodiscard]] result {
+class result {
 public:
     using value_type = T;
 
@@ -55,7 +56,7 @@ private:
 
 /// Success without a value, or an error.
 template <>
-class [[nodiscard]] result<void> {
+class result<void> {
 public:
     using value_type = void;
 
@@ -82,7 +83,7 @@ private:
 
 /// One result per item of a request, in order.
 template <typename T>
-class [[nodiscard]] results : public std::vector<result<T>> {
+class results : public std::vector<result<T>> {
 public:
     using std::vector<result<T>>::vector;
 

@@ -114,7 +114,7 @@ public:
     /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be
     /// handed over and the time allowed for that is up; unavailable, timed_out, outcome_unknown: unchanged so far as
     /// valid() knows. On lock_lost the handle is invalid from then on.
-    result<void> extend(microseconds ttl) {
+    [[nodiscard]] result<void> extend(microseconds ttl) {
         if (!link_) return errc::lock_lost;
         auto until = link_->use([&](detail::lock_host& host) { return host.extend_lock(target_, ttl); });
         if (until) {

@@ -305,6 +305,14 @@ private:
             retry_at_ = now;
             return;
         }
+        // What retrying alone does not heal is an operator's business: said once, and again after a while.
+        bool const transient = why.code == errc::unavailable || why.code == errc::timed_out ||
+                               why.code == errc::outcome_unknown || why.code == errc::conflict;
+        if (!transient && (warned_of_ != why || now >= warn_again_at_)) {
+            warned_of_ = why;
+            warn_again_at_ = now + std::chrono::minutes{1};
+            tell(warning{why});
+        }
         ++failures_;
         auto const step = std::min(options_.heartbeat_interval / 2,
                                    microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
@@ -720,6 +728,8 @@ private:
     instant reap_from_{};
     unsigned failures_ = 0;
     std::optional<error> failure_;
+    std::optional<error> warned_of_;
+    instant warn_again_at_{};
 
     std::uint64_t version_ = 0;         // of our change log: applied
     std::uint64_t server_version_ = 0;  // ... known to exist

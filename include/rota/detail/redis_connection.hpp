@@ -69,14 +69,15 @@ inline void io_sleep(microseconds deadline) noexcept {
     for (auto now = io_now(); now < deadline; now = io_now()) io_poll(nullptr, 0, deadline - now);
 }
 
-/// When the next attempt to connect may be made: at once after a good time, then in steps from 5 ms up to `most`, each
+/// When the next attempt to connect may be made: at once after a good time, then in steps from 5 ms up to 1 s, each
 /// shortened at random by up to half, so that the nodes of a group do not come back in step.
 class reconnect_backoff {
 public:
     explicit reconnect_backoff(std::uint64_t seed) noexcept : random_{seed | 1} {}
 
-    void failed(microseconds now, microseconds most = std::chrono::seconds{1}) noexcept {
+    void failed(microseconds now) noexcept {
         constexpr microseconds first = std::chrono::milliseconds{5};
+        constexpr microseconds most = std::chrono::seconds{1};
         step_ = step_ < first ? first : 2 * step_;
         if (step_ > most) step_ = most;
         random_ ^= random_ << 13;  // xorshift64
@@ -85,6 +86,8 @@ public:
         auto const half = step_.count() / 2;
         not_before_ = now + step_ - microseconds{static_cast<std::int64_t>(random_ % static_cast<std::uint64_t>(half + 1))};
     }
+    /// It was refused for a reason that people must mend.
+    void refused(microseconds now) noexcept { not_before_ = now + std::chrono::seconds{30}; }
     void succeeded() noexcept { step_ = not_before_ = microseconds{0}; }
 
     [[nodiscard]] microseconds not_before() const noexcept { return not_before_; }

@@ -98,9 +98,9 @@ public:
             greet(sub, now);
             return false;
         }
-        bool const open = connection_.receive_now();
         bool newer = false;
-        while (connection_.is_open()) {
+        bool const open = connection_.receive_now();
+        while (open) {
             auto next = connection_.parse();
             if (!next) break;
             if (!*next) return newer;
@@ -110,7 +110,9 @@ public:
                 break;
             }
         }
-        failed(now, open && refused_ ? std::chrono::seconds{30} : std::chrono::seconds{1});
+        bool const refused = std::exchange(refused_, false);
+        failed(now);
+        if (refused) backoff_.refused(now);
         return newer;
     }
 
@@ -140,9 +142,9 @@ private:
         return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
     }
 
-    void failed(microseconds now, microseconds most = std::chrono::seconds{1}) noexcept {
-        if (now - opened_at_ > std::chrono::seconds{5} && most <= std::chrono::seconds{1}) backoff_.succeeded();
-        backoff_.failed(now, most);
+    void failed(microseconds now) noexcept {
+        if (now - opened_at_ > std::chrono::seconds{5}) backoff_.succeeded();  // it had been good for a while
+        backoff_.failed(now);
         close();
     }
 

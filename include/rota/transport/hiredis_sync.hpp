@@ -232,6 +232,12 @@ private:
 
 static_assert(blocking_transport<hiredis_sync>);
 
+template <typename... Policies>
+class basic_coordinator;
+
+/// The blocking coordinator over Redis, with the default strategy, clock and sink.
+using coordinator = basic_coordinator<hiredis_sync>;
+
 }  // namespace rota
 
 #endif

@@ -1,0 +1,11 @@
+// The reference store plays every scenario of conformance.hpp.
+#include "conformance.hpp"
+
+#include "../support/reference_store.hpp"
+
+using namespace rota::test;
+
+TEST_CASE("the reference store answers as operations.hpp says") {
+    reference_store store;
+    play_all_scenarios([&]() -> reference_store& { return store; });
+}
