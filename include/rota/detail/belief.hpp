@@ -49,7 +49,6 @@ public:
         // Asked to hand it over:
         fencing_token moving_to = 0;
         change_reason moving_why{};
-        instant not_before{};  // the server said that our lock lasts until then
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 

@@ -181,9 +181,7 @@ public:
         auto when = tick_due();
         if (leads_told_) when = std::min({when, belief_->leads_until(), leader_.plan_due()});
         if (!suspended_) when = std::min(when, belief_->alive_until());
-        for (auto const& [id, s] : belief_->table()) {
-            if (s.moving_to != 0) when = std::min(when, std::max(idle_from(id), s.not_before));
-        }
+        for (auto const& id : handing_over_) when = std::min(when, idle_from(id));
         for (auto const& a : acknowledging_) when = std::min(when, a.not_before);
         return std::max(when, retry_at_);
     }
@@ -390,6 +388,8 @@ private:
             if (!leads_told_ && belief_->leads(belief_->now())) {
                 leads_told_ = true;
                 tell(leadership_changed{leader, r.term, previous == leader ? node_ref{} : previous});
+            }
+            if (leads_told_ && !leader_.active()) {
                 leader_.start(self_.incarnation, r.term);
                 feed_.start(epoch_);
                 feed_.heard_of(r.seq);
@@ -483,6 +483,7 @@ private:
         held_[0].clear();
         held_[1].clear();
         acknowledging_.clear();
+        handing_over_.clear();
         resync_.reset();
         renouncing_.reset();
         suspended_ = false;
@@ -544,7 +545,8 @@ private:
             case op::change_kind::granted:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
-                belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight, 0, {}, {}}; });
+                belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight}; });
+                handing_over_.erase(c.id);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
                 return;
             case op::change_kind::revoking:
@@ -554,11 +556,13 @@ private:
                     mine.moving_to = c.other;
                     mine.moving_why = c.reason;
                 });
+                handing_over_.insert(c.id);
                 tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
                 return;
             case op::change_kind::removed:
                 if (!known) return;
-                belief_->change_table([&](auto& table) { table.erase(table.find(c.id)); });
+                belief_->change_table([&](auto& table) { table.erase(c.id); });
+                handing_over_.erase(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
             case op::change_kind::vacancy: return;  // the tick that brought us here has stood for election already
@@ -574,7 +578,7 @@ private:
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced, {}};
+            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced};
             resync_->after = s.id;
         }
         if (r.items.size() == op::max_batch) return;
@@ -593,6 +597,10 @@ private:
             if (before == belief_->table().end() || before->second.generation != s.generation) {
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
+        }
+        handing_over_.clear();
+        for (auto const& [id, s] : fresh) {
+            if (s.moving_to != 0) handing_over_.insert(id);
         }
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
     }
@@ -615,13 +623,14 @@ private:
     // Belief in what is to be handed over is dropped here, before the acknowledgement is sent.
     [[nodiscard]] std::optional<operation> next_acknowledgement(instant now) {
         std::vector<std::string> idle;
-        for (auto const& [id, s] : belief_->table()) {
+        for (auto const& id : handing_over_) {
             if (acknowledging_.size() + idle.size() >= op::max_batch) break;
-            if (s.moving_to != 0 && now >= idle_from(id)) idle.push_back(id);
+            if (now >= idle_from(id)) idle.push_back(id);
         }
         for (auto const& id : idle) {
             auto const s = belief_->table().find(id)->second;
             acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
+            handing_over_.erase(id);
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
         op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
@@ -736,6 +745,7 @@ private:
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;
+    std::set<std::string, std::less<>> handing_over_;  // owned, but another is to have it
     lock_table held_[2];
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;

@@ -246,8 +246,13 @@ for i = 1, n do
             code, remaining = errc_locked_by_other, deadline - now
         else
             local target = is_target(to) and node(to)
+            if not target then
+                code = errc_unknown_node
+            elseif target.load + target.pending - 1 >= target.capacity then
+                code = errc_capacity_exceeded
+            end
             token = mint(seen)
-            if target and target.load + target.pending - 1 < target.capacity then
+            if code == 0 then
                 hand_to(id, s, to, token, s.reason)
             else
                 hand_to(id, s, '0', token, reason_given_up)
