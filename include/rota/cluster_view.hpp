@@ -24,9 +24,9 @@ struct cluster_view {
     struct node {
         std::string_view id;  ///< the user's node_id
         fencing_token incarnation = 0;
-        std::uint32_t load = 0;              ///< schedules owned or on their way here
-        std::uint32_t capacity = unlimited;  ///< most it may hold; may be below load (the excess may stay)
-        double weight = 0;                   ///< sum of the weights of its load
+        std::uint32_t load = 0;                      ///< schedules owned or on their way here
+        std::uint32_t capacity = unlimited;          ///< most it may hold; may be below load (the excess may stay)
+        double weight = 0;                           ///< sum of the weights of its load
         std::span<std::uint32_t const> schedules{};  ///< indices of what it owns or is to own, no particular order
     };
 
@@ -37,9 +37,9 @@ struct cluster_view {
         double weight = 1;
     };
 
-    std::span<node const> nodes;                ///< live nodes, ordered by id
-    std::span<schedule const> schedules;        ///< all of them; entries not reachable from nodes or orphans are void
-    std::span<std::uint32_t const> orphans;     ///< indices of schedules without a live owner
+    std::span<node const> nodes;             ///< live nodes, ordered by id
+    std::span<schedule const> schedules;     ///< all of them; entries not reachable from nodes or orphans are void
+    std::span<std::uint32_t const> orphans;  ///< indices of schedules without a live owner
 };
 
 /// One step of a plan: a placement (from == none, forced) or a move between live nodes (voluntary).
@@ -55,11 +55,11 @@ struct move {
 /// What a strategy proposes, with its certificate. Placements come before moves; every prefix is valid on its own.
 struct plan {
     std::vector<move> moves{};
-    std::uint32_t forced = 0;      ///< placements among the moves
-    std::uint32_t voluntary = 0;   ///< moves between live nodes
-    std::uint32_t bound = 0;       ///< the least number of voluntary moves that reaches the strategy's balance
-    std::uint32_t unplaced = 0;    ///< orphans for which no node has room
-    double spread_before = 0;      ///< fullest less emptiest node, in the strategy's measure of load
+    std::uint32_t forced = 0;     ///< placements among the moves
+    std::uint32_t voluntary = 0;  ///< moves between live nodes
+    std::uint32_t bound = 0;      ///< the least number of voluntary moves that reaches the strategy's balance
+    std::uint32_t unplaced = 0;   ///< orphans for which no node has room
+    double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
 
     void clear() noexcept { *this = plan{std::move(moves), 0, 0, 0, 0, 0, 0}, moves.clear(); }

@@ -144,7 +144,8 @@ public:
     }
 
     /// Many at once, one request per 200; one result per item, in order.
-    [[nodiscard]] results<schedule_lock> try_lock_each(std::vector<std::string> schedules, std::chrono::microseconds ttl) {
+    [[nodiscard]] results<schedule_lock> try_lock_each(std::vector<std::string> schedules,
+                                                       std::chrono::microseconds ttl) {
         return engine().lock_each(op::lock_kind::schedule, std::move(schedules), ttl);
     }
 
@@ -171,7 +172,9 @@ public:
 
     /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
     /// Also without join().
-    [[nodiscard]] results<void> unregister_schedules(std::span<std::string const> ids) { return engine().unregister_schedules(ids); }
+    [[nodiscard]] results<void> unregister_schedules(std::span<std::string const> ids) {
+        return engine().unregister_schedules(ids);
+    }
     [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::string> ids) {
         return engine().unregister_schedules({ids.begin(), ids.size()});
     }
@@ -233,7 +236,9 @@ private:
               published{std::make_shared<belief_type>(std::move(clock))},
               engine{std::make_unique<detail::blocking_engine<>>(std::move(o), *this, published, detail::entropy())} {}
 
-        result<void> open(transport_settings const& settings) override { return detail::unwrap(transport).open(settings); }
+        result<void> open(transport_settings const& settings) override {
+            return detail::unwrap(transport).open(settings);
+        }
         result<reply> perform(operation const& request, microseconds timeout) override {
             return detail::unwrap(transport).perform(request, timeout);
         }

@@ -108,10 +108,10 @@ struct join {
 /// What a leader needs to know in addition, from its own tick.
 struct watch {
     microseconds next_expiry = microseconds::max();  ///< until the earliest deadline of another live node; max: none
-    std::vector<fencing_token> expired{};     ///< live nodes past their deadline, oldest first, at most max_batch
-    std::vector<fencing_token> dead{};        ///< dead nodes whose schedules may be adopted now, at most max_batch
+    std::vector<fencing_token> expired{};          ///< live nodes past their deadline, oldest first, at most max_batch
+    std::vector<fencing_token> dead{};             ///< dead nodes whose schedules may be adopted now, at most max_batch
     microseconds next_dead = microseconds::max();  ///< until the next superseded node's schedules may be adopted
-    std::vector<fencing_token> candidates{};  ///< the freshest other live nodes, at most 3, freshest first
+    std::vector<fencing_token> candidates{};       ///< the freshest other live nodes, at most 3, freshest first
     friend bool operator==(watch const&, watch const&) = default;
 };
 
@@ -434,10 +434,10 @@ struct nodes_page {
 }  // namespace op
 
 /// Any request, and any reply. The reply to a T holds a T::reply.
-using operation = std::variant<op::join, op::tick, op::leave, op::renounce, op::acquire_locks, op::extend_locks,
-                               op::release_locks, op::register_schedules, op::lookup, op::unregister_schedules,
-                               op::claim, op::reap, op::adopt, op::revoke, op::acknowledge, op::changes_since,
-                               op::events_since, op::schedules_page, op::nodes_page>;
+using operation =
+    std::variant<op::join, op::tick, op::leave, op::renounce, op::acquire_locks, op::extend_locks, op::release_locks,
+                 op::register_schedules, op::lookup, op::unregister_schedules, op::claim, op::reap, op::adopt,
+                 op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page>;
 using reply = std::variant<op::done, op::joined, op::ticked, op::outcomes, op::lookup_reply, op::changes_reply,
                            op::events_reply, op::page_reply, op::nodes_reply>;
 

@@ -89,13 +89,12 @@ template <typename = void>
 template <typename = void>
 [[nodiscard]] result<void> check_id(char const* field, std::string const& id) {
     if (!id.empty() && id.size() <= max_id_size) return {};
-    return {errc::invalid_argument,
-            fmt::format("{} has {} bytes, must have 1..{}", field, id.size(), max_id_size)};
+    return {errc::invalid_argument, fmt::format("{} has {} bytes, must have 1..{}", field, id.size(), max_id_size)};
 }
 
 template <typename = void>
 [[nodiscard]] result<void> check_duration(char const* field, microseconds value, microseconds least,
-                                                 microseconds most) {
+                                          microseconds most) {
     if (value >= least && value <= most) return {};
     return {errc::invalid_argument,
             fmt::format("{} is {}, must be {} .. {}", field, in_words(value), in_words(least), in_words(most))};
@@ -128,8 +127,9 @@ template <typename = void>
     }
     auto const shorter = o.node_ttl < o.leader_lease ? o.node_ttl : o.leader_lease;
     if (o.safety_margin < 0us || 2 * o.safety_margin >= shorter) {
-        return wrong(fmt::format("safety_margin is {}, must be 0 or more and less than half of node_ttl and leader_lease ({})",
-                                 detail::in_words(o.safety_margin), detail::in_words(shorter / 2)));
+        return wrong(
+            fmt::format("safety_margin is {}, must be 0 or more and less than half of node_ttl and leader_lease ({})",
+                        detail::in_words(o.safety_margin), detail::in_words(shorter / 2)));
     }
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));

@@ -134,7 +134,8 @@ public:
 
     /// For coordinators.
     schedule_lock(std::shared_ptr<detail::lock_link> link, detail::lock_host::target target, instant until)
-        : link_{std::move(link)}, target_{std::move(target)} {
+        : link_{std::move(link)},
+          target_{std::move(target)} {
         until_.store(until);
     }
     /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).

@@ -44,7 +44,7 @@ struct leader_info {
 
 /// A schedule to register.
 struct schedule {
-    std::string id{};     ///< opaque bytes, 1..512
+    std::string id{};   ///< opaque bytes, 1..512
     double weight = 1;  ///< its share of load; finite, > 0
 };
 
@@ -70,10 +70,10 @@ struct schedule_status {
 /// A node as the server has it.
 struct node_status {
     node_ref node{};
-    bool alive = false;             ///< false: dead or left, with schedules that are not yet re-assigned
-    microseconds remaining{};       ///< until it is taken for dead; 0 when it is
-    std::uint32_t load = 0;         ///< schedules owned
-    std::uint32_t pending = 0;      ///< schedules being handed to it
+    bool alive = false;         ///< false: dead or left, with schedules that are not yet re-assigned
+    microseconds remaining{};   ///< until it is taken for dead; 0 when it is
+    std::uint32_t load = 0;     ///< schedules owned
+    std::uint32_t pending = 0;  ///< schedules being handed to it
     std::uint32_t capacity = unlimited;
 
     friend bool operator==(node_status const&, node_status const&) = default;

@@ -90,7 +90,9 @@ rota::subscription inbox(std::uint64_t version, rota::fencing_token incarnation 
 std::chrono::microseconds cpu_time() {
     rusage used{};
     REQUIRE(::getrusage(RUSAGE_SELF, &used) == 0);
-    auto const of = [](timeval const& t) { return std::chrono::seconds{t.tv_sec} + std::chrono::microseconds{t.tv_usec}; };
+    auto const of = [](timeval const& t) {
+        return std::chrono::seconds{t.tv_sec} + std::chrono::microseconds{t.tv_usec};
+    };
     return of(used.ru_utime) + of(used.ru_stime);
 }
 
@@ -181,7 +183,8 @@ TEST_CASE("hiredis_sync authenticates, and no message holds a password") {
     redis_server server{{.config = {}, .password = "battery staple@/:"}};
     auto const at = server.address();
     auto const never = [](rota::error const& why) {
-        CHECK_THAT(why.message(), !contains("hunter2") && !contains("battery") && !contains("staple") && !contains("somebody"));
+        CHECK_THAT(why.message(),
+                   !contains("hunter2") && !contains("battery") && !contains("staple") && !contains("somebody"));
         return why;
     };
 
@@ -220,8 +223,9 @@ TEST_CASE("hiredis_sync authenticates, and no message holds a password") {
         CHECK_THAT(why.detail, contains("without any password configured"));
     }
     SECTION("a server that quotes what it does not understand") {
-        tcp_peer parrot{{.replies = {"-ERR unknown command 'AUTH', with args beginning with: 'somebody' 'hunter2' \r\n" +
-                                     repeated("-ERR no hunter2\r\n", 100)}}};
+        tcp_peer parrot{
+            {.replies = {"-ERR unknown command 'AUTH', with args beginning with: 'somebody' 'hunter2' \r\n" +
+                         repeated("-ERR no hunter2\r\n", 100)}}};
         auto transport = opened("redis://somebody:hunter2@" + parrot.address());
         auto const why = never(failure(transport));
         CHECK(why == errc::refused_by_server);
@@ -251,12 +255,9 @@ TEST_CASE("hiredis_sync finds missing rights when it connects, before the first 
         std::string words;
     };
     std::vector<row> const table{
-        {{"~{test:}*", all, "-evalsha"}, "evalsha"},
-        {{"~{test:}*", all, "-script"}, "script"},
-        {{"~{test:}*", all, "-xadd"}, "XADD"},
-        {{"~{test:}*", all, "-hset"}, "HSET"},
-        {{"~{test:}*", all, "-xread"}, "XREAD"},
-        {{"~another:*", all}, "key"},
+        {{"~{test:}*", all, "-evalsha"}, "evalsha"}, {{"~{test:}*", all, "-script"}, "script"},
+        {{"~{test:}*", all, "-xadd"}, "XADD"},       {{"~{test:}*", all, "-hset"}, "HSET"},
+        {{"~{test:}*", all, "-xread"}, "XREAD"},     {{"~another:*", all}, "key"},
     };
     for (auto const& row : table) {
         std::vector<std::string> command{"ACL", "SETUSER", "node", "reset", "on", ">pw"};
@@ -273,7 +274,8 @@ TEST_CASE("hiredis_sync finds missing rights when it connects, before the first 
 
 TEST_CASE("hiredis_sync does without the rights that are for people only") {
     redis_server server;
-    REQUIRE(server.command({"ACL", "SETUSER", "node", "on", ">pw", "~{test:}*", "+@all", "-info", "-client", "-config"}).ok());
+    REQUIRE(server.command({"ACL", "SETUSER", "node", "on", ">pw", "~{test:}*", "+@all", "-info", "-client", "-config"})
+                .ok());
     auto transport = opened("redis://node:pw@" + server.address());
     succeed(transport);
     wait_until_listening(server, transport, inbox(0));
@@ -294,8 +296,8 @@ TEST_CASE("a key of the wrong type is refused with the server's words, and the c
     auto transport = opened(server.url());
     succeed(transport);
     REQUIRE(server.command({"FLUSHALL"}).ok());
-    for (auto const* name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
-                             "pending", "own", "unowned", "moves"}) {
+    for (auto const* name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster",
+                             "load", "pending", "own", "unowned", "moves"}) {
         (void)server.command({"LPUSH", key(name), "x"});
     }
     auto const why = failure(transport);
@@ -346,7 +348,8 @@ TEST_CASE("a read-only replica is unavailable, and asked anew over a new connect
 
 TEST_CASE("a server that is loading is unavailable, and asked again over the same connection") {
     redis_server server;
-    REQUIRE(server.command({"EVAL", "for i = 1, 15000 do redis.call('SET', 'k' .. i, i) end return 1", "0"}).integer == 1);
+    REQUIRE(server.command({"EVAL", "for i = 1, 15000 do redis.call('SET', 'k' .. i, i) end return 1", "0"}).integer ==
+            1);
     REQUIRE(server.command({"SAVE"}).ok());
     server.stop();
     server.launch({"--key-load-delay", "20", "--loading-process-events-interval-bytes", "1024"});  // about 1 s
@@ -359,7 +362,8 @@ TEST_CASE("a server that is loading is unavailable, and asked again over the sam
         auto const answer = transport.perform(any_operation(), timeout);
         if (answer) return true;
         CHECK(answer.error() == errc::unavailable);
-        if (answer.error().detail.find("LOADING") != std::string::npos && ++loading == 1) connections = proxy.accepted();
+        if (answer.error().detail.find("LOADING") != std::string::npos && ++loading == 1)
+            connections = proxy.accepted();
         return false;
     }));
     CHECK(loading > 1);
@@ -393,8 +397,8 @@ TEST_CASE("a server that drops us at once is quoted with its reason") {
 // ---------------------------------------------------------------- peers that are no Redis, or not there
 
 TEST_CASE("a port that speaks another protocol") {
-    for (auto const* words : {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "SSH-2.0-OpenSSH_9.2p1\r\n", "\x15\x03\x01",
-                              "$7\r\nwhat?!?\r\n"}) {
+    for (auto const* words : {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "SSH-2.0-OpenSSH_9.2p1\r\n",
+                              "\x15\x03\x01", "$7\r\nwhat?!?\r\n"}) {
         tcp_peer peer{{.replies = {repeated(words, 40)}}};
         auto transport = opened(peer.url());
         auto const why = failure(transport);
@@ -441,7 +445,8 @@ TEST_CASE("nobody there: refused, at a slower and slower pace") {
 
     auto const cpu = cpu_time();
     int attempts = 0;
-    for (rota::test::deadline const end{1s}; !end.passed(); ++attempts) CHECK(failure(transport, 100ms) == errc::unavailable);
+    for (rota::test::deadline const end{1s}; !end.passed(); ++attempts)
+        CHECK(failure(transport, 100ms) == errc::unavailable);
     CHECK(attempts < 25);  // a perform sleeps until the next attempt is due
     CHECK(cpu_time() - cpu < 100ms);
 
@@ -502,7 +507,7 @@ TEST_CASE("a connection that was closed while idle is replaced without an error"
 }
 
 TEST_CASE("a server that dies between two requests does not kill the process by SIGPIPE") {
-    struct sigaction now {};
+    struct sigaction now{};
     REQUIRE(::sigaction(SIGPIPE, nullptr, &now) == 0);
     REQUIRE(now.sa_handler == SIG_DFL);
 
@@ -591,7 +596,7 @@ TEST_CASE("descriptors are not handed to child processes, and none is left behin
     (void)server.command({"PING"});
     auto const before = open_descriptors();
     auto const is_socket = [](int fd) {
-        struct stat what {};
+        struct stat what{};
         return ::fstat(fd, &what) == 0 && S_ISSOCK(what.st_mode);
     };
     std::vector<bool> others;  // of the one that asks
@@ -614,7 +619,7 @@ TEST_CASE("descriptors are not handed to child processes, and none is left behin
 
 // ---------------------------------------------------------------- sleeping
 
-TEST_CASE("wake() ends a wait at once, from another thread [threads]", "[threads]") {
+TEST_CASE("wake() ends a wait at once, from another thread", "[threads]") {
     redis_server server;
     auto transport = opened(server.url());
     succeed(transport);
@@ -629,7 +634,7 @@ TEST_CASE("wake() ends a wait at once, from another thread [threads]", "[threads
         CHECK(transport.wait(listening ? inbox(0) : rota::subscription{}, 10s) == wake_reason::woken);
         auto const late = rota::detail::io_now() - rota::microseconds{woken_at};
         other.join();
-        CHECK(late < 50ms);
+        CHECK(late < 100ms);
         CHECK(transport.wait(inbox(0), 5ms) == wake_reason::timeout);  // one wake ends one wait
     }
 }
@@ -646,7 +651,7 @@ TEST_CASE("wake() is not lost before the wait, nor before open()") {
     CHECK(moved.wait(inbox(0), 10s) == wake_reason::woken);
 }
 
-TEST_CASE("operations and sleep go on side by side [threads]", "[threads]") {
+TEST_CASE("operations and sleep go on side by side", "[threads]") {
     redis_server server;
     auto transport = opened(server.url());
     std::atomic<bool> done = false;
@@ -691,7 +696,7 @@ TEST_CASE("what is added to the inbox ends a wait within milliseconds") {
     CHECK(transport.wait(inbox(4), 10s) == wake_reason::pushed);
     auto const late = rota::detail::io_now() - rota::microseconds{added_at};
     other.join();
-    CHECK(late < 50ms);
+    CHECK(late < 100ms);
     CHECK(transport.wait(inbox(5), 5ms) == wake_reason::timeout);
 }
 
@@ -718,7 +723,8 @@ TEST_CASE("one read stays pending over many waits") {
     CHECK(server.command_calls()["xread"] == 0);
     (void)server.command({"XADD", key("inbox:7"), "5-0", "k", "v"});
     CHECK(transport.wait(inbox(4), 5s) == wake_reason::pushed);
-    CHECK(issued + server.command_calls()["xread"] == 1);  // counted when issued, or when answered, as the version has it
+    CHECK(issued + server.command_calls()["xread"] ==
+          1);  // counted when issued, or when answered, as the version has it
 }
 
 TEST_CASE("what the node learnt in another way does not wake it") {

@@ -104,6 +104,9 @@ public:
     /// The owner of each schedule as far as it is known: of its highest generation, at the end or by a time.
     [[nodiscard]] std::map<std::string, std::string> owners(moment by = moment::max()) const;
 
+    /// How many schedules have a known owner.
+    [[nodiscard]] std::size_t owned() const { return owners_.size(); }
+
     /// When the node first, or last, said this; nothing if it never did.
     [[nodiscard]] std::optional<moment> first(std::string_view node, std::string_view event) const;
     [[nodiscard]] std::optional<moment> last(std::string_view node, std::string_view event) const;

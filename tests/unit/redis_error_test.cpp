@@ -31,8 +31,10 @@ TEST_CASE("what an error reply means for the caller and for the connection") {
         {"NOAUTH Authentication required.", errc::refused_by_server, after_error::close},
         {"WRONGPASS invalid username-password pair or user is disabled.", errc::refused_by_server, after_error::close},
         {"DENIED Redis is running in protected mode", errc::refused_by_server, after_error::close},
-        {"NOPERM this user has no permissions to run the 'evalsha' command", errc::refused_by_server, after_error::keep},
-        {"WRONGTYPE Operation against a key holding the wrong kind of value", errc::refused_by_server, after_error::keep},
+        {"NOPERM this user has no permissions to run the 'evalsha' command", errc::refused_by_server,
+         after_error::keep},
+        {"WRONGTYPE Operation against a key holding the wrong kind of value", errc::refused_by_server,
+         after_error::keep},
         {"MOVED 3999 127.0.0.1:6381", errc::refused_by_server, after_error::keep},
         {"ASK 3999 127.0.0.1:6381", errc::refused_by_server, after_error::keep},
         {"ERR Protocol error: invalid multibulk length", errc::protocol, after_error::close},
@@ -52,11 +54,13 @@ TEST_CASE("errors raised in a script lose what only a debugger wants") {
                          "956ac7400b4485995027f6ca245f2a19788a2042, on @user_script:1.") ==
           "WRONGTYPE Operation against a key holding the wrong kind of value");
     // Redis 6.2
-    CHECK(readable_error("ERR Error running script (call to f_956ac7400b4485995027f6ca245f2a19788a2042): @user_script:12: "
-                         "WRONGTYPE Operation against a key holding the wrong kind of value") ==
+    CHECK(readable_error(
+              "ERR Error running script (call to f_956ac7400b4485995027f6ca245f2a19788a2042): @user_script:12: "
+              "WRONGTYPE Operation against a key holding the wrong kind of value") ==
           "WRONGTYPE Operation against a key holding the wrong kind of value");
-    CHECK(readable_error("ERR Error running script (call to f_956ac7400b4485995027f6ca245f2a19788a2042): @user_script:12: "
-                         "@user_script: 12: -READONLY You can't write against a read only replica.\r\n") ==
+    CHECK(readable_error(
+              "ERR Error running script (call to f_956ac7400b4485995027f6ca245f2a19788a2042): @user_script:12: "
+              "@user_script: 12: -READONLY You can't write against a read only replica.\r\n") ==
           "READONLY You can't write against a read only replica.");
     // Redis 6.2, caught by the script
     CHECK(readable_error("@user_script: 3: -OOM command not allowed when used memory > 'maxmemory'. [SET]") ==
@@ -64,7 +68,8 @@ TEST_CASE("errors raised in a script lose what only a debugger wants") {
 }
 
 TEST_CASE("words are one line of printable text without arguments") {
-    CHECK(readable_error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ") == "ERR unknown command 'AUTH'");
+    CHECK(readable_error("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ") ==
+          "ERR unknown command 'AUTH'");
     CHECK(readable_error("ERR a\nb\x1b[31m") == "ERR a?b?[31m");
     CHECK(readable_error(std::string(5000, 'x')).size() == 300);
     CHECK(readable_error("").empty());

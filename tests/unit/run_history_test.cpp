@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -215,6 +216,10 @@ TEST_CASE("Planted: runs and their ends that do not match", "[run_history]") {
     SECTION("an end without a run") {
         told.finishes(500, "a", "s", 90, 11);
         CHECK(told.faults() == faults{violation_kind::finished_twice});
+    }
+    SECTION("an end before its run") {
+        told.starts(500, "a", "s", 90, 11).finishes(499, "a", "s", 90, 11);
+        CHECK(told.faults() == faults{violation_kind::finished_twice, violation_kind::never_finished});
     }
     SECTION("a run that ends twice") {
         told.finishes(500, "a", "s", 28, 11);

@@ -18,8 +18,7 @@ struct boottime_clock {
         return instant{std::chrono::duration_cast<microseconds>(std::chrono::seconds{t.tv_sec} +
                                                                 std::chrono::nanoseconds{t.tv_nsec})};
 #else
-        return instant{
-            std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now().time_since_epoch())};
+        return instant{std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now().time_since_epoch())};
 #endif
     }
 };

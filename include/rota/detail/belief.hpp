@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "../options.hpp"
-#include "../types.hpp"
 #include "../policies.hpp"
+#include "../types.hpp"
 #include "defects.hpp"
 
 namespace rota::detail {

@@ -204,15 +204,13 @@ public:
     }
 
     results<void> extend_each(std::span<schedule_lock> locks, microseconds ttl) {
-        return in_batches(locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) {
-            return extend_batch(batch, kind, ttl);
-        });
+        return in_batches(
+            locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) { return extend_batch(batch, kind, ttl); });
     }
 
     results<void> release_each(std::span<schedule_lock> locks) {
-        return in_batches(locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) {
-            return release_batch(batch, kind);
-        });
+        return in_batches(
+            locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) { return release_batch(batch, kind); });
     }
 
     // ================================================================ schedules
@@ -223,9 +221,10 @@ public:
         for (auto const& s : list) {
             if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
             if (!std::isfinite(s.weight) || s.weight <= 0) {
-                return all_failed<void>(list.size(),
-                                        {errc::invalid_argument, fmt::format("the weight of {} is {}, must be finite and more than 0",
-                                                                             in_words(s.id), s.weight)});
+                return all_failed<void>(
+                    list.size(),
+                    {errc::invalid_argument,
+                     fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)});
             }
         }
         std::vector<std::string_view> ids;
@@ -319,10 +318,13 @@ public:
         }
         auto const seen = seen_token();
         if (status.owner == 0) {
-            r = perform<op::adopt>({.incarnation = self, .term = term,
-                                    .items = {{id, status.generation, 0, *to, change_reason::transferred}}, .seen = seen});
+            r = perform<op::adopt>({.incarnation = self,
+                                    .term = term,
+                                    .items = {{id, status.generation, 0, *to, change_reason::transferred}},
+                                    .seen = seen});
         } else {
-            r = perform<op::revoke>({.incarnation = self, .term = status.owner == self ? 0 : term,
+            r = perform<op::revoke>({.incarnation = self,
+                                     .term = status.owner == self ? 0 : term,
                                      .items = {{id, status.generation, status.owner, *to, change_reason::transferred}},
                                      .handoff_deadline = core_.settings().handoff_deadline});
         }
@@ -383,11 +385,17 @@ public:
             fault = ports_.strategy()(view, p);
         }
         if (!fault.empty()) return error{errc::invalid_argument, std::move(fault)};
-        proposal out{.forced = p.forced, .voluntary = p.voluntary, .bound = p.bound, .unplaced = p.unplaced,
-                     .spread_before = p.spread_before, .spread_after = p.spread_after};
+        proposal out{.forced = p.forced,
+                     .voluntary = p.voluntary,
+                     .bound = p.bound,
+                     .unplaced = p.unplaced,
+                     .spread_before = p.spread_before,
+                     .spread_after = p.spread_after};
         for (auto const& m : p.moves) {
-            auto const from = m.forced() ? node_ref{} : node_ref{std::string{view.nodes[m.from].id}, view.nodes[m.from].incarnation};
-            out.moves.push_back({board.id_of(m.schedule), from,
+            auto const from =
+                m.forced() ? node_ref{} : node_ref{std::string{view.nodes[m.from].id}, view.nodes[m.from].incarnation};
+            out.moves.push_back({board.id_of(m.schedule),
+                                 from,
                                  {std::string{view.nodes[m.to].id}, view.nodes[m.to].incarnation},
                                  m.forced() ? change_reason::placed : change_reason::rebalanced});
         }
@@ -420,7 +428,8 @@ private:
     };
 
     result<void> enter() const {
-        if (in_sink()) return {errc::reentrant_call, "called from inside an event sink: only local reads are allowed there"};
+        if (in_sink())
+            return {errc::reentrant_call, "called from inside an event sink: only local reads are allowed there"};
         return {};
     }
 
@@ -665,8 +674,9 @@ private:
         auto const& o = core_.settings();
         if (auto r = check_duration("ttl", ttl, microseconds{1000}, std::chrono::hours{24 * 30}); !r) return r;
         if (anchored(o, instant{}, instant{}, ttl) > instant{}) return {};
-        return {errc::invalid_argument, fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift",
-                                                    in_words(ttl), in_words(o.safety_margin))};
+        return {errc::invalid_argument,
+                fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift", in_words(ttl),
+                            in_words(o.safety_margin))};
     }
 
     result<void> lock_page(op::lock_kind kind, std::vector<std::string> names, microseconds ttl,
@@ -786,8 +796,8 @@ private:
             std::lock_guard const io{io_};
             if (auto r = core_.can_act(now()); !r) return r.error();
             auto const sent = now();
-            auto const reply = attempt(op::extend_locks{.incarnation = held.incarnation, .kind = held.kind,
-                                                        .items = {{held.name, held.token}}, .ttl = ttl});
+            auto const reply = attempt(op::extend_locks{
+                .incarnation = held.incarnation, .kind = held.kind, .items = {{held.name, held.token}}, .ttl = ttl});
             collect();
             if (!reply) return reply.error();
             auto const& out = std::get<op::outcomes>(*reply).items.front();

@@ -186,9 +186,10 @@ private:
             case kind::left:
             case kind::died:
                 if (auto n = nodes_.find(e.from); n != nodes_.end()) n->second.alive = false;
-                tell(event{membership_changed{{e.id, e.from}, e.kind == kind::left   ? membership_change::left
-                                                              : e.kind == kind::died ? membership_change::died
-                                                                                     : membership_change::superseded}});
+                tell(event{membership_changed{{e.id, e.from},
+                                              e.kind == kind::left   ? membership_change::left
+                                              : e.kind == kind::died ? membership_change::died
+                                                                     : membership_change::superseded}});
                 break;
             case kind::forgotten: nodes_.erase(e.from); break;
             case kind::led:

@@ -96,8 +96,10 @@ template <typename = void>
     std::vector<bool> taken(view.schedules.size());
     for (auto const& m : p.moves) {
         auto const id = [&] { return in_words(std::string{view.schedules[m.schedule].id}); };
-        if (m.schedule >= view.schedules.size()) return fmt::format("the plan names schedule {} of {}", m.schedule, view.schedules.size());
-        if (m.to >= view.nodes.size()) return fmt::format("the plan moves {} to node {} of {}", id(), m.to, view.nodes.size());
+        if (m.schedule >= view.schedules.size())
+            return fmt::format("the plan names schedule {} of {}", m.schedule, view.schedules.size());
+        if (m.to >= view.nodes.size())
+            return fmt::format("the plan moves {} to node {} of {}", id(), m.to, view.nodes.size());
         auto const& s = view.schedules[m.schedule];
         if (taken[m.schedule]) return fmt::format("the plan moves {} twice", id());
         taken[m.schedule] = true;
@@ -165,7 +167,8 @@ public:
     }
 
     template <typename Tell>
-    [[nodiscard]] std::optional<operation> next(group_feed<Defects> const& feed, instant now, fencing_token seen, Tell&& tell) {
+    [[nodiscard]] std::optional<operation> next(group_feed<Defects> const& feed, instant now, fencing_token seen,
+                                                Tell&& tell) {
         if (!active()) return std::nullopt;
         if (!feed.current()) return feed.next();
         if (auto to_reap = who_is_gone(feed, now); !to_reap.empty()) {
@@ -176,7 +179,9 @@ public:
             return op::adopt{.incarnation = self_, .term = term_, .items = first_of(placements_), .seen = seen};
         }
         if (!moves_.empty()) {
-            return op::revoke{.incarnation = self_, .term = term_, .items = first_of(moves_),
+            return op::revoke{.incarnation = self_,
+                              .term = term_,
+                              .items = first_of(moves_),
                               .handoff_deadline = options_.handoff_deadline};
         }
         return std::nullopt;
@@ -184,8 +189,12 @@ public:
 
     void on(op::reap const&) { reaped_ = true; }
 
-    void on(op::adopt const& request, op::outcomes const& reply, instant now) { settle(placements_, request.items.size(), reply, now); }
-    void on(op::revoke const& request, op::outcomes const& reply, instant now) { settle(moves_, request.items.size(), reply, now); }
+    void on(op::adopt const& request, op::outcomes const& reply, instant now) {
+        settle(placements_, request.items.size(), reply, now);
+    }
+    void on(op::revoke const& request, op::outcomes const& reply, instant now) {
+        settle(moves_, request.items.size(), reply, now);
+    }
 
     /// The plan met a state that it was not made for: try again then, if nothing else changes before.
     [[nodiscard]] instant plan_due() const { return active() ? plan_again_ : instant::max(); }

@@ -59,7 +59,7 @@ private:
 /// A lock that this node holds or may hold at the server.
 struct held_lock {
     fencing_token token = 0;
-    instant until{};       // belief
+    instant until{};        // belief
     bool released = false;  // the handle is gone; the server may still have it
 };
 
@@ -70,7 +70,7 @@ public:
         out,      // not a member, and not trying to be
         joining,  // trying
         member,
-        fenced,   // a newer process has the node_id
+        fenced,  // a newer process has the node_id
     };
 
     /// `entropy`: random bits that no other process shares.
@@ -201,15 +201,16 @@ public:
     // ================================================================ locks
 
     [[nodiscard]] result<void> can_act(instant now) const {
-        if (standing_ == standing::fenced) return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
+        if (standing_ == standing::fenced)
+            return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
         if (standing_ != standing::member) return {errc::not_joined, "join() first"};
         if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
         return {};
     }
 
     [[nodiscard]] op::acquire_locks acquisition(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
-        op::acquire_locks request{.incarnation = self_.incarnation, .kind = kind, .ttl = ttl, .nonce = new_nonce(),
-                                  .seen = seen_};
+        op::acquire_locks request{
+            .incarnation = self_.incarnation, .kind = kind, .ttl = ttl, .nonce = new_nonce(), .seen = seen_};
         request.items.reserve(names.size());
         for (auto& name : names) {
             auto const s = belief_->table().find(name);
@@ -222,14 +223,16 @@ public:
     }
 
     /// Until when a granted lock may be believed in.
-    instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent, instant now) {
+    instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
+                        instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
         held(kind)[name] = {grant.token, until, false};
         return until;
     }
 
-    instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent, instant now) {
+    instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
+                        instant now) {
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
         auto l = held(kind).find(name);
         if (l == held(kind).end() || l->second.token != grant.token) return until;
@@ -291,8 +294,8 @@ private:
     void fail(operation const& request, error const& why, instant now) {
         failure_ = why;
         if (std::holds_alternative<op::join>(request)) {
-            bool const hopeless = why.code != errc::unavailable && why.code != errc::timed_out &&
-                                  why.code != errc::outcome_unknown;
+            bool const hopeless =
+                why.code != errc::unavailable && why.code != errc::timed_out && why.code != errc::outcome_unknown;
             // A refusal is the user's to see; while it was a member before, it keeps trying.
             if (hopeless && !was_member_) standing_ = standing::out;
         }
@@ -312,8 +315,8 @@ private:
             tell(warning{why});
         }
         ++failures_;
-        auto const step = std::min(options_.heartbeat_interval / 2,
-                                   microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
+        auto const step =
+            std::min(options_.heartbeat_interval / 2, microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
         retry_at_ = now + step / 2 + jitter_.up_to(step / 2);
     }
 
@@ -530,7 +533,8 @@ private:
     }
 
     void tell_own(std::string const& id, node_ref from, node_ref to, fencing_token generation, change_reason why) {
-        if (options_.event_scope == event_scope::own) tell(ownership_changed{id, std::move(from), std::move(to), generation, why});
+        if (options_.event_scope == event_scope::own)
+            tell(ownership_changed{id, std::move(from), std::move(to), generation, why});
     }
     [[nodiscard]] node_ref ref(fencing_token incarnation) const {
         if (incarnation == self_.incarnation) return self_;

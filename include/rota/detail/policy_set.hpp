@@ -21,11 +21,16 @@ enum class role : std::uint8_t { transport, strategy, clock, sink, unknown };
 
 template <typename T>
 constexpr role role_of() {
-    if constexpr (transport_like<T>) return role::transport;
-    else if constexpr (strategy_like<T>) return role::strategy;
-    else if constexpr (clock_like<T>) return role::clock;
-    else if constexpr (sink_policy<unwrapped_t<T>>) return role::sink;
-    else return role::unknown;
+    if constexpr (transport_like<T>)
+        return role::transport;
+    else if constexpr (strategy_like<T>)
+        return role::strategy;
+    else if constexpr (clock_like<T>)
+        return role::clock;
+    else if constexpr (sink_policy<unwrapped_t<T>>)
+        return role::sink;
+    else
+        return role::unknown;
 }
 
 template <role Role, typename... Policies>
@@ -54,7 +59,9 @@ template <typename T>
 constexpr bool check_transport() {
     using plain = unwrapped_t<T>;
     using settings = transport_settings const&;
-    constexpr bool opens = requires(plain t, settings s) { { t.open(s) } -> std::same_as<result<void>>; };
+    constexpr bool opens = requires(plain t, settings s) {
+        { t.open(s) } -> std::same_as<result<void>>;
+    };
     constexpr bool performs = requires(plain t, operation const& request, microseconds timeout) {
         { t.perform(request, timeout) } -> std::same_as<result<reply>>;
     };
@@ -66,9 +73,10 @@ constexpr bool check_transport() {
     static_assert(performs,
                   "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
                   "rota::microseconds timeout)`");
-    static_assert(waits,
-                  "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, rota::microseconds "
-                  "timeout)`");
+    static_assert(
+        waits,
+        "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, rota::microseconds "
+        "timeout)`");
     static_assert(wakes, "rota: the transport policy lacks `void wake()`");
     return opens && performs && waits && wakes;
 }
@@ -104,10 +112,14 @@ constexpr bool check_role() {
     static_assert(role_of<T>() != role::unknown,
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
                   "(callable with rota::event or one of its types)");
-    if constexpr (role_of<T>() == role::transport) return check_transport<T>();
-    else if constexpr (role_of<T>() == role::strategy) return check_strategy_policy<T>();
-    else if constexpr (role_of<T>() == role::clock) return check_clock<T>();
-    else return role_of<T>() == role::sink;
+    if constexpr (role_of<T>() == role::transport)
+        return check_transport<T>();
+    else if constexpr (role_of<T>() == role::strategy)
+        return check_strategy_policy<T>();
+    else if constexpr (role_of<T>() == role::clock)
+        return check_clock<T>();
+    else
+        return role_of<T>() == role::sink;
 }
 
 template <typename... Policies>
@@ -117,9 +129,10 @@ struct policy_set {
 
     static constexpr bool each_fits = (true && ... && check_role<Policies>());
     // One line at a time: the count is looked at once each policy is one.
-    static_assert(!each_fits || count<role::transport> > 0,
-                  "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
-                  "for then every process would elect itself");
+    static_assert(
+        !each_fits || count<role::transport> > 0,
+        "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
+        "for then every process would elect itself");
     static_assert(count<role::transport> < 2, "rota: two transports given: a coordinator has one");
     static_assert(count<role::strategy> < 2, "rota: two strategies given: a coordinator has one");
     static_assert(count<role::clock> < 2, "rota: two clocks given: a coordinator has one");

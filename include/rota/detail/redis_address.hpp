@@ -198,7 +198,8 @@ inline result<void> socket(std::string_view text, redis_address& into) {
         outcome = malformed("it is empty; write host:port or redis://host:port");
     } else if (auto const end = text.find("://"); end != std::string_view::npos) {
         std::string scheme;
-        for (char const c : text.substr(0, end)) scheme += (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
+        for (char const c : text.substr(0, end))
+            scheme += (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
         auto const rest = text.substr(end + 3);
         if (scheme == "redis") {
             outcome = address_text::network(rest, address);

@@ -84,7 +84,8 @@ public:
         random_ ^= random_ >> 7;
         random_ ^= random_ << 17;
         auto const half = step_.count() / 2;
-        not_before_ = now + step_ - microseconds{static_cast<std::int64_t>(random_ % static_cast<std::uint64_t>(half + 1))};
+        not_before_ =
+            now + step_ - microseconds{static_cast<std::int64_t>(random_ % static_cast<std::uint64_t>(half + 1))};
     }
     /// It was refused for a reason that people must mend.
     void refused(microseconds now) noexcept { not_before_ = now + std::chrono::seconds{30}; }
@@ -152,7 +153,8 @@ struct endpoint {
     if (!address.path.empty()) {
         sockaddr_un local{};
         local.sun_family = AF_UNIX;
-        if (address.path.size() >= sizeof local.sun_path) return {errc::invalid_argument, "the socket's path is too long"};
+        if (address.path.size() >= sizeof local.sun_path)
+            return {errc::invalid_argument, "the socket's path is too long"};
         std::memcpy(local.sun_path, address.path.data(), address.path.size());
         auto& one = found.emplace_back();
         std::memcpy(&one.address, &local, sizeof local);
@@ -167,7 +169,8 @@ struct endpoint {
     addrinfo* list = nullptr;
     auto const port = std::to_string(address.port);
     if (int const failure = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list); failure != 0) {
-        auto const why = failure == EAI_SYSTEM ? std::generic_category().message(errno) : std::string{::gai_strerror(failure)};
+        auto const why =
+            failure == EAI_SYSTEM ? std::generic_category().message(errno) : std::string{::gai_strerror(failure)};
         return {errc::unavailable, "the host name cannot be resolved: " + why};
     }
     for (auto const* entry = list; entry != nullptr; entry = entry->ai_next) {
@@ -215,7 +218,8 @@ public:
                 auto const share = (deadline - now) / static_cast<std::int64_t>(targets->size() - i);
                 failure = await_connected(now + share);
             }
-            if (failure == 0 && ::fcntl(descriptor_, F_SETFL, 0) != 0) failure = errno;  // from here on SO_RCVTIMEO rules
+            if (failure == 0 && ::fcntl(descriptor_, F_SETFL, 0) != 0)
+                failure = errno;  // from here on SO_RCVTIMEO rules
             if (failure == 0) return {};
             close();
         }
@@ -267,7 +271,8 @@ public:
     /// for the last request.
     void allow(microseconds remaining) noexcept {
         // Somewhat longer is tolerable (a sixteenth, for the sake of no system call); shorter only leads to another turn.
-        if (io_timeout_ <= remaining + remaining / 16 && io_timeout_ >= remaining / 2 && io_timeout_.count() != 0) return;
+        if (io_timeout_ <= remaining + remaining / 16 && io_timeout_ >= remaining / 2 && io_timeout_.count() != 0)
+            return;
         if (remaining < microseconds{1'000}) remaining = microseconds{1'000};  // 0 would mean for ever
         io_timeout_ = remaining;
         timeval span{};

@@ -54,7 +54,8 @@ struct error_meaning {
     constexpr auto none = std::string_view::npos;
 
     if (auto const at = text.find(", with args beginning with"); at != none) text = text.substr(0, at);
-    if (auto const at = text.find(" script: "); at != none && text.find(", on @", at) != none) text = text.substr(0, at);
+    if (auto const at = text.find(" script: "); at != none && text.find(", on @", at) != none)
+        text = text.substr(0, at);
     constexpr std::string_view mark = "@user_script:";
     if (text.starts_with("ERR Error running script") || text.starts_with(mark)) {
         // "ERR Error running script (call to f_<sha>): @user_script:12: @user_script: 12: -READONLY You can't…"

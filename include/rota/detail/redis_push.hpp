@@ -28,8 +28,8 @@ struct push_target {
     endpoint where;
     redis_address address;  ///< for credentials and database
     std::string name;
-    std::string inbox;   ///< key of the inboxes, but for the incarnation
-    std::string events;  ///< key of the group's events
+    std::string inbox;        ///< key of the inboxes, but for the incarnation
+    std::string events;       ///< key of the group's events
     microseconds patience{};  ///< for connecting and greeting
 };
 
@@ -170,7 +170,8 @@ private:
         auto& out = connection_.request();
         bool const inbox = sub.incarnation != 0;
         append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
-        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"}) append_bulk(out, word);
+        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"})
+            append_bulk(out, word);
         if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
         if (sub.follow_group) append_bulk(out, target_.events);
         if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
@@ -245,11 +246,11 @@ private:
     bool wanted_ = false;  // a connection
     int epoll_ = -1;
     state state_ = state::closed;
-    greeting greeting_;       // replies to come before any other
-    std::size_t greeted_ = 0;   // of them, here
-    bool reading_ = false;      // a read is pending
-    subscription asked_;        // by that read
-    bool refused_ = false;      // by the server, in words: trying again soon is of no use
+    greeting greeting_;        // replies to come before any other
+    std::size_t greeted_ = 0;  // of them, here
+    bool reading_ = false;     // a read is pending
+    subscription asked_;       // by that read
+    bool refused_ = false;     // by the server, in words: trying again soon is of no use
     std::string refusal_;
     microseconds opened_at_{};
     microseconds patience_ends_{};

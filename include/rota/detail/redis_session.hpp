@@ -73,7 +73,7 @@ public:
             if (auto ok = make_ready(now, deadline); !ok) return ok.error();
             connection_.allow(deadline - io_now());
         } else {
-            connection_.allow(timeout);
+            connection_.allow(deadline - now);
         }
         last_used_ = now;
         encode(request, key_prefix_, session_, connections_, command_);
@@ -207,7 +207,8 @@ private:
     result<void> load_scripts(microseconds deadline) {
         connection_.request().clear();
         append_script_loads();
-        auto outcome = exchange(script_count, deadline, [this](std::size_t i, redisReply const& r) { return take_digest(i, r); });
+        auto outcome =
+            exchange(script_count, deadline, [this](std::size_t i, redisReply const& r) { return take_digest(i, r); });
         if (!outcome) drop(outcome.error());
         return outcome;
     }
@@ -254,14 +255,16 @@ private:
         append_script_loads();
         constexpr std::size_t sections = 3;
         std::string info;
-        auto outcome = exchange(greeting.count + sections + script_count, deadline, [&](std::size_t i, redisReply const& reply) {
-            if (i < greeting.count) return take_greeting(greeting.steps[i], reply);
-            if (i < greeting.count + sections) {
-                if (reply.type == REDIS_REPLY_STRING) info.append(text_of(reply)).append("\r\n");  // else no right to know
-                return result<void>{};
-            }
-            return take_digest(i - greeting.count - sections, reply);
-        });
+        auto outcome =
+            exchange(greeting.count + sections + script_count, deadline, [&](std::size_t i, redisReply const& reply) {
+                if (i < greeting.count) return take_greeting(greeting.steps[i], reply);
+                if (i < greeting.count + sections) {
+                    if (reply.type == REDIS_REPLY_STRING)
+                        info.append(text_of(reply)).append("\r\n");  // else no right to know
+                    return result<void>{};
+                }
+                return take_digest(i - greeting.count - sections, reply);
+            });
         if (outcome) look_at(info);
         return outcome;
     }

@@ -23,7 +23,8 @@ public:
     /// Writes lines to `to`, each "<prefix>: <words>", or the words alone. Each is one fwrite, so that lines of several
     /// threads do not mix; when it is flushed is up to the stream. `to` must outlive the sink; null: std::logic_error.
     explicit log_sink(std::FILE* to = stderr, std::string prefix = {})
-        : file_{to}, prefix_{as_prefix(std::move(prefix))} {
+        : file_{to},
+          prefix_{as_prefix(std::move(prefix))} {
         if (to == nullptr) throw std::logic_error("rota::log_sink: no stream to write to");
     }
 

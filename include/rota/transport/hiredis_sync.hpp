@@ -105,11 +105,13 @@ public:
             if (any && ready[0].revents != 0) self.calm();
             if (any && ready[1].revents != 0) {
                 bool const newer = self.push.react(sub, now);
-                if (auto why = self.push.take_refusal(); !why.empty()) self.warn({errc::refused_by_server, std::move(why)});
+                if (auto why = self.push.take_refusal(); !why.empty())
+                    self.warn({errc::refused_by_server, std::move(why)});
                 if (newer) return wake_reason::pushed;
             }
             if (!any && now >= deadline) {
-                return self.woken.exchange(false, std::memory_order_acquire) ? wake_reason::woken : wake_reason::timeout;
+                return self.woken.exchange(false, std::memory_order_acquire) ? wake_reason::woken
+                                                                             : wake_reason::timeout;
             }
         }
     }

@@ -77,8 +77,8 @@ private:
         std::int64_t now() const {
             if (manual) return manual_now;
             auto const t = std::chrono::steady_clock::now().time_since_epoch();
-            static auto const origin =
-                std::chrono::system_clock::now().time_since_epoch() - std::chrono::steady_clock::now().time_since_epoch();
+            static auto const origin = std::chrono::system_clock::now().time_since_epoch() -
+                                       std::chrono::steady_clock::now().time_since_epoch();
             return std::chrono::duration_cast<microseconds>(t + origin).count() + manual_now;
         }
     };
@@ -164,7 +164,8 @@ public:
         };
         auto const awake = [&] { return link_->woken || pushed(); };
         if (!store.manual && timeout > microseconds{}) {
-            auto const limit = std::chrono::steady_clock::now() + std::min(timeout, microseconds{std::chrono::hours{1}});
+            auto const limit =
+                std::chrono::steady_clock::now() + std::min(timeout, microseconds{std::chrono::hours{1}});
             store.changed.wait_until(lock, limit, awake);
         }
         if (std::exchange(link_->woken, false)) return wake_reason::woken;

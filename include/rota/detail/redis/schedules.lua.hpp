@@ -211,7 +211,7 @@ for i = 6, 5 + n do
     answer[#answer + 1] = code
     answer[#answer + 1] = token
 end
-refused = verify_step()
+local refused = verify_step()
 if refused then return refused end
 
 commit_step()
