@@ -157,13 +157,18 @@ public:
     [[nodiscard]] plan const& last_plan() const { return plan_; }
     [[nodiscard]] std::vector<fencing_token> const& candidates() const { return watch_.candidates; }
 
-    /// When a dead node can be taken out next: worth a tick.
-    [[nodiscard]] instant due() const {
+    /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
+    [[nodiscard]] instant tick_due() const {
         if (!active()) return instant::max();
-        auto next = std::min(watch_.next_expiry, watch_.next_dead);
-        auto when = next == microseconds::max() ? instant::max() : heard_ + next + microseconds{1000};
-        if (!watch_.expired.empty()) when = std::min(when, reap_from_);
-        return std::max(when, reap_from_);
+        auto const next = std::min(watch_.next_expiry, watch_.next_dead);
+        return next == microseconds::max() ? instant::max() : heard_ + next + microseconds{1000};
+    }
+
+    /// When next() has something to say although nothing was heard: nodes to take out once that is allowed again, or a
+    /// plan that met a state it was not made for.
+    [[nodiscard]] instant work_due() const {
+        if (!active()) return instant::max();
+        return !watch_.expired.empty() && !reaped_ ? std::min(plan_again_, reap_from_) : plan_again_;
     }
 
     template <typename Tell>
@@ -195,12 +200,6 @@ public:
     void on(op::revoke const& request, op::outcomes const& reply, instant now) {
         settle(moves_, request.items.size(), reply, now);
     }
-
-    /// The plan met a state that it was not made for: try again then, if nothing else changes before.
-    [[nodiscard]] instant plan_due() const { return active() ? plan_again_ : instant::max(); }
-
-    /// A picture from which to answer propose().
-    planning_board<Defects>& board() { return board_; }
 
 private:
     template <typename Item>

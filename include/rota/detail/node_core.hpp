@@ -179,7 +179,7 @@ public:
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
         auto when = tick_due();
-        if (leads_told_) when = std::min({when, belief_->leads_until(), leader_.plan_due()});
+        if (leads_told_) when = std::min({when, belief_->leads_until(), leader_.work_due()});
         if (!suspended_) when = std::min(when, belief_->alive_until());
         for (auto const& id : handing_over_) when = std::min(when, idle_from(id));
         for (auto const& a : acknowledging_) when = std::min(when, a.not_before);
@@ -273,7 +273,7 @@ private:
     }
 
     [[nodiscard]] instant tick_due() const {
-        auto when = std::min(tick_at_, leader_.due());
+        auto when = std::min(tick_at_, leader_.tick_due());
         if (!leads_told_ && election_at_ < when) when = election_at_;
         return when;
     }
