@@ -66,7 +66,9 @@ public:
         return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
     }
     [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
-    [[nodiscard]] bool leads(instant now) const noexcept { return term_.load() != 0 && now < leads_until_.load(); }
+    [[nodiscard]] bool leads(instant now) const noexcept {
+        return term_.load() != 0 && now < leads_until_.load() && now < alive_until_.load();
+    }
 
     [[nodiscard]] std::vector<owned_schedule> owned(instant now) const {
         std::vector<owned_schedule> list;

@@ -61,14 +61,19 @@ public:
     result<void> join() {
         if (auto r = enter(); !r) return r;
         if (auto r = begin_join(); !r) return r;
-        drive();
-        auto const [state, failure] = where_we_are();
-        if (state == standing::member) return {};
-        if (state == standing::joining) {
+        auto const limit = now() + core_.settings().operation_timeout;
+        for (unsigned n = 1;; ++n) {
+            drive();
+            auto const [state, failure] = where_we_are();
+            if (state == standing::member) return {};
             std::lock_guard const io{io_};
+            if (state == standing::joining && failure == errc::outcome_unknown && n < most_attempts && now() < limit) {
+                core_.want_tick(now());
+                continue;
+            }
             core_.begin_leave();
+            return failure.value_or(error{errc::unavailable, "could not join"});
         }
-        return failure.value_or(error{errc::unavailable, "could not join"});
     }
 
     result<void> tick() {
@@ -90,6 +95,7 @@ public:
             ~no_longer_running() { flag.store(false); }
         } const guard{running_};
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
+        if (state() == standing::fenced) return fenced();
         if (state() != standing::member) {
             if (auto r = begin_join(); !r) return r;
         }
@@ -794,6 +800,7 @@ private:
         if (auto r = check_ttl(ttl); !r) return r.error();
         auto answer = [&]() -> result<instant> {
             std::lock_guard const io{io_};
+            if (held.incarnation != belief_->incarnation()) return {errc::lock_lost, in_words(held.name)};
             if (auto r = core_.can_act(now()); !r) return r.error();
             auto const sent = now();
             auto const reply = attempt(op::extend_locks{

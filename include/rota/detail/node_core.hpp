@@ -96,7 +96,7 @@ public:
         if (standing_ == standing::joining || standing_ == standing::member) return;
         standing_ = standing::joining;
         failure_.reset();
-        join_nonce_ = new_nonce();
+        if (join_nonce_ == 0) join_nonce_ = new_nonce();  // kept while an attempt's outcome is unknown
         retry_at_ = now;
     }
 
@@ -269,7 +269,7 @@ private:
             suspended_ = true;
             tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
         }
-        if (leads_told_ && now >= belief_->leads_until()) leadership_ended(now);
+        if (leads_told_ && !belief_->leads(now)) leadership_ended(now);
     }
 
     [[nodiscard]] instant tick_due() const {
@@ -325,6 +325,7 @@ private:
     void on(op::join const&, reply const& answer, instant sent, instant now) {
         auto const& r = std::get<op::joined>(answer);
         standing_ = standing::member;
+        join_nonce_ = 0;
         was_member_ = true;
         suspended_ = false;
         failure_.reset();

@@ -189,16 +189,13 @@ inline void append_resolved(std::string& into, std::string_view text) {
                 lua::unregister_schedules);
             break;
         case script_id::claim:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::tombstones, lua::claim);
+            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::tombstones, lua::claim);
             break;
         case script_id::adopt:
-            add(lua::group, lua::step, lua::nodes, lua::departures, lua::schedules, lua::strings, lua::tombstones,
-                lua::adopt);
+            add(lua::group, lua::step, lua::nodes, lua::departures, lua::schedules, lua::tombstones, lua::adopt);
             break;
         case script_id::revoke: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::revoke); break;
-        case script_id::acknowledge:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::acknowledge);
-            break;
+        case script_id::acknowledge: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::acknowledge); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;
     }

@@ -40,11 +40,14 @@ namespace rota {
     return "unknown change";
 }
 
+// Templates although nothing varies, here and in the sinks that use it: as in options.hpp, a program that does not ask
+// for words does not pay for compiling them.
 namespace detail {
 
 // Makes text safe to print as one line, whoever wrote it: control characters become ?. In UTF-8 those of 0x80..0x9f
 // are C2 80 .. C2 9F; some terminals act on them too.
-[[nodiscard]] inline std::string one_line(std::string text) {
+template <typename = void>
+[[nodiscard]] std::string one_line(std::string text) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         auto const byte = static_cast<unsigned char>(text[i]);
         if (byte < 0x20 || byte == 0x7f) text[i] = '?';
@@ -55,7 +58,8 @@ namespace detail {
     return text;
 }
 
-[[nodiscard]] inline std::string in_words(node_ref const& node) {
+template <typename = void>
+[[nodiscard]] std::string in_words(node_ref const& node) {
     if (node.incarnation == 0) return node.id.empty() ? "nobody" : in_words(node.id);
     auto const incarnation = fmt::format("incarnation {}", node.incarnation);
     return node.id.empty() ? incarnation : in_words(node.id) + " (" + incarnation + ')';
@@ -63,68 +67,91 @@ namespace detail {
 
 // One for each event type; describe() does not compile without.
 
-[[nodiscard]] inline std::string words_for(node_joined const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(node_joined const& e) {
     return fmt::format("{} joined, epoch {}", in_words(e.node), e.epoch);
 }
 
-[[nodiscard]] inline std::string words_for(node_left const& e) { return in_words(e.node) + " left"; }
+template <typename = void>
+[[nodiscard]] std::string words_for(node_left const& e) {
+    return in_words(e.node) + " left";
+}
 
-[[nodiscard]] inline std::string words_for(node_suspended const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(node_suspended const& e) {
     return in_words(e.node) + " is suspended: " + e.why.message();
 }
 
-[[nodiscard]] inline std::string words_for(node_resumed const& e) { return in_words(e.node) + " resumed"; }
+template <typename = void>
+[[nodiscard]] std::string words_for(node_resumed const& e) {
+    return in_words(e.node) + " resumed";
+}
 
-[[nodiscard]] inline std::string words_for(node_lost const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(node_lost const& e) {
     return in_words(e.node) + " lost its membership" + (e.data_lost ? ": the server lost data" : "");
 }
 
-[[nodiscard]] inline std::string words_for(node_fenced const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(node_fenced const& e) {
     return in_words(e.node) + " is fenced: a newer process took its id";
 }
 
-[[nodiscard]] inline std::string words_for(ownership_changed const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(ownership_changed const& e) {
     auto text = "schedule " + in_words(e.schedule) + " went from " + in_words(e.from) + " to " + in_words(e.to) + ": ";
     text += to_string(e.reason);
     if (e.generation != 0) text += fmt::format(", generation {}", e.generation);
     return text;
 }
 
-[[nodiscard]] inline std::string words_for(handoff_requested const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(handoff_requested const& e) {
     auto text = "schedule " + in_words(e.schedule) + " is to go to " + in_words(node_ref{{}, e.to}) + " within " +
                 in_words(e.within) + ": ";
     text += to_string(e.reason);
     return text;
 }
 
-[[nodiscard]] inline std::string words_for(leadership_changed const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(leadership_changed const& e) {
     auto text = in_words(e.leader) + " leads";
     if (e.term != 0) text += fmt::format(", term {}", e.term);
     return text + ", after " + in_words(e.previous);
 }
 
-[[nodiscard]] inline std::string words_for(membership_changed const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(membership_changed const& e) {
     auto text = "member " + in_words(e.subject) + ' ';
     text += e.change == membership_change::superseded ? "was superseded" : to_string(e.change);
     return text;
 }
 
-[[nodiscard]] inline std::string words_for(schedule_changed const& e) {
+template <typename = void>
+[[nodiscard]] std::string words_for(schedule_changed const& e) {
     return "schedule " + in_words(e.schedule) + (e.registered ? " was registered" : " was unregistered");
 }
 
-[[nodiscard]] inline std::string words_for(events_gap const&) {
+template <typename = void>
+[[nodiscard]] std::string words_for(events_gap const&) {
     return "some events could not be had; the differences follow";
 }
 
-[[nodiscard]] inline std::string words_for(plan_refused const& e) { return "plan refused: " + e.why; }
+template <typename = void>
+[[nodiscard]] std::string words_for(plan_refused const& e) {
+    return "plan refused: " + e.why;
+}
 
-[[nodiscard]] inline std::string words_for(warning const& e) { return "warning: " + e.what.message(); }
+template <typename = void>
+[[nodiscard]] std::string words_for(warning const& e) {
+    return "warning: " + e.what.message();
+}
 
 }  // namespace detail
 
 /// `e` in words: one line, without its end. Ids are quoted, and cut if long; control characters are shown as ?.
-[[nodiscard]] inline std::string describe(event const& e) {
+template <typename = void>
+[[nodiscard]] std::string describe(event const& e) {
     return detail::one_line(std::visit([](auto const& held) { return detail::words_for(held); }, e));
 }
 

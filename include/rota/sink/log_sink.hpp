@@ -35,6 +35,7 @@ public:
         : writer_{std::make_shared<function_writer<std::decay_t<Write>>>(std::forward<Write>(write))},
           prefix_{as_prefix(std::move(prefix))} {}
 
+    template <typename = void>  // see describe.hpp
     void operator()(event const& e) const {
         auto line = prefix_ + describe(e);
         if (writer_) {

@@ -15,20 +15,24 @@
 
 namespace rota {
 
+// (Its members are templates for the reason that describe.hpp gives.)
 class recording_sink {
 public:
+    template <typename = void>
     void operator()(event const& e) const {
         std::lock_guard const lock{record_->mutex};
         record_->events.push_back(e);
     }
 
     /// All events so far, oldest first.
+    template <typename = void>
     [[nodiscard]] std::vector<event> events() const {
         std::lock_guard const lock{record_->mutex};
         return record_->events;
     }
 
     /// As events(), and forgets them.
+    template <typename = void>
     [[nodiscard]] std::vector<event> take() const {
         std::lock_guard const lock{record_->mutex};
         return std::exchange(record_->events, {});
@@ -44,6 +48,7 @@ public:
     }
 
     /// The events in words, a line each: equal runs of a scenario have equal text, byte for byte.
+    template <typename = void>
     [[nodiscard]] std::string text() const {
         std::string lines;
         for (auto const& e : events()) lines += describe(e) + '\n';

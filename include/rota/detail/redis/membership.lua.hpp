@@ -27,8 +27,8 @@ call('HLEN', k_info)
 
 ensure_epoch(seen)
 local inc = fmt('%.0f', mint(seen))
-if deadline then emit(event_superseded, '0', older, inc, 0, '1', limit_unlimited, id) end
-emit(event_joined, '0', '0', inc, 0, '1', capacity, id)
+if deadline then emit('event_superseded', '0', older, inc, '0', '1', 'limit_unlimited', id) end
+emit('event_joined', '0', '0', inc, '0', '1', capacity, id)
 refused = verify_step()
 if refused then return refused end
 
@@ -49,8 +49,8 @@ return {0, inc, epoch, seq, deadline and older or '0'}
 //
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
-// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
-// expired, dead, next_dead (-1: none), candidates.
+// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1:
+// none), expired, dead, next_dead (-1: none), candidates.
 inline constexpr char tick[] = R"lua(
 local call = redis.call
 local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
@@ -84,7 +84,7 @@ end
 local function emit(kind, generation, from, to, id)
     seq = seq + 1
     call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq),
-         kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|0|1|' .. limit_unlimited, id)
+         kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|0|1|limit_unlimited', id)
 end
 
 local function commit()
@@ -93,7 +93,7 @@ end
 
 if not (epoch and v[4] and fence >= seen) then
     epoch = mint()
-    if seen > 0 then emit(event_data_lost, epoch, '0', '0', '') end
+    if seen > 0 then emit('event_data_lost', epoch, '0', '0', '') end
     commit()
     return {0, status_data_lost, now, epoch, fence, seq}
 end
@@ -146,7 +146,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. ARGV[9]
-    emit(event_led, term, holder or '0', inc, ARGV[9])
+    emit('event_led', term, holder or '0', inc, ARGV[9])
     commit()
 end
 if renews or takes then call('SET', KEYS[5], leader) end
@@ -159,10 +159,10 @@ return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, 
 inline constexpr char vacate[] = R"lua(
 local function vacate(leader, first)
     local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    emit(event_vacated, term, holder, '0', 0, '1', limit_unlimited, '')
+    emit('event_vacated', term, holder, '0', '0', '1', 'limit_unlimited', '')
     for i = first, #ARGV do
         local n = node(ARGV[i])
-        if n and n.live then tell(ARGV[i], change_vacancy, '0', '0', 0, '1', '0', '') end
+        if n and n.live then tell(ARGV[i], 'change_vacancy', '0', '0', '0', '1', '0', '') end
     end
 end
 )lua";
@@ -174,7 +174,7 @@ local leader = call('GET', k_leader)
 local n = node(inc)
 local grants_early = false
 if n and n.live then
-    take_out(inc, n, event_left)
+    take_out(inc, n, 'event_left')
 elseif n and n.deadline > now then
     n.deadline = now
     grants_early = true
@@ -213,7 +213,7 @@ for i = 5, #ARGV do
     local inc = ARGV[i]
     local n = node(inc)
     if n and n.live and n.deadline <= now and inc ~= ARGV[3] then
-        take_out(inc, n, event_died)
+        take_out(inc, n, 'event_died')
         answer[#answer + 1] = inc
     end
     forget_if_done(inc)

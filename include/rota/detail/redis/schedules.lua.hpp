@@ -1,5 +1,5 @@
-// The scripts of schedules: register, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp for what
-// they do.
+// The scripts of schedules: register, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp for
+// what they do.
 #pragma once
 
 namespace rota::detail::lua {
@@ -16,7 +16,7 @@ for i = 3, 2 + n do
         own_set[#own_set + 1] = id
         own_set[#own_set + 1] = '0|0|' .. weight
         unowned_added[#unowned_added + 1] = id
-        emit(event_registered, '0', '0', '0', 0, weight, limit_unlimited, id)
+        emit('event_registered', '0', '0', '0', '0', weight, 'limit_unlimited', id)
     end
 end
 verify_schedules()
@@ -38,7 +38,7 @@ return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[
 inline constexpr char unregister_schedules[] = R"lua(
 local n, nonce, answer, buried = (#ARGV - 3) / 2, ARGV[3], {0}, {}
 read_schedules(4, 3 + n)
-read_tombstones(4, 3 + n)
+read_tombstones(4, 3 + n, n > 0 and strings(17, 16 + n) or {})
 for i = 1, n do
     local id, owner = ARGV[3 + i], ARGV[3 + n + i]
     local s, g = records[id], stones[id]
@@ -60,8 +60,8 @@ for i = 1, n do
         detach(id, s)
         drop_move(id, s)
         own_deleted[#own_deleted + 1] = id
-        if holder and holder.live then tell(owner, change_removed, '0', '0', 0, '1', '0', id) end
-        emit(event_unregistered, '0', owner, '0', 0, '1', limit_unlimited, id)
+        if holder and holder.live then tell(owner, 'change_removed', '0', '0', '0', '1', '0', id) end
+        emit('event_unregistered', '0', owner, '0', '0', '1', 'limit_unlimited', id)
     end
 end
 verify_schedules()
@@ -87,7 +87,7 @@ if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
 read_schedules(5, #ARGV)
-read_tombstones(5, #ARGV)
+read_tombstones(5, #ARGV, #ARGV > 4 and call('MGET', unpack(KEYS, 17, 12 + #ARGV)) or {})
 local answer = {0}
 for i = 5, #ARGV do
     local id = ARGV[i]
@@ -105,7 +105,7 @@ for i = 5, #ARGV do
         code = errc_capacity_exceeded
     else
         token = mint(seen)
-        hand_to(id, s, inc, token, reason_claimed)
+        hand_to(id, s, inc, token, 'reason_claimed')
     end
     answer[#answer + 1] = code
     answer[#answer + 1] = token
@@ -128,7 +128,7 @@ local refused = absurd(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
 read_schedules(6, 5 + n)
-read_tombstones(6, 5 + n)
+read_tombstones(6, 5 + n, n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {})
 local answer, sources, is_source = {0}, {}, {}
 for i = 6, 5 + n do
     local id, generation, from, to, reason = ARGV[i], ARGV[n + i], ARGV[2 * n + i], ARGV[3 * n + i], ARGV[4 * n + i]
@@ -205,8 +205,8 @@ for i = 6, 5 + n do
         local m = #moves_set
         moves_set[m + 1], moves_set[m + 2] = id, to .. '|' .. deadline .. '|' .. reason
         count(to, node(to), 0, 1)
-        tell(from, change_revoking, generation, to, reason, s.weight, handoff, id)
-        emit(event_moving, generation, from, to, reason, s.weight, limit_unlimited, id)
+        tell(from, 'change_revoking', generation, to, reason, s.weight, handoff, id)
+        emit('event_moving', generation, from, to, reason, s.weight, 'limit_unlimited', id)
     end
     answer[#answer + 1] = code
     answer[#answer + 1] = token
@@ -229,7 +229,7 @@ if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
 read_schedules(5, 4 + n)
-local locks = strings(17, 16 + n)
+local locks = n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {}
 local answer = {0}
 for i = 1, n do
     local id, generation, to = ARGV[4 + i], ARGV[4 + n + i], ARGV[4 + 2 * n + i]
@@ -255,7 +255,7 @@ for i = 1, n do
             if code == 0 then
                 hand_to(id, s, to, token, s.reason)
             else
-                hand_to(id, s, '0', token, reason_given_up)
+                hand_to(id, s, '0', token, 'reason_given_up')
             end
         end
     end

@@ -1,0 +1,441 @@
+// Makes the call of a script out of an operation: encode() writes its keys and arguments, in the order that is written
+// at the script (*.lua.hpp in this folder). It recycles the buffers of the command that it writes over, since locks are
+// the hottest path of a busy node. Every key that the script will touch is among the keys. Text only, no I/O.
+#pragma once
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "../../operations.hpp"
+#include "../redis_scripts.hpp"
+
+namespace rota::detail {
+
+/// One call of a script.
+struct redis_command {
+    script_id script{};
+    std::vector<std::string> keys;
+    std::vector<std::string> args;
+};
+
+/// Writes a command's keys and arguments over those of the one before.
+class redis_command_writer {
+public:
+    redis_command_writer(redis_command& into, script_id script, std::string_view key_prefix)
+        : into_{into},
+          key_prefix_{key_prefix} {
+        into_.script = script;
+    }
+    redis_command_writer(redis_command_writer const&) = delete;
+    redis_command_writer& operator=(redis_command_writer const&) = delete;
+    ~redis_command_writer() {
+        into_.keys.resize(keys_);
+        into_.args.resize(args_);
+    }
+
+    /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
+    void key(std::string_view name) { begin_key().append(name); }
+    void key(std::string_view name, std::string_view id) { begin_key().append(name).append(id); }
+    void key(std::string_view name, std::uint64_t number) { append_number(begin_key().append(name), number); }
+
+    void arg(std::string_view text) { next(into_.args, args_).assign(text); }
+    void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
+    void arg(microseconds duration) { arg(clamped(duration)); }
+    void arg(double weight) {
+        auto& text = next(into_.args, args_);
+        append_weight(text, weight);
+    }
+    template <typename Enum>
+        requires std::is_enum_v<Enum>
+    void arg(Enum value) {
+        arg(static_cast<std::uint64_t>(value));
+    }
+    /// What all keys of the group begin with.
+    void arg_prefix() { next(into_.args, args_).append("{").append(key_prefix_).append("}"); }
+
+    /// The keys that belong to an incarnation.
+    void keys_of_node(fencing_token incarnation) {
+        key("by:", incarnation);
+        key("ver:", incarnation);
+        key("inbox:", incarnation);
+    }
+
+private:
+    static std::string& next(std::vector<std::string>& texts, std::size_t& used) {
+        if (used == texts.size()) texts.emplace_back();
+        auto& text = texts[used++];
+        text.clear();
+        return text;
+    }
+    std::string& begin_key() { return next(into_.keys, keys_).append("{").append(key_prefix_).append("}"); }
+
+    static void append_number(std::string& into, std::uint64_t number) {
+        char digits[20];
+        auto const end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+        into.append(digits, end);
+    }
+    // The shortest text that reads back as the same number, whatever the locale.
+    static void append_weight(std::string& into, double weight) {
+        if (weight == 1) {
+            into += '1';
+            return;
+        }
+        char digits[32];
+        auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
+        into.append(digits, end);
+    }
+    // Added to the server's time it stays below 2^53, beyond which Lua cannot count.
+    static std::uint64_t clamped(microseconds duration) {
+        constexpr std::int64_t most = std::int64_t{1} << 51;
+        auto const count = duration.count();
+        return static_cast<std::uint64_t>(count < 0 ? 0 : count < most ? count : most);
+    }
+
+    redis_command& into_;
+    std::string_view key_prefix_;
+    std::size_t keys_ = 0;
+    std::size_t args_ = 0;
+};
+
+/// Which connection of which session a command goes by.
+struct redis_stamp {
+    std::uint64_t session = 0;
+    std::uint64_t connection = 0;
+};
+
+// Keys and arguments with which every script begins that changes more than locks (see lua::group).
+inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
+    w.key("session:", from.session);
+    for (auto name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
+                      "pending", "own", "unowned", "moves"}) {
+        w.key(name);
+    }
+    w.arg(from.connection);
+    w.arg_prefix();
+}
+
+// The incarnations that a request names, each once, for the keys that must be declared.
+class incarnation_set {
+public:
+    void add(fencing_token incarnation) {
+        if (incarnation == 0 || incarnation == last_) return;
+        last_ = incarnation;
+        for (auto known : members_) {
+            if (known == incarnation) return;
+        }
+        members_.push_back(incarnation);
+    }
+    void declare(redis_command_writer& w) const {
+        for (auto incarnation : members_) w.keys_of_node(incarnation);
+    }
+
+private:
+    fencing_token last_ = 0;
+    std::vector<fencing_token> members_;
+};
+
+[[nodiscard]] constexpr std::string_view lock_key(op::lock_kind kind) {
+    return kind == op::lock_kind::schedule ? "lock:" : "name:";
+}
+
+/// Writes a command for each operation; see encode(). A template, as is what decodes, so that it costs nothing where it
+/// is not used.
+template <typename = void>
+struct redis_encoder {
+    redis_command& into;
+    std::string_view key_prefix;
+    redis_stamp from;
+
+    void operator()(op::join const& r) const {
+        redis_command_writer w{into, script_id::join, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.nonce);
+        w.arg(r.node_ttl);
+        w.arg(std::uint64_t{r.capacity});
+        w.arg(r.on_conflict);
+        w.arg(r.seen);
+        w.arg(r.node_id);
+    }
+
+    void operator()(op::tick const& r) const {
+        redis_command_writer w{into, script_id::tick, key_prefix};
+        w.key("session:", from.session);
+        w.key("epoch");
+        w.key("fence");
+        w.key("seq");
+        w.key("leader");
+        w.key("ver:", r.incarnation);
+        w.key("nodes");
+        w.key("dead");
+        w.key("ids");
+        w.key("events");
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.epoch);
+        w.arg(r.term);
+        w.arg(std::uint64_t{r.candidate});
+        w.arg(r.node_ttl);
+        w.arg(r.leader_lease);
+        w.arg(r.seen);
+        w.arg(r.node_id);
+    }
+
+    void operator()(op::leave const& r) const {
+        redis_command_writer w{into, script_id::leave, key_prefix};
+        begin_group_command(w, from);
+        w.keys_of_node(r.incarnation);
+        w.arg(r.incarnation);
+        write_wake(w, r.wake);
+    }
+
+    void operator()(op::renounce const& r) const {
+        redis_command_writer w{into, script_id::renounce, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        write_wake(w, r.wake);
+    }
+
+    void operator()(op::reap const& r) const {
+        redis_command_writer w{into, script_id::reap, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        for (auto incarnation : r.nodes) {
+            w.keys_of_node(incarnation);
+            w.arg(incarnation);
+        }
+    }
+
+    void operator()(op::acquire_locks const& r) const {
+        bool const schedules = r.kind == op::lock_kind::schedule;
+        bool const one = r.items.size() == 1;
+        redis_command_writer w{into, one ? script_id::acquire_one : script_id::acquire_many, key_prefix};
+        w.key("session:", from.session);
+        w.key("fence");
+        if (one) w.key(lock_key(r.kind), r.items.front().name);
+        w.key("nodes");
+        w.key("dead");
+        if (schedules || !one) {
+            w.key("own");
+            w.key("moves");
+        }
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.ttl);
+        w.arg(r.nonce);
+        w.arg(r.seen);
+        if (!one) {
+            for (auto const& item : r.items) w.key(lock_key(r.kind), item.name);
+        }
+        if (!schedules) return;
+        for (auto const& item : r.items) w.arg(item.name);
+        for (auto const& item : r.items) w.arg(item.generation);
+    }
+
+    void operator()(op::extend_locks const& r) const {
+        redis_command_writer w{into, script_id::extend, key_prefix};
+        w.key("session:", from.session);
+        w.key("nodes");
+        w.key("moves");
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.ttl);
+        for (auto const& item : r.items) {
+            w.key(lock_key(r.kind), item.name);
+            w.arg(item.token);
+        }
+        if (r.kind != op::lock_kind::schedule) return;
+        for (auto const& item : r.items) w.arg(item.name);
+    }
+
+    void operator()(op::release_locks const& r) const {
+        redis_command_writer w{into, script_id::release, key_prefix};
+        w.key("session:", from.session);
+        w.arg(from.connection);
+        for (auto const& item : r.items) {
+            w.key(lock_key(r.kind), item.name);
+            w.arg(item.token);
+        }
+    }
+
+    void operator()(op::register_schedules const& r) const {
+        redis_command_writer w{into, script_id::register_schedules, key_prefix};
+        begin_group_command(w, from);
+        for (auto const& item : r.items) w.arg(item.id);
+        for (auto const& item : r.items) w.arg(item.weight);
+    }
+
+    void operator()(op::lookup const& r) const {
+        redis_command_writer w{into, script_id::lookup, key_prefix};
+        w.key("own");
+        w.key("moves");
+        for (auto const& id : r.ids) w.arg(id);
+    }
+
+    void operator()(op::unregister_schedules const& r) const {
+        redis_command_writer w{into, script_id::unregister_schedules, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.nonce);
+        incarnation_set owners;
+        for (auto const& item : r.items) {
+            w.key("gone:", item.id);
+            w.arg(item.id);
+            owners.add(item.owner);
+        }
+        owners.declare(w);
+        for (auto const& item : r.items) w.arg(item.owner);
+    }
+
+    void operator()(op::claim const& r) const {
+        redis_command_writer w{into, script_id::claim, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.seen);
+        for (auto const& id : r.ids) {
+            w.key("gone:", id);
+            w.arg(id);
+        }
+        w.keys_of_node(r.incarnation);
+    }
+
+    void operator()(op::adopt const& r) const {
+        redis_command_writer w{into, script_id::adopt, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        w.arg(r.seen);
+        for (auto const& item : r.items) w.key("gone:", item.id);
+        write_placements(w, r.items);
+    }
+
+    void operator()(op::revoke const& r) const {
+        redis_command_writer w{into, script_id::revoke, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        w.arg(r.handoff_deadline);
+        write_placements(w, r.items);
+    }
+
+    void operator()(op::acknowledge const& r) const {
+        redis_command_writer w{into, script_id::acknowledge, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(r.seen);
+        incarnation_set nodes;
+        nodes.add(r.incarnation);
+        for (auto const& item : r.items) {
+            w.key("lock:", item.id);
+            w.arg(item.id);
+            nodes.add(item.to);
+        }
+        nodes.declare(w);
+        for (auto const& item : r.items) w.arg(item.generation);
+        for (auto const& item : r.items) w.arg(item.to);
+    }
+
+    void operator()(op::changes_since const& r) const {
+        redis_command_writer w{into, script_id::changes_since, key_prefix};
+        w.key("nodes");
+        w.key("ver:", r.incarnation);
+        w.key("inbox:", r.incarnation);
+        w.arg(r.incarnation);
+        w.arg(r.version);
+    }
+
+    void operator()(op::events_since const& r) const {
+        redis_command_writer w{into, script_id::events_since, key_prefix};
+        w.key("epoch");
+        w.key("seq");
+        w.key("events");
+        w.arg(r.epoch);
+        w.arg(r.seq);
+        w.arg(std::uint64_t{r.limit});
+    }
+
+    void operator()(op::schedules_page const& r) const {
+        redis_command_writer w{into, script_id::schedules_page, key_prefix};
+        if (r.holder == 0) {
+            w.key("unowned");
+        } else {
+            w.key("by:", r.holder);
+        }
+        w.key("own");
+        w.key("moves");
+        if (r.holder != 0) w.key("ver:", r.holder);
+        w.arg(r.after);
+        w.arg(std::uint64_t{r.limit});
+    }
+
+    void operator()(op::nodes_page const& r) const {
+        redis_command_writer w{into, script_id::nodes_page, key_prefix};
+        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes"}) w.key(name);
+        char padded[] = "0000000000000000";
+        auto after = r.after;
+        for (std::size_t i = sizeof padded - 1; i-- > 0 && after != 0; after /= 10) {
+            padded[i] = static_cast<char>('0' + after % 10);
+        }
+        // With more digits than any incarnation has, it is above all of them.
+        w.arg(after == 0 ? std::string_view{padded} : std::string_view{":"});
+        w.arg(std::uint64_t{r.limit});
+    }
+
+private:
+    static void write_wake(redis_command_writer& w, std::vector<fencing_token> const& wake) {
+        for (auto incarnation : wake) {
+            w.keys_of_node(incarnation);
+            w.arg(incarnation);
+        }
+    }
+
+    template <typename Items>
+    static void write_placements(redis_command_writer& w, Items const& items) {
+        incarnation_set nodes;
+        for (auto const& item : items) {
+            nodes.add(item.from);
+            w.arg(item.id);
+        }
+        for (auto const& item : items) {
+            nodes.add(item.to);
+            w.arg(item.generation);
+        }
+        nodes.declare(w);
+        for (auto const& item : items) w.arg(item.from);
+        for (auto const& item : items) w.arg(item.to);
+        for (auto const& item : items) w.arg(item.reason);
+    }
+};
+
+/// The call that performs `request`, written over `into` (whose buffers are used again).
+template <typename Tag = void>
+void encode(operation const& request, std::string_view key_prefix, std::uint64_t session, std::uint64_t connection,
+            redis_command& into) {
+    std::visit(redis_encoder<Tag>{into, key_prefix, {session, connection}}, request);
+}
+
+/// The call that makes `connection` the newest of its session. Reply: {0}, or {code, words}.
+[[nodiscard]] inline redis_command session_command(std::string_view key_prefix, std::uint64_t session,
+                                                   std::uint64_t connection) {
+    redis_command command;
+    redis_command_writer w{command, script_id::session, key_prefix};
+    w.key("session:", session);
+    w.arg(connection);
+    return command;
+}
+
+/// The call that tries every command that is needed. Reply: OK, or the server's words of refusal and the command.
+[[nodiscard]] inline redis_command probe_command(std::string_view key_prefix) {
+    redis_command command;
+    redis_command_writer w{command, script_id::probe, key_prefix};
+    w.key("probe");
+    return command;
+}
+
+}  // namespace rota::detail

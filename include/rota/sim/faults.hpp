@@ -1,0 +1,288 @@
+// A fault plan: what goes wrong in a run, and when, as a list drawn up before the run begins. So it can be printed, read
+// back, edited and shrunk, and one entry taken away leaves the others where they were.
+//
+//   at 12.5s cut_replies node 2 for 3.25s
+//   at 14s fail_over amount 200000 for 10s
+//
+// Kinds that break what rota assumes of its server (see within_promises) suspend the invariants that rest on it, until
+// every belief of that time has run out; tokens must protect even then.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "choices.hpp"
+#include "event_queue.hpp"
+
+namespace rota::sim {
+
+enum class fault_kind : std::uint8_t {
+    crash,          ///< the process dies; a new one, that remembers nothing, starts after `lasting`
+    replace,        ///< a new process starts under the node's id while the old one goes on
+    pause,          ///< SIGSTOP for `lasting`: its clock goes on
+    leave,          ///< leaves in order; a new process starts after `lasting`
+    renounce,       ///< gives up leadership, if it leads
+    clock_rate,     ///< its clock runs fast by `amount` parts per billion, from now on
+    wall_jump,      ///< its wall time jumps by `amount` µs; nothing may come of it
+    delay,          ///< each message takes up to `amount` µs longer, for `lasting`
+    stall,          ///< nothing arrives for `lasting`, then all of it
+    cut_requests,   ///< nothing reaches the server for `lasting`
+    cut_replies,    ///< nothing comes from the server for `lasting`
+    cut,            ///< neither
+    refuse,         ///< connections are refused for `lasting`
+    reset,          ///< the connection breaks
+    lose_reply,     ///< the next request has its effect, then the connection breaks
+    late_request,   ///< the next request lands `amount` µs late, on a connection that broke meanwhile
+    claim,          ///< claims a schedule that nobody owns, or somebody (`amount`: which)
+    transfer,       ///< asks to hand schedule `amount` to the next node
+    register_one,   ///< registers a schedule (`amount`: which)
+    unregister_one, ///< unregisters one
+    slow_server,    ///< each request takes the server `amount` µs, for `lasting`
+    stall_server,   ///< it stands still for `lasting`
+    restart_server, ///< it is down for `lasting`, and keeps its data
+    server_error,   ///< it answers with error number `amount` of server_errors(), for `lasting`
+    lose_data,      ///< it is down for `lasting`, and forgets everything
+    server_clock,   ///< its clock steps by `amount` µs
+    fail_over,      ///< to a replica that lacks the last `amount` µs of writes; the old one serves who it had, `lasting`
+};
+inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::fail_over) + 1;
+
+[[nodiscard]] constexpr std::string_view name_of(fault_kind kind) {
+    constexpr std::string_view names[fault_kinds] = {
+        "crash",        "replace",     "pause",        "leave",         "renounce",       "clock_rate",   "wall_jump",
+        "delay",        "stall",       "cut_requests", "cut_replies",   "cut",            "refuse",       "reset",
+        "lose_reply",   "late_request", "claim",       "transfer",      "register_one",   "unregister_one", "slow_server",
+        "stall_server", "restart_server", "server_error", "lose_data",  "server_clock",   "fail_over"};
+    return names[static_cast<std::size_t>(kind)];
+}
+
+[[nodiscard]] constexpr bool concerns_node(fault_kind kind) { return kind < fault_kind::slow_server; }
+/// Whether all that rota promises must hold in spite of it.
+[[nodiscard]] constexpr bool within_promises(fault_kind kind) { return kind < fault_kind::lose_data; }
+
+struct fault {
+    moment at{};
+    fault_kind kind{};
+    std::uint32_t node = 0;
+    microseconds lasting{};
+    std::int64_t amount = 0;
+
+    friend bool operator==(fault const&, fault const&) = default;
+};
+
+using fault_plan = std::vector<fault>;
+
+/// What a server may answer instead of a reply (DESIGN.md §5), and what the transport makes of it.
+struct server_error {
+    char const* words;
+    errc code;
+    bool reconnects;
+};
+[[nodiscard]] inline std::vector<server_error> const& server_errors() {
+    static std::vector<server_error> const all{
+        {"LOADING Redis is loading the dataset in memory", errc::unavailable, false},
+        {"READONLY You can't write against a read only replica.", errc::unavailable, true},
+        {"NOREPLICAS Not enough good replicas to write.", errc::unavailable, true},
+        {"OOM command not allowed when used memory > 'maxmemory'.", errc::refused_by_server, false},
+        {"NOPERM this user has no permissions to run the 'evalsha' command", errc::refused_by_server, false},
+    };
+    return all;
+}
+
+// ---------------------------------------------------------------- as text
+
+[[nodiscard]] inline std::string seconds_in_words(microseconds d) {
+    auto const us = d.count();
+    auto text = fmt::format("{}{}.{:06}", us < 0 ? "-" : "", (us < 0 ? -us : us) / 1'000'000,
+                            (us < 0 ? -us : us) % 1'000'000);
+    while (text.back() == '0') text.pop_back();
+    if (text.back() == '.') text.pop_back();
+    return text + "s";
+}
+[[nodiscard]] inline std::string in_words(moment t) { return seconds_in_words(t.time_since_epoch()); }
+
+[[nodiscard]] inline std::string to_text(fault const& f) {
+    auto text = fmt::format("at {} {}", in_words(f.at), name_of(f.kind));
+    if (concerns_node(f.kind)) text += fmt::format(" node {}", f.node);
+    if (f.lasting != microseconds{}) text += " for " + seconds_in_words(f.lasting);
+    if (f.amount != 0) text += fmt::format(" amount {}", f.amount);
+    return text;
+}
+[[nodiscard]] inline std::string to_text(fault_plan const& plan) {
+    std::string text;
+    for (auto const& f : plan) text += to_text(f) + "\n";
+    return text;
+}
+
+namespace plan_text {
+
+class words {
+public:
+    explicit words(std::string_view line) : rest_{line} {}
+    std::string_view next() {
+        while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\t' || rest_.front() == '\r')) {
+            rest_.remove_prefix(1);
+        }
+        auto const word = rest_.substr(0, rest_.find_first_of(" \t\r"));
+        rest_.remove_prefix(word.size());
+        return word;
+    }
+
+private:
+    std::string_view rest_;
+};
+
+[[nodiscard]] inline std::optional<std::int64_t> integer(std::string_view text) {
+    bool const negative = !text.empty() && text.front() == '-';
+    if (negative) text.remove_prefix(1);
+    if (text.empty() || text.size() > 18) return std::nullopt;
+    std::int64_t n = 0;
+    for (char c : text) {
+        if (c < '0' || c > '9') return std::nullopt;
+        n = n * 10 + (c - '0');
+    }
+    return negative ? -n : n;
+}
+
+[[nodiscard]] inline std::optional<microseconds> seconds(std::string_view text) {
+    if (text.empty() || text.back() != 's') return std::nullopt;
+    text.remove_suffix(1);
+    bool const negative = !text.empty() && text.front() == '-';
+    if (negative) text.remove_prefix(1);
+    auto const point = text.find('.');
+    auto const whole = integer(text.substr(0, point));
+    std::int64_t part = 0;
+    if (point != std::string_view::npos) {
+        auto const digits = text.substr(point + 1);
+        auto const given = integer(digits);
+        if (!given || *given < 0 || digits.size() > 6) return std::nullopt;
+        part = *given;
+        for (auto i = digits.size(); i < 6; ++i) part *= 10;
+    }
+    if (!whole || *whole < 0 || *whole > 1'000'000'000) return std::nullopt;
+    auto const us = *whole * 1'000'000 + part;
+    return microseconds{negative ? -us : us};
+}
+
+}  // namespace plan_text
+
+/// One line; nullopt if it is no fault.
+[[nodiscard]] inline std::optional<fault> fault_from(std::string_view line) {
+    plan_text::words words{line};
+    if (words.next() != "at") return std::nullopt;
+    auto const at = plan_text::seconds(words.next());
+    auto const name = words.next();
+    std::optional<fault> f;
+    for (std::size_t k = 0; at && k < fault_kinds; ++k) {
+        auto const kind = static_cast<fault_kind>(k);
+        if (name_of(kind) == name) f = fault{.at = moment{*at}, .kind = kind};
+    }
+    if (!f) return std::nullopt;
+    for (auto key = words.next(); !key.empty(); key = words.next()) {
+        auto const value = words.next();
+        auto const number = plan_text::integer(value);
+        auto const time = plan_text::seconds(value);
+        if (key == "node" && number && *number >= 0 && *number < 1'000'000) {
+            f->node = static_cast<std::uint32_t>(*number);
+        } else if (key == "for" && time) {
+            f->lasting = *time;
+        } else if (key == "amount" && number) {
+            f->amount = *number;
+        } else {
+            return std::nullopt;
+        }
+    }
+    return f;
+}
+
+// ---------------------------------------------------------------- drawing one up
+
+/// Which kinds may come, between when and when, and how many.
+struct fault_weather {
+    std::uint32_t kinds = 0;  ///< bit n: fault_kind n
+    moment from{};
+    moment to{};
+    std::uint32_t count = 0;
+    std::uint32_t nodes = 1;
+    std::uint32_t schedules = 1;
+    microseconds lease = std::chrono::seconds{3};  ///< faults last about as long as what they endanger
+    std::int64_t clock_drift_ppb = 0;
+};
+
+[[nodiscard]] constexpr std::uint32_t bit(fault_kind kind) { return std::uint32_t{1} << static_cast<unsigned>(kind); }
+inline constexpr std::uint32_t every_kind = (std::uint32_t{1} << fault_kinds) - 1;
+/// All kinds that the promises stand up to.
+inline constexpr std::uint32_t promised_kinds = bit(fault_kind::lose_data) - 1;
+
+[[nodiscard]] inline fault_plan draw_faults(fault_weather const& w, choices& c) {
+    std::vector<fault_kind> kinds;
+    for (std::size_t k = 0; k < fault_kinds; ++k) {
+        if (w.kinds >> k & 1) kinds.push_back(static_cast<fault_kind>(k));
+    }
+    fault_plan plan;
+    if (kinds.empty()) return plan;
+    auto const longest = 3 * w.lease;
+    for (std::uint32_t i = 0; i < w.count; ++i) {
+        fault f;
+        f.at = moment{c.between(w.from.time_since_epoch(), w.to.time_since_epoch())};
+        f.kind = kinds[c.choose(kinds.size())];
+        if (concerns_node(f.kind)) f.node = static_cast<std::uint32_t>(c.choose(w.nodes));
+        auto const about = c.choose(4);
+        auto lasts = [&](microseconds least, microseconds most) {
+            f.lasting = about == 0 ? least : c.between(least, about == 1 ? (least + most) / 8 : most);
+        };
+        auto amount = [&](std::int64_t least, std::int64_t most) {
+            f.amount = c.between(microseconds{least}, microseconds{most}).count();
+        };
+        auto const lease = w.lease.count();
+        switch (f.kind) {
+            case fault_kind::crash:
+            case fault_kind::leave:
+            case fault_kind::pause:
+            case fault_kind::stall:
+            case fault_kind::cut_requests:
+            case fault_kind::cut_replies:
+            case fault_kind::cut:
+            case fault_kind::refuse: lasts(microseconds{1000}, longest); break;
+            case fault_kind::clock_rate: amount(-w.clock_drift_ppb, w.clock_drift_ppb); break;
+            case fault_kind::wall_jump: amount(-1'000'000'000, 1'000'000'000); break;
+            case fault_kind::delay:
+            case fault_kind::slow_server:
+                lasts(microseconds{1000}, longest);
+                amount(1, f.kind == fault_kind::delay ? lease / 2 : lease / 100);
+                break;
+            case fault_kind::late_request: amount(1, lease * 2); break;
+            case fault_kind::claim:
+            case fault_kind::transfer:
+            case fault_kind::register_one:
+            case fault_kind::unregister_one: amount(0, static_cast<std::int64_t>(w.schedules)); break;
+            case fault_kind::stall_server:
+            case fault_kind::restart_server:
+            case fault_kind::lose_data: lasts(microseconds{1000}, longest); break;
+            case fault_kind::server_error:
+                lasts(microseconds{1000}, longest);
+                amount(0, static_cast<std::int64_t>(server_errors().size()) - 1);
+                break;
+            case fault_kind::server_clock: amount(-2 * lease, 2 * lease); break;
+            case fault_kind::fail_over:
+                lasts(microseconds{}, longest);
+                amount(0, 1'000'000);
+                break;
+            case fault_kind::replace:
+            case fault_kind::renounce:
+            case fault_kind::reset:
+            case fault_kind::lose_reply: break;
+        }
+        plan.push_back(f);
+    }
+    std::stable_sort(plan.begin(), plan.end(), [](fault const& a, fault const& b) { return a.at < b.at; });
+    return plan;
+}
+
+}  // namespace rota::sim

@@ -1,0 +1,664 @@
+// A process that runs a node: it drives the production algorithm exactly as detail::blocking_engine does (one request
+// at a time; the lane asks until there is nothing to ask, then sleeps until due() or a push; requests of the user's are
+// attempted up to three times), but on virtual time, and with every reply, timeout and sleep as an event.
+//
+// On top runs simulated work, as a careless user would write it: each round, lock what is owned, process it for a while
+// with extensions in good time, release. It holds no rule of rota's: whether it may act is asked of the handle.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clock.hpp"
+#include "network.hpp"
+#include "stage.hpp"
+#include "subject.hpp"
+
+namespace rota::sim {
+
+/// What the user's code does on every node; period 0: nothing.
+struct work_settings {
+    microseconds period{};                                      ///< from one round to the next
+    microseconds least = std::chrono::milliseconds{10};         ///< how long a run takes
+    microseconds most = std::chrono::seconds{2};
+    microseconds lock_ttl = std::chrono::seconds{5};
+    std::uint32_t names = 0;   ///< so many plain names are fought for, too
+    bool heeds_stop = true;    ///< a handler whose lock is no longer valid ends its run when it next looks
+};
+
+/// One handling of a schedule (or of a plain name), from try_lock to release.
+struct run {
+    enum class stage : std::uint8_t { unused, asking, working, releasing };
+    std::string name;
+    op::lock_kind kind{};
+    stage at = stage::unused;
+    fencing_token token = 0;
+    fencing_token generation = 0;   // under which it was asked for
+    fencing_token incarnation = 0;
+    instant until{};                // of the handle
+    instant ends{};                 // the work
+    bool holds = false;             // the handle
+    bool extending = false;
+    moment began{};
+    std::uint64_t stamp = 0;        // of the event that it waits for
+};
+
+class simulated_belief final : public rota::detail::belief {
+public:
+    simulated_belief(stage const& s, node_clock const& c) : stage_{s}, clock_{c} {}
+    [[nodiscard]] instant now() const override { return clock_.at(stage_.now); }
+
+private:
+    stage const& stage_;
+    node_clock const& clock_;
+};
+
+/// What a world lends to a process.
+struct process_makings {
+    std::uint32_t number = 0;
+    std::uint32_t slot = 0;
+    options settings;
+    work_settings work;
+    rota::detail::planner strategy;
+    std::unique_ptr<node_machine> (*make)(options, rota::detail::planner, std::shared_ptr<rota::detail::belief>,
+                                          std::uint64_t entropy) = nullptr;
+};
+
+class process {
+public:
+    process(stage& s, network& n, node_clock& c, process_makings m)
+        : stage_{s},
+          network_{n},
+          clock_{c},
+          makings_{std::move(m)},
+          belief_{std::make_shared<simulated_belief>(s, c)} {
+        auto const high = stage_.pick.choose(std::uint64_t{1} << 32);
+        auto const low = stage_.pick.choose(std::uint64_t{1} << 32);
+        machine_ = makings_.make(makings_.settings, makings_.strategy, belief_, high << 32 | low);
+        link_.stamp.session = makings_.number + 1;
+    }
+    process(process const&) = delete;
+    process& operator=(process const&) = delete;
+
+    // ---------------------------------------------------------------- looking at it
+
+    [[nodiscard]] std::uint32_t number() const { return makings_.number; }
+    [[nodiscard]] std::uint32_t slot() const { return makings_.slot; }
+    [[nodiscard]] std::string const& node_id() const { return makings_.settings.node_id; }
+    [[nodiscard]] bool alive() const { return alive_; }  ///< the process, not the node
+    [[nodiscard]] bool paused() const { return paused_; }
+    [[nodiscard]] node_machine& machine() const { return *machine_; }
+    [[nodiscard]] rota::detail::belief const& belief() const { return *belief_; }
+    [[nodiscard]] node_clock const& clock() const { return clock_; }
+    [[nodiscard]] sim::link& link() { return link_; }
+    [[nodiscard]] std::vector<run> const& runs() const { return runs_; }
+    [[nodiscard]] bool stopped() const { return stopped_; }  ///< run() has returned
+
+    [[nodiscard]] instant now() const { return clock_.at(stage_.now); }
+    [[nodiscard]] bool believes_it_leads() const { return alive_ && belief_->leads(now()); }
+    [[nodiscard]] bool believes_it_lives() const { return alive_ && belief_->alive(belief_->incarnation(), now()); }
+    [[nodiscard]] bool is_valid(run const& r) const {
+        auto const at = now();
+        return alive_ && r.holds && belief_->alive(r.incarnation, at) && at < r.until && at < belief_->alive_until();
+    }
+
+    // ---------------------------------------------------------------- what a program does
+
+    /// run(): joins and takes part.
+    void start() {
+        machine_->want_join(now());
+        stopped_ = false;
+        drive();
+        if (makings_.work.period > microseconds{}) next_round(stage_.pick.between({}, makings_.work.period));
+    }
+
+    /// leave(), and the program ends.
+    void leave() { add_task({.kind = task::leave}); }
+    void renounce() { add_task({.kind = task::renounce}); }
+    void claim(std::string id) { add_task({.kind = task::claim, .name = std::move(id)}); }
+    void transfer(std::string id, std::string node_id) {
+        add_task({.kind = task::transfer_nodes, .name = std::move(id), .other = std::move(node_id)});
+    }
+    void add_schedule(std::string id) { add_task({.kind = task::add, .name = std::move(id)}); }
+    void remove_schedule(std::string id) { add_task({.kind = task::remove_lookup, .name = std::move(id)}); }
+
+    void die(std::string_view how) {
+        alive_ = false;
+        stage_.watch->process_ended(*this, how);
+        machine_.reset();
+        runs_.clear();
+        tasks_.clear();
+        backlog_.clear();
+    }
+
+    // ---------------------------------------------------------------- what happens to it
+
+    void pause() { ++paused_; }
+    void go_on() {
+        if (paused_ == 0 || --paused_ > 0) return;
+        // In the order in which it all came.
+        for (auto const& e : std::exchange(backlog_, {})) stage_.queue.add(stage_.now, e.what, e.who, e.detail);
+    }
+
+    void on(event_queue::entry const& e) {
+        if (!alive_) {
+            if (e.what == happening::reply_arrives) network_.free(e.detail);
+            return;
+        }
+        if (paused_ > 0) {
+            backlog_.push_back(e);
+            return;
+        }
+        switch (e.what) {
+            case happening::lane_wakes:
+                if (!asleep_ || e.detail != sleep_) return;
+                drive();
+                break;
+            case happening::reply_arrives: on_reply(e.detail); break;
+            case happening::times_out:
+                if (!waiting_ || e.detail != exchange_) return;
+                lose_connection(connecting_ ? errc::timed_out : errc::outcome_unknown, "no reply in time");
+                break;
+            case happening::connection_ends:
+                if (e.detail != link_.stamp.number || (!link_.open && !waiting_)) return;
+                lose_connection(connecting_ ? errc::unavailable : errc::outcome_unknown, "the connection broke");
+                break;
+            case happening::push_arrives:
+                push_pending_ = false;
+                if (!asleep_ || !link_.open || e.detail != link_.stamp.number) return;
+                machine_->want_tick(now());
+                drive();
+                break;
+            case happening::work_is_due: on_work(static_cast<std::size_t>(e.detail & 0xffff), e.detail >> 16); break;
+            case happening::round_begins: begin_round(); break;
+            default: break;
+        }
+        if (alive_) stage_.watch->acted(*this);
+    }
+
+    /// The server has something new, perhaps for this one.
+    void look_for_push(store_model const& store, microseconds more) {
+        if (!alive_ || !asleep_ || push_pending_ || !link_.open) return;
+        bool const news = (listens_.incarnation != 0 && store.version_of(listens_.incarnation) > listens_.version) ||
+                          (listens_.follow_group && store.epoch() == listens_.epoch && store.seq() > listens_.seq);
+        if (!news) return;
+        push_pending_ = true;
+        network_.push(link_, number(), more);
+        if (link_.replies_cut > 0 || link_.stalled > 0 || link_.refused > 0) push_pending_ = false;
+    }
+    /// Set by the world: the store that this process is connected to, for looking as it goes to sleep.
+    store_model const* (*store_of)(void const* world, std::uint32_t server) = nullptr;
+    void const* world = nullptr;
+
+    std::uint64_t spins() const { return spins_; }
+    void wake_again_after_run(microseconds after) { (void)after; }
+
+private:
+    struct task {
+        enum kind_type : std::uint8_t {
+            lane,
+            acquire,
+            extend,
+            release,
+            leave,
+            renounce,
+            claim,
+            transfer_nodes,
+            transfer_lookup,
+            transfer,
+            add,
+            remove_lookup,
+            remove
+        };
+        kind_type kind{};
+        std::string name{};
+        std::string other{};
+        std::size_t run = 0;
+        std::uint64_t nonce = 0;
+        fencing_token found = 0;  // incarnation that was looked up
+        unsigned rounds = 0;
+    };
+    static constexpr unsigned most_attempts = 3;
+
+    // ---------------------------------------------------------------- one request at a time: the engine's mutex
+
+    void add_task(task t) {
+        tasks_.push_back(std::move(t));
+        go_ahead();
+    }
+    void drive() {
+        asleep_ = false;
+        lane_wants_ = true;
+        go_ahead();
+    }
+
+    void go_ahead() {
+        while (alive_ && !busy_) {
+            if (!tasks_.empty()) {
+                task_ = std::move(tasks_.front());
+                tasks_.pop_front();
+                busy_ = true;
+                request_.reset();
+                prepare();
+                if (!request_) {
+                    busy_ = false;
+                    continue;
+                }
+                tell();
+                begin_attempts();
+                return;
+            }
+            if (!lane_wants_) return;
+            request_ = machine_->next(now());
+            tell();
+            if (!alive_) return;
+            if (!request_) {
+                lane_wants_ = false;
+                go_to_sleep();
+                continue;
+            }
+            busy_ = true;
+            task_ = {.kind = task::lane};
+            begin_attempts();
+        }
+    }
+
+    void go_to_sleep() {
+        auto const state = machine_->state();
+        if (state == standing::fenced || state == standing::out) {
+            stopped_ = true;
+            return;
+        }
+        auto const due = machine_->due();
+        auto const at = now();
+        ++sleep_;
+        asleep_ = true;
+        listens_ = machine_->what_to_listen_for();
+        if (due <= at) {
+            // run() would go round again at once; real time passes meanwhile.
+            ++spins_;
+            stage_.queue.add(stage_.now + microseconds{1}, happening::lane_wakes, number(), sleep_);
+            return;
+        }
+        spins_ = 0;
+        if (due != instant::max()) {
+            auto const when = std::max(clock_.when(due), stage_.now + microseconds{1});
+            stage_.queue.add(when, happening::lane_wakes, number(), sleep_);
+        }
+        if (link_.open) look_for_push(*store_of(world, link_.server), network_.settings().most_delay);
+    }
+
+    // What the engine's public calls do under the mutex, before their request.
+    void prepare() {
+        auto& t = task_;
+        auto const can = machine_->can_act(now());
+        auto* r = t.kind == task::acquire || t.kind == task::extend || t.kind == task::release ? &runs_[t.run] : nullptr;
+        switch (t.kind) {
+            case task::lane: break;
+            case task::acquire: {
+                if (!can) return finish_run(t.run);
+                auto request = machine_->acquisition(r->kind, {r->name}, makings_.work.lock_ttl);
+                r->incarnation = request.incarnation;
+                r->generation = request.items.front().generation;
+                request_ = std::move(request);
+                break;
+            }
+            case task::extend:
+                r->extending = false;
+                if (!can) return;
+                request_ = op::extend_locks{.incarnation = r->incarnation,
+                                            .kind = r->kind,
+                                            .items = {{r->name, r->token}},
+                                            .ttl = makings_.work.lock_ttl};
+                break;
+            case task::release:
+                machine_->on_releasing(r->kind, r->name, r->token);
+                request_ = op::release_locks{.kind = r->kind, .items = {{r->name, r->token}}};
+                break;
+            case task::leave:
+                machine_->begin_leave();
+                request_ = machine_->leave_operation();
+                if (!request_) {
+                    tell();
+                    die("left");
+                }
+                break;
+            case task::renounce: request_ = machine_->begin_renounce(now()); break;
+            case task::claim:
+                if (!can) return;
+                request_ = op::claim{
+                    .incarnation = machine_->self().incarnation, .ids = {t.name}, .seen = machine_->seen()};
+                break;
+            case task::transfer_nodes: request_ = op::nodes_page{}; break;
+            case task::transfer_lookup:
+            case task::remove_lookup: request_ = op::lookup{.ids = {t.name}}; break;
+            case task::add: request_ = op::register_schedules{.items = {{.id = t.name}}}; break;
+            case task::transfer:
+            case task::remove: break;
+        }
+    }
+
+    void begin_attempts() {
+        attempts_ = 1;
+        sent_ = now();
+        limit_ = sent_ + makings_.settings.operation_timeout;
+        begin_exchange(makings_.settings.operation_timeout);
+    }
+    void begin_exchange(microseconds timeout) {
+        waiting_ = true;
+        ++exchange_;
+        stage_.queue.add(clock_.when(now() + timeout), happening::times_out, number(), exchange_);
+        connecting_ = !link_.open;
+        if (connecting_) network_.connect(link_);
+        network_.send(link_, number(), exchange_, connecting_ ? nullptr : &*request_);
+    }
+
+    void on_reply(std::uint64_t message_number) {
+        auto& m = network_.at(message_number);
+        bool const expected =
+            waiting_ && m.exchange == exchange_ && m.from.number == link_.stamp.number && m.hello == connecting_;
+        if (!expected) {
+            network_.free(message_number);
+            return;
+        }
+        if (m.hello) {
+            network_.free(message_number);
+            link_.open = true;
+            connecting_ = false;
+            network_.send(link_, number(), exchange_, &*request_);
+            return;
+        }
+        auto answer = std::move(m.answer);
+        if (m.closes) link_.open = false;
+        network_.free(message_number);
+        waiting_ = false;
+        complete(std::move(answer));
+    }
+    void lose_connection(errc code, char const* why) {
+        link_.open = false;
+        connecting_ = false;
+        push_pending_ = false;
+        if (!waiting_) return;
+        waiting_ = false;
+        complete({code, why});
+    }
+
+    void complete(result<reply> answer) {
+        if (task_.kind == task::lane) {
+            machine_->done(*request_, answer, sent_, now());
+            busy_ = false;
+            tell();
+            return go_ahead();
+        }
+        if (!answer) {
+            auto const code = answer.error().code;
+            bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
+            if (code == errc::not_joined || code == errc::not_leader) machine_->want_tick(now());
+            if (worth_it && attempts_ < most_attempts && now() < limit_) {
+                ++attempts_;
+                return begin_exchange(std::max(limit_ - now(), microseconds{1000}));
+            }
+        }
+        tell();
+        conclude(answer);
+        busy_ = false;
+        if (!alive_) return;
+        tell();
+        // after_locks(), after_change(): the lane may have something to do now.
+        if (machine_->state() == standing::member && !lane_wants_ && machine_->due() <= now()) drive();
+        go_ahead();
+    }
+
+    // What the engine's public calls make of the answer.
+    void conclude(result<reply> const& answer) {
+        auto& t = task_;
+        auto const first = [&]() -> op::outcome const& { return std::get<op::outcomes>(*answer).items.front(); };
+        switch (t.kind) {
+            case task::lane: break;
+            case task::acquire: {
+                if (!answer || !first().ok()) return finish_run(t.run);
+                auto& r = runs_[t.run];
+                r.token = first().token;
+                r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
+                r.holds = true;
+                stage_.watch->lock_taken(*this, r);
+                begin_run(t.run);
+                break;
+            }
+            case task::extend: {
+                auto& r = runs_[t.run];
+                if (!answer) return;
+                if (first().ok()) {
+                    auto const until = machine_->on_extended(r.kind, r.name, first(), sent_, now());
+                    if (until > r.until) r.until = until;
+                    if (r.holds) stage_.watch->lock_taken(*this, r);
+                } else if (first().code == errc::lock_lost) {
+                    machine_->on_released(r.kind, r.name, r.token);
+                    drop_handle(r);
+                }
+                break;
+            }
+            case task::release: {
+                auto& r = runs_[t.run];
+                if (answer) machine_->on_released(r.kind, r.name, r.token);
+                finish_run(t.run);
+                break;
+            }
+            case task::leave:
+                machine_->finish_leave(answer.has_value());
+                tell();
+                die("left");
+                break;
+            case task::renounce:
+                if (answer) machine_->done(*request_, answer, sent_, now());
+                break;
+            case task::claim:
+                if (answer) note_own_change(std::get<op::outcomes>(*answer));
+                after_change();
+                break;
+            case task::transfer_nodes:
+                if (!answer) return;
+                for (auto const& n : std::get<op::nodes_reply>(*answer).items) {
+                    if (n.alive && n.node.id == t.other) t.found = n.node.incarnation;
+                }
+                if (t.found != 0) go_on_with(task::transfer_lookup);
+                break;
+            case task::transfer_lookup: transfer_found(answer); break;
+            case task::transfer:
+                if (answer) note_own_change(std::get<op::outcomes>(*answer));
+                after_change();
+                break;
+            case task::add: after_change(); break;
+            case task::remove_lookup:
+                if (!answer) return;
+                if (t.nonce == 0) t.nonce = machine_->new_nonce();
+                next_request_ = op::unregister_schedules{
+                    .items = {{t.name, std::get<op::lookup_reply>(*answer).items.front().status.owner}},
+                    .nonce = t.nonce};
+                go_on_with(task::remove);
+                break;
+            case task::remove:
+                if (answer && first().code == errc::conflict && t.rounds < 4) return go_on_with(task::remove_lookup);
+                after_change();
+                break;
+        }
+    }
+
+    // The next request of the same call. Others may come between: the mutex is free.
+    void go_on_with(task::kind_type kind) {
+        auto t = task_;
+        t.kind = kind;
+        ++t.rounds;
+        if (kind == task::transfer || kind == task::remove) {
+            // Its request is ready; it goes out at once.
+            task_ = std::move(t);
+            request_ = std::move(next_request_);
+            begin_attempts_after_ = true;
+            return;
+        }
+        tasks_.push_back(std::move(t));
+    }
+
+    void transfer_found(result<reply> const& answer) {
+        if (!answer) return;
+        auto const& entry = std::get<op::lookup_reply>(*answer).items.front();
+        auto const& status = entry.status;
+        if (!entry.registered || status.owner == task_.found || !machine_->can_act(now())) return;
+        auto const self = machine_->self().incarnation;
+        fencing_token const term = belief_->leads(now()) ? belief_->term() : 0;
+        if (term == 0 && status.owner != self) return;
+        if (status.owner == 0) {
+            next_request_ =
+                op::adopt{.incarnation = self,
+                          .term = term,
+                          .items = {{task_.name, status.generation, 0, task_.found, change_reason::transferred}},
+                          .seen = machine_->seen()};
+        } else {
+            next_request_ = op::revoke{
+                .incarnation = self,
+                .term = status.owner == self ? 0 : term,
+                .items = {{task_.name, status.generation, status.owner, task_.found, change_reason::transferred}},
+                .handoff_deadline = makings_.settings.handoff_deadline};
+        }
+        go_on_with(task::transfer);
+    }
+
+    void note_own_change(op::outcomes const& r) {
+        for (auto const& out : r.items) {
+            machine_->see(out.token);
+            if (out.ok()) return machine_->own_log_moved();
+        }
+    }
+    void after_change() {
+        machine_->group_log_moved();
+        if (machine_->state() == standing::member) {
+            asleep_ = false;
+            lane_wants_ = true;
+        }
+    }
+
+    void tell() {
+        for (auto const& e : machine_->take_events()) stage_.watch->told(*this, e);
+    }
+
+    // ---------------------------------------------------------------- the user's work
+
+    void next_round(microseconds after) {
+        stage_.queue.add(clock_.when(now() + after), happening::round_begins, number());
+    }
+    void begin_round() {
+        next_round(makings_.work.period);
+        auto const at = now();
+        for (auto const& s : belief_->owned(at)) {
+            if (!s.handing_over) want_run(op::lock_kind::schedule, s.id);
+        }
+        if (makings_.work.names > 0) {
+            auto const which = stage_.pick.choose(makings_.work.names);
+            want_run(op::lock_kind::name, "name-" + std::to_string(which));
+        }
+    }
+    void want_run(op::lock_kind kind, std::string const& name) {
+        for (auto const& r : runs_) {
+            if (r.at != run::stage::unused && r.kind == kind && r.name == name) return;
+        }
+        std::size_t number = 0;
+        while (number < runs_.size() && runs_[number].at != run::stage::unused) ++number;
+        if (number == runs_.size()) runs_.emplace_back();
+        auto const stamp = runs_[number].stamp;
+        runs_[number] = {.name = name, .kind = kind, .at = run::stage::asking, .stamp = stamp + 1};
+        add_task({.kind = task::acquire, .run = number});
+    }
+
+    // The careless part: a handle is taken for a right to begin.
+    void begin_run(std::size_t number) {
+        auto& r = runs_[number];
+        r.at = run::stage::working;
+        r.began = stage_.now;
+        r.ends = now() + stage_.pick.between(makings_.work.least, makings_.work.most);
+        stage_.watch->run_began(*this, r);
+        wait_for_work(number);
+    }
+    void wait_for_work(std::size_t number) {
+        auto& r = runs_[number];
+        // It looks at least every quarter of the ttl: to extend, and whether it should stop.
+        auto const look = std::min(r.ends, now() + makings_.work.lock_ttl / 4);
+        ++r.stamp;
+        stage_.queue.add(std::max(clock_.when(look), stage_.now + microseconds{1}), happening::work_is_due,
+                         this->number(), number | r.stamp << 16);
+    }
+    void on_work(std::size_t number, std::uint64_t stamp) {
+        if (number >= runs_.size() || runs_[number].stamp != stamp || runs_[number].at != run::stage::working) return;
+        auto& r = runs_[number];
+        if (makings_.work.heeds_stop && !is_valid(r)) return end_run(number);
+        stage_.watch->run_worked(*this, r);
+        if (now() >= r.ends) return end_run(number);
+        if (r.holds && !r.extending && r.until - now() < makings_.work.lock_ttl * 3 / 4) {
+            r.extending = true;
+            add_task({.kind = task::extend, .run = number});
+        }
+        wait_for_work(number);
+    }
+    void end_run(std::size_t number) {
+        auto& r = runs_[number];
+        ++r.stamp;
+        stage_.watch->run_ended(*this, r);
+        r.at = run::stage::releasing;
+        if (!r.holds) return finish_run(number);
+        drop_handle(r);
+        add_task({.kind = task::release, .run = number});
+    }
+    void drop_handle(run& r) {
+        if (!r.holds) return;
+        r.holds = false;
+        stage_.watch->lock_ended(*this, r);
+    }
+    void finish_run(std::size_t number) {
+        auto& r = runs_[number];
+        r.at = run::stage::unused;
+        ++r.stamp;
+    }
+
+    stage& stage_;
+    network& network_;
+    node_clock& clock_;
+    process_makings makings_;
+    std::shared_ptr<simulated_belief> belief_;
+    std::unique_ptr<node_machine> machine_;
+    sim::link link_;
+    bool alive_ = true;
+    bool stopped_ = true;
+    unsigned paused_ = 0;
+    std::vector<event_queue::entry> backlog_;
+
+    // the lane's sleep
+    bool asleep_ = false;
+    bool lane_wants_ = false;
+    bool push_pending_ = false;
+    std::uint64_t sleep_ = 0;
+    std::uint64_t spins_ = 0;
+    subscription listens_;
+
+    // the request under way
+    bool busy_ = false;
+    bool waiting_ = false;
+    bool connecting_ = false;
+    bool begin_attempts_after_ = false;
+    std::uint64_t exchange_ = 0;
+    unsigned attempts_ = 0;
+    instant sent_{};
+    instant limit_{};
+    std::optional<operation> request_;
+    std::optional<operation> next_request_;
+    task task_;
+    std::deque<task> tasks_;
+
+    std::vector<run> runs_;
+};
+
+}  // namespace rota::sim
