@@ -180,7 +180,9 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(answer.superseded == 0);
              auto const events = s.events_after(0);
              REQUIRE(events.size() == 1);
-             CHECK(events[0] == op::group_event{.seq = 1, .kind = event_kind::joined, .id = "a", .to = answer.incarnation, .capacity = 5});
+             CHECK(events[0] ==
+                   op::group_event{
+                       .seq = 1, .kind = event_kind::joined, .id = "a", .to = answer.incarnation, .capacity = 5});
              auto const nodes = s.get(op::nodes_page{});
              REQUIRE(nodes.items.size() == 1);
              CHECK(nodes.items[0] == node_status{{"a", answer.incarnation}, true, 10s, 0, 0, 5});
@@ -239,12 +241,15 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(both.items[0].token == seen + 1);
              CHECK(both.items[1].token == seen + 2);
              auto const absurd = a + 3'700'000'000;
-             CHECK(s.refusal(op::join{.node_id = "b", .nonce = 1, .node_ttl = 10s, .seen = absurd}) == errc::refused_by_server);
+             CHECK(s.refusal(op::join{.node_id = "b", .nonce = 1, .node_ttl = 10s, .seen = absurd}) ==
+                   errc::refused_by_server);
              CHECK(s.refusal(op::claim{.incarnation = a, .ids = {"x"}, .seen = absurd}) == errc::refused_by_server);
              CHECK(s.refusal(op::adopt{.incarnation = a, .term = 1, .seen = absurd}) == errc::refused_by_server);
              CHECK(s.refusal(op::acknowledge{.incarnation = a, .seen = absurd}) == errc::refused_by_server);
-             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .ttl = 5s, .seen = absurd}) == errc::refused_by_server);
-             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .items = {{"x", both.items[0].token}}, .ttl = 5s, .seen = absurd}) ==
+             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .ttl = 5s, .seen = absurd}) ==
+                   errc::refused_by_server);
+             CHECK(s.refusal(op::acquire_locks{
+                       .incarnation = a, .items = {{"x", both.items[0].token}}, .ttl = 5s, .seen = absurd}) ==
                    errc::refused_by_server);
              auto t = s.heartbeat(a, "a");
              t.seen = absurd;
@@ -274,7 +279,8 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(term > b);
              auto const events = s.events_after(before);
              REQUIRE(events.size() == 1);
-             CHECK(events[0] == op::group_event{.seq = before + 1, .kind = event_kind::led, .id = "a", .to = a, .generation = term});
+             CHECK(events[0] ==
+                   op::group_event{.seq = before + 1, .kind = event_kind::led, .id = "a", .to = a, .generation = term});
              s.advance(3s);
              auto const other = s.tick(b, "b");
              CHECK(other.leader == a);
@@ -485,7 +491,8 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(s.tick(a, "a").status == op::tick_status::ok);
              auto const events = s.events_after(before);
              REQUIRE(events.size() == 1);
-             CHECK(events[0] == op::group_event{.seq = before + 1, .kind = event_kind::vacated, .from = a, .generation = term});
+             CHECK(events[0] ==
+                   op::group_event{.seq = before + 1, .kind = event_kind::vacated, .from = a, .generation = term});
              CHECK(s.changes_of(b).size() == 1);
              s.get(op::renounce{a, term, {b}});
              CHECK(s.changes_of(b).size() == 1);
@@ -552,7 +559,8 @@ std::vector<scenario<Store>> lock_scenarios() {
              CHECK(s.lock(b, "x", generation).code == errc::not_owner);
              CHECK(s.lock(a, "x", generation - 1, 2).code == errc::not_owner);
              CHECK(s.lock(a, "y", generation).code == errc::unknown_schedule);
-             CHECK(s.refusal(op::acquire_locks{.incarnation = 5, .items = {{"x", generation}}, .ttl = 5s}) == errc::not_joined);
+             CHECK(s.refusal(op::acquire_locks{.incarnation = 5, .items = {{"x", generation}}, .ttl = 5s}) ==
+                   errc::not_joined);
              CHECK(s.refusal(op::acquire_locks{.incarnation = 5, .items = {{"x", generation}, {"y", 1}}, .ttl = 5s}) ==
                    errc::not_joined);
          }},
@@ -590,8 +598,9 @@ std::vector<scenario<Store>> lock_scenarios() {
              auto const generation = s.own_new(a, "x");
              s.revoke(a, "x", generation, b);
              CHECK(s.lock(a, "x", generation).code == errc::not_owner);
-             CHECK(s.get(op::acquire_locks{.incarnation = a, .items = {{"x", generation}, {"y", 1}}, .ttl = 5s}).items[0].code ==
-                   errc::not_owner);
+             CHECK(s.get(op::acquire_locks{.incarnation = a, .items = {{"x", generation}, {"y", 1}}, .ttl = 5s})
+                       .items[0]
+                       .code == errc::not_owner);
          }},
         {"the lock of a reaped node is free, that of a superseded one only after its deadline",
          [](on s) {
@@ -603,9 +612,12 @@ std::vector<scenario<Store>> lock_scenarios() {
              CHECK(s.lock_name(c, "m", 1, 100s).ok());
              auto const newer_c = s.join("c");
              CHECK(s.lock_name(newer_c, "m", 2).code == errc::locked_by_other);
-             CHECK(s.get(op::acquire_locks{.incarnation = newer_c, .kind = op::lock_kind::name, .items = {{"m", 0}, {"n", 0}}, .ttl = 5s})
-                       .items[0]
-                       .remaining == microseconds{100s});
+             CHECK(
+                 s
+                     .get(op::acquire_locks{
+                         .incarnation = newer_c, .kind = op::lock_kind::name, .items = {{"m", 0}, {"n", 0}}, .ttl = 5s})
+                     .items[0]
+                     .remaining == microseconds{100s});
              s.advance(6s);
              s.renew(a, "a", term);
              s.tick(newer_c, "c");
@@ -613,7 +625,8 @@ std::vector<scenario<Store>> lock_scenarios() {
              CHECK(s.lock_name(newer_c, "m", 3).ok());
              CHECK(s.lock_name(a, "n", 2).code == errc::locked_by_other);
              CHECK(s.get(op::reap{a, term, {b}}).items.size() == 1);
-             auto const both = s.get(op::acquire_locks{.incarnation = a, .kind = op::lock_kind::name, .items = {{"n", 0}, {"o", 0}}, .ttl = 5s});
+             auto const both = s.get(op::acquire_locks{
+                 .incarnation = a, .kind = op::lock_kind::name, .items = {{"n", 0}, {"o", 0}}, .ttl = 5s});
              CHECK(both.items[0].ok());
              CHECK(both.items[1].token == both.items[0].token + 1);
          }},
@@ -634,8 +647,11 @@ std::vector<scenario<Store>> lock_scenarios() {
              auto const z = s.own_new(a, "z");
              auto const held = s.own_new(a, "held");
              s.lock(a, "held", held, 9);
-             auto const got = s.get(op::acquire_locks{
-                 .incarnation = a, .items = {{"x", x}, {"y", y}, {"none", 1}, {"held", held}, {"z", z}}, .ttl = 7s, .nonce = 1});
+             auto const got =
+                 s.get(op::acquire_locks{.incarnation = a,
+                                         .items = {{"x", x}, {"y", y}, {"none", 1}, {"held", held}, {"z", z}},
+                                         .ttl = 7s,
+                                         .nonce = 1});
              REQUIRE(got.items.size() == 5);
              CHECK(got.items[0].ok());
              CHECK(got.items[1].code == errc::not_owner);
@@ -659,11 +675,13 @@ std::vector<scenario<Store>> lock_scenarios() {
              CHECK(extend(a, token, 1s) == op::outcome{{}, token, 8s});
              CHECK(extend(a, token - 1, 8s).code == errc::lock_lost);
              CHECK(extend(s.join("b"), token, 8s).code == errc::lock_lost);
-             CHECK(s.one(op::extend_locks{.incarnation = a, .kind = op::lock_kind::name, .items = {{"x", token}}, .ttl = 8s}).code ==
-                   errc::lock_lost);
+             CHECK(s.one(op::extend_locks{
+                             .incarnation = a, .kind = op::lock_kind::name, .items = {{"x", token}}, .ttl = 8s})
+                       .code == errc::lock_lost);
              s.advance(8s);
              CHECK(extend(a, token, 8s).code == errc::lock_lost);
-             CHECK(s.refusal(op::extend_locks{.incarnation = 5, .items = {{"x", token}}, .ttl = 8s}) == errc::not_joined);
+             CHECK(s.refusal(op::extend_locks{.incarnation = 5, .items = {{"x", token}}, .ttl = 8s}) ==
+                   errc::not_joined);
              CHECK(s.get(op::extend_locks{.incarnation = a, .ttl = 8s}).items.empty());
          }},
         {"a lock is extended while its schedule is handed over, until the deadline of that",
@@ -679,7 +697,8 @@ std::vector<scenario<Store>> lock_scenarios() {
              s.advance(1us);
              CHECK(s.one(more).code == errc::not_owner);
              // It runs out as it is.
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", generation, b}}}).remaining == microseconds{9s - 1us});
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", generation, b}}}).remaining ==
+                   microseconds{9s - 1us});
          }},
         {"a lock is released by its token, once",
          [](on s) {
@@ -690,7 +709,8 @@ std::vector<scenario<Store>> lock_scenarios() {
                  return s.one(op::release_locks{.items = {{"x", with}}}).code;
              };
              CHECK(release(token - 1) == errc::lock_lost);
-             CHECK(s.one(op::release_locks{.kind = op::lock_kind::name, .items = {{"x", token}}}).code == errc::lock_lost);
+             CHECK(s.one(op::release_locks{.kind = op::lock_kind::name, .items = {{"x", token}}}).code ==
+                   errc::lock_lost);
              CHECK(release(token) == errc{});
              CHECK(release(token) == errc::lock_lost);
              auto const next = s.lock(a, "x", generation, 2).token;
@@ -774,7 +794,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              REQUIRE(changes.size() == odd.size());
              REQUIRE(events.size() == 2 * odd.size());
              for (std::size_t i = 0; i < odd.size(); ++i) {
-                 CHECK(found.items[i].status == schedule_status{odd[i].id, claimed.items[i].token, a, odd[i].weight, 0});
+                 CHECK(found.items[i].status ==
+                       schedule_status{odd[i].id, claimed.items[i].token, a, odd[i].weight, 0});
                  CHECK(changes[i].id == odd[i].id);
                  CHECK(changes[i].weight == odd[i].weight);
                  CHECK(events[i].id == odd[i].id);
@@ -807,11 +828,17 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(again.items[1] == got.items[3]);
              auto const events = s.events_after(before);
              REQUIRE(events.size() == 2);
-             CHECK(events[0] == op::group_event{.seq = before + 1, .kind = event_kind::owned, .id = "v", .to = a,
-                                                .generation = got.items[1].token, .reason = change_reason::claimed});
+             CHECK(events[0] == op::group_event{.seq = before + 1,
+                                                .kind = event_kind::owned,
+                                                .id = "v",
+                                                .to = a,
+                                                .generation = got.items[1].token,
+                                                .reason = change_reason::claimed});
              auto const changes = s.changes_of(a);
              REQUIRE(changes.size() == 2);
-             CHECK(changes[0] == op::change{.kind = op::change_kind::granted, .id = "v", .generation = got.items[1].token,
+             CHECK(changes[0] == op::change{.kind = op::change_kind::granted,
+                                            .id = "v",
+                                            .generation = got.items[1].token,
                                             .reason = change_reason::claimed});
              CHECK(s.tick(a, "a").version == 1);
              CHECK(s.refusal(op::claim{.incarnation = 5, .ids = {"x"}}) == errc::not_joined);
@@ -842,7 +869,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.changes_of(a, version) == std::vector{op::change{.kind = op::change_kind::removed, .id = "x"}});
              auto const events = s.events_after(before);
              REQUIRE(events.size() == 1);
-             CHECK(events[0] == op::group_event{.seq = before + 1, .kind = event_kind::unregistered, .id = "x", .from = a});
+             CHECK(events[0] ==
+                   op::group_event{.seq = before + 1, .kind = event_kind::unregistered, .id = "x", .from = a});
              CHECK(s.get(request).items[0].ok());
              s.advance(60s - 1us);
              CHECK(s.get(request).items[0].ok());
@@ -901,15 +929,9 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.one(plan).code == errc::conflict);  // silent, but not reaped
              CHECK(s.get(op::reap{a, term, {b}}).items.size() == 1);
              auto const before = s.seq();
-             plan.items = {{"x", x, b, a},
-                           {"y", y - 1, b, a},
-                           {"y", y, a, a},
-                           {"none", 0, 0, a},
-                           {"y", y, b, b},
-                           {"y", y, b, 99},
-                           {"new", 0, 0, c},
-                           {"y", y, b, c},
-                           {"z", z, b, a, change_reason::rebalanced}};
+             plan.items = {{"x", x, b, a},    {"y", y - 1, b, a}, {"y", y, a, a},
+                           {"none", 0, 0, a}, {"y", y, b, b},     {"y", y, b, 99},
+                           {"new", 0, 0, c},  {"y", y, b, c},     {"z", z, b, a, change_reason::rebalanced}};
              auto const got = s.get(plan);
              REQUIRE(got.items.size() == 9);
              CHECK(got.items[0].ok());
@@ -926,8 +948,11 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.kinds_after(before) == event_kinds{event_kind::owned, event_kind::owned, event_kind::owned});
              auto const changes = s.changes_of(a);
              REQUIRE(changes.size() == 2);
-             CHECK(changes[0] == op::change{.kind = op::change_kind::granted, .id = "x", .generation = got.items[0].token,
-                                            .other = b, .reason = change_reason::placed});
+             CHECK(changes[0] == op::change{.kind = op::change_kind::granted,
+                                            .id = "x",
+                                            .generation = got.items[0].token,
+                                            .other = b,
+                                            .reason = change_reason::placed});
              CHECK(changes[1].reason == change_reason::rebalanced);
              // The last one takes the dead node with it.
              auto const last = s.seq();
@@ -947,8 +972,10 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto const y = s.own_new(a, "y");
              s.advance(10s);
              s.renew(a, "a", term);
-             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"x", 0, 0, b}}}).code == errc::unknown_node);
-             CHECK(s.one(op::revoke{.incarnation = a, .term = term, .items = {{"y", y, a, b}}}).code == errc::unknown_node);
+             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"x", 0, 0, b}}}).code ==
+                   errc::unknown_node);
+             CHECK(s.one(op::revoke{.incarnation = a, .term = term, .items = {{"y", y, a, b}}}).code ==
+                   errc::unknown_node);
          }},
         {"the schedules of a superseded incarnation can be granted from its deadline on",
          [](on s) {
@@ -974,11 +1001,19 @@ std::vector<scenario<Store>> schedule_scenarios() {
              op::revoke const begin{.incarnation = b, .term = term, .items = {{"x", x, a, b}}, .handoff_deadline = 3s};
              CHECK(s.one(begin) == op::outcome{{}, x, {}});
              CHECK(s.where("x") == schedule_status{"x", x, a, 1, b});
-             CHECK(s.changes_of(a, a_version) == std::vector{op::change{.kind = op::change_kind::revoking, .id = "x", .generation = x,
-                                                                       .other = b, .reason = change_reason::rebalanced, .handoff = 3s}});
-             CHECK(s.events_after(before) ==
-                   std::vector{op::group_event{.seq = before + 1, .kind = event_kind::moving, .id = "x", .from = a, .to = b,
-                                               .generation = x, .reason = change_reason::rebalanced}});
+             CHECK(s.changes_of(a, a_version) == std::vector{op::change{.kind = op::change_kind::revoking,
+                                                                        .id = "x",
+                                                                        .generation = x,
+                                                                        .other = b,
+                                                                        .reason = change_reason::rebalanced,
+                                                                        .handoff = 3s}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::moving,
+                                                                         .id = "x",
+                                                                         .from = a,
+                                                                         .to = b,
+                                                                         .generation = x,
+                                                                         .reason = change_reason::rebalanced}});
              auto nodes = s.get(op::nodes_page{}).items;
              CHECK(nodes[0].load == 1);
              CHECK(nodes[1].pending == 1);
@@ -992,8 +1027,11 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(done.ok());
              CHECK(done.token > x);
              CHECK(s.where("x") == schedule_status{"x", done.token, b, 1, 0});
-             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted, .id = "x", .generation = done.token,
-                                                             .other = a, .reason = change_reason::rebalanced}});
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "x",
+                                                             .generation = done.token,
+                                                             .other = a,
+                                                             .reason = change_reason::rebalanced}});
              CHECK(s.kinds_after(before) == event_kinds{event_kind::owned});
              CHECK(s.one(ack).code == errc::conflict);
              nodes = s.get(op::nodes_page{}).items;
@@ -1011,7 +1049,10 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto const y = s.own_new(a, "y");
              s.add({"free"});
              auto const by_owner = [&](fencing_token from, std::string id, fencing_token generation, fencing_token to) {
-                 return s.one(op::revoke{.incarnation = a, .items = {{std::move(id), generation, from, to}}, .handoff_deadline = 3s}).code;
+                 return s
+                     .one(op::revoke{
+                         .incarnation = a, .items = {{std::move(id), generation, from, to}}, .handoff_deadline = 3s})
+                     .code;
              };
              CHECK(by_owner(a, "none", x, b) == errc::unknown_schedule);
              CHECK(by_owner(b, "x", x, b) == errc::not_owner);
@@ -1023,7 +1064,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(by_owner(a, "x", x, c) == errc::conflict);
              CHECK(by_owner(a, "y", y, b) == errc::capacity_exceeded);
              CHECK(s.refusal(op::revoke{.incarnation = 5, .items = {{"y", y, 5, b}}}) == errc::not_joined);
-             CHECK(s.refusal(op::revoke{.incarnation = a, .term = term, .items = {{"y", y, a, c}}}) == errc::not_leader);
+             CHECK(s.refusal(op::revoke{.incarnation = a, .term = term, .items = {{"y", y, a, c}}}) ==
+                   errc::not_leader);
              CHECK(s.one(op::revoke{.incarnation = c, .term = term, .items = {{"y", y, a, c}}}).ok());
              // From a dead node there is nothing to revoke: it is adopted.
              s.get(op::leave{a, "a", {}});
@@ -1075,8 +1117,12 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(done.code == errc::unknown_node);
              CHECK(done.token > x);
              CHECK(s.where("x") == schedule_status{"x", done.token, 0, 1, 0});
-             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1, .kind = event_kind::owned, .id = "x",
-                                                                         .from = a, .to = 0, .generation = done.token,
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .from = a,
+                                                                         .to = 0,
+                                                                         .generation = done.token,
                                                                          .reason = change_reason::given_up}});
              CHECK(s.claim(a, "x") > done.token);
          }},
@@ -1099,7 +1145,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.add({"y"});
              s.revoke(a, "x", x, b);
              CHECK(s.one(op::claim{.incarnation = b, .ids = {"y"}}).code == errc::capacity_exceeded);
-             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"y", 0, 0, b}}}).code == errc::capacity_exceeded);
+             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"y", 0, 0, b}}}).code ==
+                   errc::capacity_exceeded);
              CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}}).ok());
              CHECK(s.where("x").owner == b);
          }},
@@ -1116,7 +1163,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.get(op::leave{a, "a", {}});
              CHECK(s.where("x").moving_to == b);
              // Its own place for x is no reason to refuse it.
-             auto const got = s.get(op::adopt{.incarnation = c, .term = term, .items = {{"x", x, a, b}, {"y", y, a, c}}});
+             auto const got =
+                 s.get(op::adopt{.incarnation = c, .term = term, .items = {{"x", x, a, b}, {"y", y, a, c}}});
              CHECK(got.items[0].ok());
              CHECK(got.items[1].ok());
              for (auto const& node : s.get(op::nodes_page{}).items) {
@@ -1170,7 +1218,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.get(op::leave{a, "a", {b}});
              auto const next = s.lead(b, "b");
              op::adopt plan{.incarnation = b, .term = next};
-             for (std::size_t i = 0; i < op::max_batch; ++i) plan.items.push_back({claims.ids[i], granted[i].token, a, b});
+             for (std::size_t i = 0; i < op::max_batch; ++i)
+                 plan.items.push_back({claims.ids[i], granted[i].token, a, b});
              for (auto const& item : s.get(plan).items) CHECK(item.ok());
              op::unregister_schedules last{.nonce = 3};
              for (auto const& id : claims.ids) last.items.push_back({id, b});
@@ -1243,7 +1292,8 @@ std::vector<scenario<Store>> following_scenarios() {
          [](on s) {
              auto const a = s.join("a");
              auto const epoch = s.get(op::nodes_page{}).epoch;
-             for (std::size_t i = 0; i < op::event_log_length / 2 + 100; ++i) s.get(op::renounce{a, s.lead(a, "a"), {}});
+             for (std::size_t i = 0; i < op::event_log_length / 2 + 100; ++i)
+                 s.get(op::renounce{a, s.lead(a, "a"), {}});
              auto const gap = s.get(op::events_since{epoch, 1, 5});
              CHECK(gap.gap);
              CHECK(gap.to == s.seq());

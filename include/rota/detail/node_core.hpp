@@ -178,12 +178,16 @@ public:
             return farewell_ != 0 ? retry_at_ : instant::max();
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
-        auto when = tick_due();
-        if (leads_told_) when = std::min({when, belief_->leads_until(), leader_.work_due()});
-        if (!suspended_) when = std::min(when, belief_->alive_until());
-        for (auto const& id : handing_over_) when = std::min(when, idle_from(id));
-        for (auto const& a : acknowledging_) when = std::min(when, a.not_before);
-        return std::max(when, retry_at_);
+        auto request = std::min(tick_due(), leader_.work_due());
+        if (acknowledging_.size() < op::max_batch) {
+            for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
+        }
+        for (auto const& a : acknowledging_) request = std::min(request, a.not_before);
+        // Belief ends when it ends, whether the server may be asked again by then or not.
+        auto belief_ends = instant::max();
+        if (leads_told_) belief_ends = belief_->leads_until();
+        if (!suspended_) belief_ends = std::min(belief_ends, belief_->alive_until());
+        return std::min(belief_ends, std::max(request, retry_at_));
     }
 
     [[nodiscard]] subscription what_to_listen_for() const {
