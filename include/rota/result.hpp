@@ -3,10 +3,10 @@
 // accident, but for tick, leave and release, which report through events too.
 #pragma once
 
+#include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "error.hpp"
@@ -19,16 +19,16 @@ class result {
 public:
     using value_type = T;
 
-    result(T value) : content_{std::in_place_index<0>, std::move(value)} {}
-    result(rota::error e) : content_{std::in_place_index<1>, std::move(e)} {}
+    result(T value) : value_{std::move(value)} {}
+    result(rota::error e) : error_{std::move(e)} {}
     result(errc code, std::string detail = {}) : result(rota::error{code, std::move(detail)}) {}
 
-    [[nodiscard]] bool has_value() const noexcept { return content_.index() == 0; }
+    [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
     explicit operator bool() const noexcept { return has_value(); }
 
-    [[nodiscard]] T& value() & { return checked(), *std::get_if<0>(&content_); }
-    [[nodiscard]] T const& value() const& { return checked(), *std::get_if<0>(&content_); }
-    [[nodiscard]] T&& value() && { return checked(), std::move(*std::get_if<0>(&content_)); }
+    [[nodiscard]] T& value() & { return checked(), *value_; }
+    [[nodiscard]] T const& value() const& { return checked(), *value_; }
+    [[nodiscard]] T&& value() && { return checked(), *std::move(value_); }
 
     [[nodiscard]] T& operator*() & { return value(); }
     [[nodiscard]] T const& operator*() const& { return value(); }
@@ -42,16 +42,18 @@ public:
     }
 
     [[nodiscard]] rota::error const& error() const {
-        if (auto* e = std::get_if<1>(&content_)) return *e;
-        throw std::logic_error("rota::result: error() of a result that holds a value");
+        if (value_) throw std::logic_error("rota::result: error() of a result that holds a value");
+        return error_;
     }
 
 private:
     void checked() const {
-        if (auto* e = std::get_if<1>(&content_)) throw std::logic_error("rota::result: no value: " + e->message());
+        if (!value_) throw std::logic_error("rota::result: no value: " + error_.message());
     }
 
-    std::variant<T, rota::error> content_;
+    // No std::variant: g++ 12 warns of uninitialised members where none are, and it takes longer to compile.
+    std::optional<T> value_;
+    rota::error error_;
 };
 
 /// Success without a value, or an error.

@@ -84,7 +84,10 @@ public:
     /// Holds nothing.
     schedule_lock() = default;
 
-    schedule_lock(schedule_lock&& other) noexcept { swap(other); }
+    schedule_lock(schedule_lock&& other) noexcept
+        : link_{std::move(other.link_)}, target_{std::exchange(other.target_, {})} {
+        until_.store(other.until_.load());
+    }
     schedule_lock& operator=(schedule_lock&& other) noexcept {
         schedule_lock{std::move(other)}.swap(*this);
         return *this;

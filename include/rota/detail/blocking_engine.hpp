@@ -192,7 +192,7 @@ public:
             return locks;
         }
         while (locks.size() < names.size()) {
-            auto const begin = names.begin() + static_cast<std::ptrdiff_t>(locks.size());
+            auto const begin = std::make_move_iterator(names.begin() + std::ssize(locks));
             auto const count = std::min<std::size_t>(op::max_batch, names.size() - locks.size());
             if (auto r = lock_page(kind, {begin, begin + static_cast<std::ptrdiff_t>(count)}, ttl, locks); !r) {
                 refuse_rest(r.error());
@@ -606,6 +606,7 @@ private:
     template <typename T>
     static results<T> all_failed(std::size_t count, error const& why) {
         results<T> answers;
+        answers.reserve(count);
         for (std::size_t i = 0; i < count; ++i) answers.push_back(why);
         return answers;
     }
@@ -673,6 +674,7 @@ private:
         for (auto const& name : names) {
             if (auto r = check_id(what, name); !r) return r;
         }
+        if (names.size() == 1) return {};
         return check_distinct({names.begin(), names.end()});
     }
 
@@ -724,8 +726,8 @@ private:
             std::vector<std::size_t> places;
             auto flush = [&] {
                 if (batch.empty()) return;
-                auto const r = send(batch, kind);
-                for (std::size_t i = 0; i < batch.size(); ++i) answers[places[i]] = r[i];
+                auto r = send(batch, kind);
+                for (std::size_t i = 0; i < batch.size(); ++i) answers[places[i]] = std::move(r[i]);
                 batch.clear();
                 places.clear();
             };
@@ -744,12 +746,14 @@ private:
     results<void> extend_batch(std::span<schedule_lock*> batch, op::lock_kind kind, microseconds ttl) {
         if (auto r = check_ttl(ttl); !r) return all_failed<void>(batch.size(), r.error());
         results<void> answers;
+        answers.reserve(batch.size());
         std::lock_guard const io{io_};
         if (auto r = core_.can_act(now()); !r) return all_failed<void>(batch.size(), r.error());
         op::extend_locks request{.incarnation = core_.self().incarnation, .kind = kind, .ttl = ttl};
+        request.items.reserve(batch.size());
         for (auto* l : batch) request.items.push_back({l->held().name, l->held().token});
         auto const sent = now();
-        auto const answer = attempt(request);
+        auto const answer = attempt(std::move(request));
         collect();
         if (!answer) return all_failed<void>(batch.size(), answer.error());
         auto const& out = std::get<op::outcomes>(*answer).items;
@@ -769,29 +773,31 @@ private:
     }
 
     results<void> release_batch(std::span<schedule_lock*> batch, op::lock_kind kind) {
-        results<void> answers;
         op::release_locks request{.kind = kind};
+        request.items.reserve(batch.size());
         for (auto* l : batch) {
             request.items.push_back({l->held().name, l->held().token});
             l->forget();
         }
         std::lock_guard const io{io_};
-        auto const r = release_locked(request);
+        auto const r = release_locked(std::move(request));
         if (!r) return all_failed<void>(batch.size(), r.error());
+        results<void> answers(r->items.size());
         for (std::size_t i = 0; i < r->items.size(); ++i) {
-            answers.push_back(r->items[i].ok() ? result<void>{}
-                                               : result<void>{r->items[i].code, in_words(request.items[i].name)});
+            if (!r->items[i].ok()) answers[i] = error{r->items[i].code, in_words(batch[i]->held().name)};
         }
         return answers;
     }
 
     // Under io_; the handles are invalid already.
-    result<op::outcomes> release_locked(op::release_locks const& request) {
-        for (auto const& l : request.items) core_.on_releasing(request.kind, l.name, l.token);
+    result<op::outcomes> release_locked(op::release_locks released) {
+        operation const request{std::move(released)};
+        auto const& [kind, locks] = std::get<op::release_locks>(request);
+        for (auto const& l : locks) core_.on_releasing(kind, l.name, l.token);
         auto answer = attempt(request);
         collect();
         if (!answer) return answer.error();
-        for (auto const& l : request.items) core_.on_released(request.kind, l.name, l.token);
+        for (auto const& l : locks) core_.on_released(kind, l.name, l.token);
         return std::get<op::outcomes>(*std::move(answer));
     }
 

@@ -14,9 +14,8 @@
 
 namespace rota::sim {
 
-/// The way between one node and the servers, and what is wrong with it.
-struct link {
-    // What is wrong; counted, as faults may overlap.
+/// The way between one machine and the servers, and what is wrong with it; counted, as faults may overlap.
+struct route {
     unsigned requests_cut = 0;
     unsigned replies_cut = 0;
     unsigned stalled = 0;
@@ -24,9 +23,12 @@ struct link {
     microseconds extra_delay{};
     bool lose_next_reply = false;
     microseconds make_next_late{};
-    std::optional<std::uint32_t> old_server;  // after a failover: the one it still believes in
+    std::optional<std::uint32_t> old_server;  ///< after a failover: the one that it still finds under the address
+};
 
-    // The connection of now.
+/// The connection of a process, and what is on its way.
+struct link {
+    route* way = nullptr;
     rota::detail::connection_stamp stamp;  // number 0: there was none yet
     bool open = false;
     std::uint32_t server = 0;
@@ -72,7 +74,7 @@ public:
     /// A new connection: what was on its way by the old one may land or be lost.
     void connect(link& l) {
         l.stamp.number++;
-        l.server = l.old_server.value_or(redis_.primary());
+        l.server = l.way->old_server.value_or(redis_.primary());
         l.server_run = redis_.server(l.server).run;
         l.last_up = l.last_down = stage_.now;
         l.open = false;
@@ -89,18 +91,18 @@ public:
         m.server = l.server;
         m.server_run = l.server_run;
         m.closes = false;
-        if (l.refused > 0 && m.hello) {
+        if (l.way->refused > 0 && m.hello) {
             stage_.queue.add(stage_.now + delay(l), happening::connection_ends, process, l.stamp.number);
             free(number);
             return;
         }
-        if (!m.hello && l.make_next_late > microseconds{}) {
-            auto const late = std::exchange(l.make_next_late, microseconds{});
+        if (!m.hello && l.way->make_next_late > microseconds{}) {
+            auto const late = std::exchange(l.way->make_next_late, microseconds{});
             stage_.queue.add(stage_.now + late, happening::request_arrives, process, number);
             stage_.queue.add(stage_.now + delay(l), happening::connection_ends, process, l.stamp.number);
             return;
         }
-        if (l.requests_cut > 0 || l.stalled > 0) {
+        if (l.way->requests_cut > 0 || l.way->stalled > 0) {
             l.held_up.push_back(number);
             return;
         }
@@ -141,11 +143,11 @@ public:
         }
         if (!l || l->stamp.session != m.from.session || l->stamp.number != m.from.number) {
             free(number);
-        } else if (l->lose_next_reply && !m.hello) {
-            l->lose_next_reply = false;
+        } else if (l->way->lose_next_reply && !m.hello) {
+            l->way->lose_next_reply = false;
             end_connection(*l, m.process);
             free(number);
-        } else if (l->replies_cut > 0 || l->stalled > 0) {
+        } else if (l->way->replies_cut > 0 || l->way->stalled > 0) {
             l->held_down.push_back(number);
         } else {
             l->last_down = std::max(l->last_down, stage_.now + delay(*l));
@@ -157,7 +159,7 @@ public:
     bool take_changed() { return std::exchange(changed_, false); }
 
     void push(link& l, std::uint32_t process, microseconds more) {
-        if (l.replies_cut > 0 || l.stalled > 0 || l.refused > 0) return;
+        if (l.way->replies_cut > 0 || l.way->stalled > 0 || l.way->refused > 0) return;
         stage_.queue.add(stage_.now + more + delay(l), happening::push_arrives, process, l.stamp.number);
     }
 
@@ -171,7 +173,7 @@ public:
     /// The way is free again, in one direction at least: what was held goes on, or (of connections that are no more) is
     /// lost, as chance has it.
     void release_held(link& l, std::uint32_t process) {
-        if (l.requests_cut == 0 && l.stalled == 0) {
+        if (l.way->requests_cut == 0 && l.way->stalled == 0) {
             for (auto number : std::exchange(l.held_up, {})) {
                 auto const& m = messages_[number];
                 bool const current = m.from.number == l.stamp.number && m.from.session == l.stamp.session;
@@ -184,7 +186,7 @@ public:
                 stage_.queue.add(current ? l.last_up : arrives, happening::request_arrives, process, number);
             }
         }
-        if (l.replies_cut == 0 && l.stalled == 0) {
+        if (l.way->replies_cut == 0 && l.way->stalled == 0) {
             for (auto number : std::exchange(l.held_down, {})) {
                 l.last_down = std::max(l.last_down, stage_.now + delay(l));
                 stage_.queue.add(l.last_down, happening::reply_arrives, process, number);
@@ -199,7 +201,7 @@ public:
 
 private:
     microseconds delay(link const& l) {
-        auto const more = l.extra_delay > microseconds{} ? stage_.pick.between(microseconds{}, l.extra_delay)
+        auto const more = l.way->extra_delay > microseconds{} ? stage_.pick.between(microseconds{}, l.way->extra_delay)
                                                          : microseconds{};
         return more + stage_.pick.between(settings_.least_delay, settings_.most_delay);
     }

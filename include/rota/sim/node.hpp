@@ -72,7 +72,7 @@ struct process_makings {
 
 class process {
 public:
-    process(stage& s, network& n, node_clock& c, process_makings m)
+    process(stage& s, network& n, node_clock& c, route& way, process_makings m)
         : stage_{s},
           network_{n},
           clock_{c},
@@ -81,6 +81,7 @@ public:
         auto const high = stage_.pick.choose(std::uint64_t{1} << 32);
         auto const low = stage_.pick.choose(std::uint64_t{1} << 32);
         machine_ = makings_.make(makings_.settings, makings_.strategy, belief_, high << 32 | low);
+        link_.way = &way;
         link_.stamp.session = makings_.number + 1;
     }
     process(process const&) = delete;
@@ -190,14 +191,13 @@ public:
         if (!news) return;
         push_pending_ = true;
         network_.push(link_, number(), more);
-        if (link_.replies_cut > 0 || link_.stalled > 0 || link_.refused > 0) push_pending_ = false;
+        if (link_.way->replies_cut > 0 || link_.way->stalled > 0 || link_.way->refused > 0) push_pending_ = false;
     }
     /// Set by the world: the store that this process is connected to, for looking as it goes to sleep.
     store_model const* (*store_of)(void const* world, std::uint32_t server) = nullptr;
     void const* world = nullptr;
 
     std::uint64_t spins() const { return spins_; }
-    void wake_again_after_run(microseconds after) { (void)after; }
 
 private:
     struct task {
@@ -234,38 +234,29 @@ private:
     }
     void drive() {
         asleep_ = false;
+        if (!lane_wants_) tasks_.push_back({.kind = task::lane});
         lane_wants_ = true;
         go_ahead();
     }
 
+    // Who waits for the mutex gets it in turn; the lane queues up for each of its requests, as the users' threads do.
     void go_ahead() {
-        while (alive_ && !busy_) {
-            if (!tasks_.empty()) {
-                task_ = std::move(tasks_.front());
-                tasks_.pop_front();
-                busy_ = true;
-                request_.reset();
-                prepare();
-                if (!request_) {
-                    busy_ = false;
-                    continue;
-                }
-                tell();
-                begin_attempts();
-                return;
-            }
-            if (!lane_wants_) return;
-            request_ = machine_->next(now());
-            tell();
-            if (!alive_) return;
-            if (!request_) {
-                lane_wants_ = false;
-                go_to_sleep();
-                continue;
-            }
+        while (alive_ && !busy_ && !tasks_.empty()) {
+            task_ = std::move(tasks_.front());
+            tasks_.pop_front();
             busy_ = true;
-            task_ = {.kind = task::lane};
-            begin_attempts();
+            request_.reset();
+            if (task_.kind == task::lane) {
+                request_ = machine_->next(now());
+                lane_wants_ = request_.has_value();
+            } else {
+                prepare();
+            }
+            if (!alive_) return;
+            tell();
+            if (request_) return begin_attempts();
+            busy_ = false;
+            if (task_.kind == task::lane) go_to_sleep();
         }
     }
 
@@ -310,8 +301,7 @@ private:
                 break;
             }
             case task::extend:
-                r->extending = false;
-                if (!can) return;
+                if (!std::exchange(r->extending, false) || !r->holds || !can) return;
                 request_ = op::extend_locks{.incarnation = r->incarnation,
                                             .kind = r->kind,
                                             .items = {{r->name, r->token}},
@@ -394,6 +384,7 @@ private:
             machine_->done(*request_, answer, sent_, now());
             busy_ = false;
             tell();
+            tasks_.push_back({.kind = task::lane});
             return go_ahead();
         }
         if (!answer) {
@@ -407,8 +398,9 @@ private:
         }
         tell();
         conclude(answer);
-        busy_ = false;
         if (!alive_) return;
+        if (std::exchange(next_is_ready_, false)) return begin_attempts();
+        busy_ = false;
         tell();
         // after_locks(), after_change(): the lane may have something to do now.
         if (machine_->state() == standing::member && !lane_wants_ && machine_->due() <= now()) drive();
@@ -427,6 +419,12 @@ private:
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
                 r.holds = true;
+                if (!is_valid(r)) {  // granted too late to be of use: given back, not handed out
+                    r.at = run::stage::releasing;
+                    r.holds = false;
+                    add_task({.kind = task::release, .run = t.run});
+                    break;
+                }
                 stage_.watch->lock_taken(*this, r);
                 begin_run(t.run);
                 break;
@@ -499,7 +497,7 @@ private:
             // Its request is ready; it goes out at once.
             task_ = std::move(t);
             request_ = std::move(next_request_);
-            begin_attempts_after_ = true;
+            next_is_ready_ = true;
             return;
         }
         tasks_.push_back(std::move(t));
@@ -537,10 +535,7 @@ private:
     }
     void after_change() {
         machine_->group_log_moved();
-        if (machine_->state() == standing::member) {
-            asleep_ = false;
-            lane_wants_ = true;
-        }
+        if (machine_->state() == standing::member) drive();
     }
 
     void tell() {
@@ -648,7 +643,7 @@ private:
     bool busy_ = false;
     bool waiting_ = false;
     bool connecting_ = false;
-    bool begin_attempts_after_ = false;
+    bool next_is_ready_ = false;
     std::uint64_t exchange_ = 0;
     unsigned attempts_ = 0;
     instant sent_{};
