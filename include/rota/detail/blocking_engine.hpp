@@ -106,13 +106,13 @@ public:
             if (state == standing::out) return failure ? result<void>{*failure} : result<void>{};
             auto const at = now();
             if (stop.stop_requested() || at >= until) return {};
-            auto const [listen, due] = plan_sleep();
+            auto const [listen, due] = fall_asleep();
             auto const wake_at = std::min(due, until);
-            if (wake_at <= at) continue;
-            if (ports_.wait(listen, std::min(wake_at - at, longest_sleep)) == wake_reason::pushed) {
-                std::lock_guard const io{io_};
-                core_.want_tick(now());
-            }
+            auto const why =
+                wake_at <= at ? wake_reason::timeout : ports_.wait(listen, std::min(wake_at - at, longest_sleep));
+            std::lock_guard const io{io_};
+            nap_.reset();
+            if (why == wake_reason::pushed) core_.want_tick(now());
         }
     }
 
@@ -449,9 +449,15 @@ private:
         std::lock_guard const io{io_};
         return {core_.state(), core_.last_failure()};
     }
-    std::pair<subscription, instant> plan_sleep() {
+    // What run() sleeps for. Calls of other threads may change that: see collect().
+    struct nap {
+        subscription listen;
+        instant until{};
+    };
+    nap fall_asleep() {
         std::lock_guard const io{io_};
-        return {core_.what_to_listen_for(), core_.due()};
+        nap_ = {core_.what_to_listen_for(), core_.due()};
+        return *nap_;
     }
     std::uint64_t new_nonce() {
         std::lock_guard const io{io_};
@@ -491,7 +497,17 @@ private:
 
     // Under io_: moves what happened to the queue, in order.
     void collect() {
-        due_.store(core_.due());
+        auto const due = core_.due();
+        due_.store(due);
+        if (nap_) {
+            auto const listen = core_.what_to_listen_for();
+            bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
+                               listen.follow_group != nap_->listen.follow_group;
+            if (other || due < nap_->until) {
+                nap_.reset();
+                ports_.wake();
+            }
+        }
         for (auto& w : ports_.take_warnings()) core_.tell(event{warning{std::move(w)}});
         if (!core_.has_events()) return;
         auto fresh = core_.take_events();
@@ -865,6 +881,7 @@ private:
     std::mutex io_;  // core and command connection
     core core_;
     bool opened_ = false;
+    std::optional<nap> nap_;  // while run() sleeps
     std::shared_ptr<lock_link> link_;
     std::atomic<bool> running_{false};
     atomic_instant due_;

@@ -17,6 +17,7 @@ using moment = std::chrono::time_point<struct true_clock, microseconds>;
 enum class happening : std::uint8_t {
     lane_wakes,       ///< of a node; detail: which sleep it ends
     request_arrives,  ///< at the server; detail: message
+    server_goes_on,   ///< with requests that wait for it; detail: server
     reply_arrives,    ///< at a node; detail: message
     times_out,        ///< a node's request; detail: exchange
     connection_ends,  ///< a node reads end of file; detail: connection

@@ -33,6 +33,7 @@ struct link {
     bool open = false;
     std::uint32_t server = 0;
     std::uint32_t server_run = 0;
+    std::uint64_t known_server = 0;  // and run, of the last connection that came about; 0: none
     moment last_up{};  // arrival of what was sent last
     moment last_down{};
     std::vector<std::uint32_t> held_up;  // messages that wait for the way to be free
@@ -121,8 +122,9 @@ public:
             free(number);
             return;
         }
-        if (server.free_from > stage_.now) {
-            stage_.queue.add(server.free_from, happening::request_arrives, m.process, number);
+        if (server.free_from > stage_.now || (!server.waiting.empty() && server.waiting.front() != number)) {
+            if (server.waiting.empty()) goes_on(m.server);
+            server.waiting.push_back(number);
             return;
         }
         if (slow_by > microseconds{}) server.free_from = stage_.now + slow_by;
@@ -153,6 +155,22 @@ public:
             l->last_down = std::max(l->last_down, stage_.now + delay(*l));
             stage_.queue.add(l->last_down, happening::reply_arrives, m.process, number);
         }
+    }
+
+    /// The next of the requests that wait, if the server has time for it now.
+    [[nodiscard]] std::optional<std::uint32_t> next_waiting(std::uint32_t server_number) {
+        auto& server = redis_.server(server_number);
+        if (server.waiting.empty()) return std::nullopt;
+        if (server.free_from > stage_.now) {
+            goes_on(server_number);
+            return std::nullopt;
+        }
+        return server.waiting.front();
+    }
+    void was_waiting(std::uint32_t server_number) { redis_.server(server_number).waiting.pop_front(); }
+    void goes_on(std::uint32_t server_number) {
+        stage_.queue.add(std::max(stage_.now, redis_.server(server_number).free_from), happening::server_goes_on, 0,
+                         server_number);
     }
 
     /// Whether something was written since this was last asked: subscribers are to be looked at.

@@ -361,6 +361,9 @@ private:
             network_.free(message_number);
             link_.open = true;
             connecting_ = false;
+            auto const server = (std::uint64_t{link_.server} << 32 | link_.server_run) + 1;
+            auto const known = std::exchange(link_.known_server, server);
+            if (known != 0 && known != server) machine_->server_changed();
             network_.send(link_, number(), exchange_, &*request_);
             return;
         }

@@ -46,6 +46,7 @@ public:
     virtual void own_log_moved() = 0;
     virtual void group_log_moved() = 0;
     virtual std::uint64_t new_nonce() = 0;
+    virtual void server_changed() = 0;  ///< the transport has connected to another server, or another run of it
 
     virtual standing state() const = 0;
     virtual node_ref self() const = 0;
@@ -159,6 +160,10 @@ public:
     void own_log_moved() override { core_.own_log_moved(); }
     void group_log_moved() override { core_.group_log_moved(); }
     std::uint64_t new_nonce() override { return core_.new_nonce(); }
+
+    void server_changed() override {
+        if constexpr (requires(core& c) { c.server_changed(); }) core_.server_changed();
+    }
 
     standing state() const override { return static_cast<standing>(core_.state()); }
     node_ref self() const override { return core_.self(); }

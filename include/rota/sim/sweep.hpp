@@ -95,6 +95,7 @@ std::uint64_t run_scenario(scenario const& d, bool notes = false, std::string* l
     w.run_for(d.length);
     w.heal();
     auto const o = with_defaults(d.world.options);
+    w.run_for(std::max(o.node_ttl, o.leader_lease));  // whoever could not renew before has lost it by now
     auto const limit = 3 * std::max(o.node_ttl, o.leader_lease) + 2 * d.world.work.most + d.world.work.lock_ttl +
                        std::chrono::seconds{10};
     if (auto r = w.run_until(converged, limit); !r) w.broken("comes_to_rest", r.missing);

@@ -414,11 +414,12 @@ private:
         hash_in(static_cast<std::uint64_t>(e.at.time_since_epoch().count()) << 8 | static_cast<std::uint64_t>(e.what));
         hash_in(std::uint64_t{e.who} << 32 ^ e.detail);
         switch (e.what) {
-            case happening::request_arrives: {
-                auto const from = processes_[e.who].get();
-                network_.serve(static_cast<std::uint32_t>(e.detail), from->alive() ? &from->link() : nullptr);
-                if (network_.take_changed()) {
-                    for (auto* p : living_) p->look_for_push(*redis_.server(p->link().server).store, {});
+            case happening::request_arrives: serve(static_cast<std::uint32_t>(e.detail)); break;
+            case happening::server_goes_on: {
+                auto const server = static_cast<std::uint32_t>(e.detail);
+                while (auto const message = network_.next_waiting(server)) {
+                    serve(*message);
+                    network_.was_waiting(server);
                 }
                 break;
             }
@@ -438,6 +439,13 @@ private:
                 after_process(*processes_[e.who]);
                 break;
         }
+    }
+
+    void serve(std::uint32_t message) {
+        auto* const from = processes_[network_.at(message).process].get();
+        network_.serve(message, from->alive() ? &from->link() : nullptr);
+        if (!network_.take_changed()) return;
+        for (auto* p : living_) p->look_for_push(*redis_.server(p->link().server).store, {});
     }
 
     // A program that has ended is started again, as by a supervisor; one that has been replaced is not.
@@ -632,7 +640,10 @@ private:
             case fault_kind::cut: --s->way.requests_cut, --s->way.replies_cut, free_way(); break;
             case fault_kind::refuse: --s->way.refused; break;
             case fault_kind::slow_server: network_.slow_by -= microseconds{f.amount}; break;
-            case fault_kind::stall_server: redis_.server(redis_.primary()).free_from = stage_.now; break;
+            case fault_kind::stall_server: 
+                redis_.server(redis_.primary()).free_from = stage_.now;
+                network_.goes_on(redis_.primary());
+                break;
             case fault_kind::restart_server:
             case fault_kind::lose_data:
                 if (--servers_down_ == 0) redis_.server(redis_.primary()).up = true;
