@@ -89,15 +89,24 @@ constexpr unwrapped_t<T> const& unwrap(T const& policy) {
 
 // Recognition by one name, however it is declared (overloaded, wrong signature, not const): an ambiguity trick. A class
 // that inherits `T` and a class with the name cannot name it unambiguously if T has it too.
-#define ROTA_DETAIL_HAS_NAME(name)               \
-    struct fallback_##name {                     \
-        int name;                                \
-    };                                           \
-    template <typename T>                        \
-    struct probe_##name : T, fallback_##name {}; \
-    template <typename T>                        \
-    concept has_##name = std::is_class_v<T> &&   \
-                         (std::is_final_v<T> ? requires(T t) { &T::name; } : !requires { &probe_##name<T>::name; });
+#define ROTA_DETAIL_HAS_NAME(name)                                                                              \
+    struct fallback_##name {                                                                                    \
+        int name;                                                                                               \
+    };                                                                                                          \
+    template <typename T>                                                                                       \
+    struct probe_##name : T, fallback_##name {};                                                                \
+    template <typename T>                                                                                       \
+    constexpr bool finds_##name() {                                                                             \
+        if constexpr (!std::is_class_v<T>) {                                                                    \
+            return false;                                                                                       \
+        } else if constexpr (std::is_final_v<T>) { /* cannot be derived from: overloaded names are not found */ \
+            return requires { &T::name; };                                                                      \
+        } else {                                                                                                \
+            return !requires { &probe_##name<T>::name; };                                                       \
+        }                                                                                                       \
+    }                                                                                                           \
+    template <typename T>                                                                                       \
+    concept has_##name = finds_##name<T>();
 ROTA_DETAIL_HAS_NAME(perform)
 ROTA_DETAIL_HAS_NAME(submit)
 ROTA_DETAIL_HAS_NAME(make_plan)

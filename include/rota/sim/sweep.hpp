@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "converged.hpp"
+#include "invariants/events.hpp"
 #include "invariants/leadership.hpp"
 #include "invariants/locks.hpp"
 #include "invariants/ownership.hpp"
@@ -81,7 +82,8 @@ struct scenario {
 inline void check_all(world& w) {
     w.check<one_leader, belief_ends_in_time, leadership_alternates, plans_under_current_term, one_owner,
             generation_rises, only_expired_orphaned, nothing_lost, restart_inherits_nothing, locks_exclusive,
-            tokens_rise, strangers_change_nothing, no_double_run, effects_safe, no_storm>();
+            tokens_rise, strangers_change_nothing, no_double_run, effects_safe, own_events_fold_to_state,
+            pictures_are_true, no_storm>();
 }
 
 /// Throws broken_invariant. `World`: world, or basic_world<...>.
