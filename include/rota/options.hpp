@@ -38,7 +38,7 @@ struct options {
     /// By how much the rate of this node's clock may differ from the server's, as a fraction. 0 .. 0.1.
     double clock_drift = 0.01;
     /// How much earlier than computed this node stops to believe in a lease or lock. Less than half of node_ttl and of
-    /// leader_lease. Covers the time between a check and its effect, as far as you can bound it.
+    /// leader_lease, which must outlast a heartbeat after drift and margin. Covers the time between a check and its effect, as far as you can bound it.
     microseconds safety_margin = std::chrono::milliseconds{50};
     /// Most schedules that this node owns, a hard limit. None: unlimited.
     std::optional<std::uint32_t> max_schedules_per_node{};
@@ -59,8 +59,10 @@ struct options {
 
 /// `o` with the members that stand for a derived default (0) filled in.
 [[nodiscard]] inline options with_defaults(options o) {
-    if (o.node_ttl == microseconds{}) o.node_ttl = 3 * o.heartbeat_interval;
-    if (o.leader_lease == microseconds{}) o.leader_lease = 3 * o.heartbeat_interval;
+    bool const absurd = o.heartbeat_interval > std::chrono::hours{24};  // refused by validate; not to be computed with
+    auto const derived = absurd ? o.heartbeat_interval : 3 * o.heartbeat_interval;
+    if (o.node_ttl == microseconds{}) o.node_ttl = derived;
+    if (o.leader_lease == microseconds{}) o.leader_lease = derived;
     return o;
 }
 
@@ -126,10 +128,20 @@ template <typename = void>
         return wrong(fmt::format("clock_drift is {}, must be 0 .. 0.1", o.clock_drift));
     }
     auto const shorter = o.node_ttl < o.leader_lease ? o.node_ttl : o.leader_lease;
-    if (o.safety_margin < 0us || 2 * o.safety_margin >= shorter) {
+    if (o.safety_margin < 0us || o.safety_margin >= shorter - shorter / 2) {
         return wrong(
             fmt::format("safety_margin is {}, must be 0 or more and less than half of node_ttl and leader_lease ({})",
                         detail::in_words(o.safety_margin), detail::in_words(shorter / 2)));
+    }
+    auto const believed =
+        microseconds{static_cast<microseconds::rep>(static_cast<double>(shorter.count()) * (1 - o.clock_drift))} -
+        o.safety_margin;
+    if (believed <= o.heartbeat_interval) {
+        return wrong(
+            fmt::format("node_ttl and leader_lease are {} at least: after clock_drift ({}) and safety_margin ({}) "
+                        "{} are left of that, must be more than heartbeat_interval ({})",
+                        detail::in_words(shorter), o.clock_drift, detail::in_words(o.safety_margin),
+                        detail::in_words(believed), detail::in_words(o.heartbeat_interval)));
     }
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));

@@ -85,7 +85,8 @@ public:
     schedule_lock() = default;
 
     schedule_lock(schedule_lock&& other) noexcept
-        : link_{std::move(other.link_)}, target_{std::exchange(other.target_, {})} {
+        : link_{std::move(other.link_)},
+          target_{std::exchange(other.target_, {})} {
         until_.store(other.until_.load());
     }
     schedule_lock& operator=(schedule_lock&& other) noexcept {
@@ -143,7 +144,7 @@ public:
     }
     /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).
     [[nodiscard]] detail::lock_host::target const& held() const noexcept { return target_; }
-    [[nodiscard]] bool is_held() const noexcept { return link_ != nullptr; }
+    [[nodiscard]] bool is_held_by(detail::lock_link const& whose) const noexcept { return link_.get() == &whose; }
     void forget() noexcept { link_.reset(); }
     void extended_until(instant until) noexcept {
         if (until > until_.load()) until_.store(until);

@@ -29,8 +29,12 @@ public:
         return *this;
     }
     description& field(std::string_view name, std::string const& value) { return field(name, std::string_view{value}); }
-    description& field(std::string_view name, microseconds value) { return plain(name, fmt::format("{} us", value.count())); }
-    description& field(std::string_view name, errc value) { return plain(name, value == errc{} ? "ok" : to_string(value)); }
+    description& field(std::string_view name, microseconds value) {
+        return plain(name, fmt::format("{} us", value.count()));
+    }
+    description& field(std::string_view name, errc value) {
+        return plain(name, value == errc{} ? "ok" : to_string(value));
+    }
     description& field(std::string_view name, double value) { return plain(name, fmt::format("{}", value)); }
     template <typename T>
         requires(std::is_integral_v<T>)
@@ -58,7 +62,9 @@ private:
 
 inline std::string describe(fencing_token v) { return fmt::format("{}", v); }
 inline std::string describe(std::string const& v) { return description{""}.field("", v).text(); }
-inline std::string describe(schedule const& v) { return description{""}.field("id", v.id).field("weight", v.weight).text(); }
+inline std::string describe(schedule const& v) {
+    return description{""}.field("id", v.id).field("weight", v.weight).text();
+}
 inline std::string describe(op::acquire_locks::item const& v) {
     return description{""}.field("name", v.name).field("generation", v.generation).text();
 }
@@ -73,7 +79,11 @@ template <typename T>
 std::string describe(T const& v) {
     description d{""};
     if constexpr (requires { v.kind; }) d.field("seq", v.seq).field("kind", v.kind);
-    d.field("id", v.id).field("generation", v.generation).field("from", v.from).field("to", v.to).field("reason", v.reason);
+    d.field("id", v.id)
+        .field("generation", v.generation)
+        .field("from", v.from)
+        .field("to", v.to)
+        .field("reason", v.reason);
     if constexpr (requires { v.kind; }) d.field("weight", v.weight).field("capacity", v.capacity);
     return d.text();
 }
@@ -152,7 +162,11 @@ struct describer {
         return description{"leave"}.field("incarnation", v.incarnation).field("wake", v.wake).text();
     }
     std::string operator()(op::renounce const& v) const {
-        return description{"renounce"}.field("incarnation", v.incarnation).field("term", v.term).field("wake", v.wake).text();
+        return description{"renounce"}
+            .field("incarnation", v.incarnation)
+            .field("term", v.term)
+            .field("wake", v.wake)
+            .text();
     }
     std::string operator()(op::acquire_locks const& v) const {
         return description{"acquire_locks"}
@@ -183,10 +197,18 @@ struct describer {
         return description{"unregister_schedules"}.field("items", v.items).field("nonce", v.nonce).text();
     }
     std::string operator()(op::claim const& v) const {
-        return description{"claim"}.field("incarnation", v.incarnation).field("ids", v.ids).field("seen", v.seen).text();
+        return description{"claim"}
+            .field("incarnation", v.incarnation)
+            .field("ids", v.ids)
+            .field("seen", v.seen)
+            .text();
     }
     std::string operator()(op::reap const& v) const {
-        return description{"reap"}.field("incarnation", v.incarnation).field("term", v.term).field("nodes", v.nodes).text();
+        return description{"reap"}
+            .field("incarnation", v.incarnation)
+            .field("term", v.term)
+            .field("nodes", v.nodes)
+            .text();
     }
     std::string operator()(op::adopt const& v) const {
         return description{"adopt"}
@@ -218,7 +240,11 @@ struct describer {
         return description{"events_since"}.field("epoch", v.epoch).field("seq", v.seq).field("limit", v.limit).text();
     }
     std::string operator()(op::schedules_page const& v) const {
-        return description{"schedules_page"}.field("holder", v.holder).field("after", v.after).field("limit", v.limit).text();
+        return description{"schedules_page"}
+            .field("holder", v.holder)
+            .field("after", v.after)
+            .field("limit", v.limit)
+            .text();
     }
     std::string operator()(op::nodes_page const& v) const {
         return description{"nodes_page"}.field("after", v.after).field("limit", v.limit).text();
@@ -251,13 +277,22 @@ struct describer {
             .field("candidates", v.sweep.candidates)
             .text();
     }
-    std::string operator()(op::outcomes const& v) const { return description{"outcomes"}.field("items", v.items).text(); }
-    std::string operator()(op::lookup_reply const& v) const { return description{"found"}.field("items", v.items).text(); }
+    std::string operator()(op::outcomes const& v) const {
+        return description{"outcomes"}.field("items", v.items).text();
+    }
+    std::string operator()(op::lookup_reply const& v) const {
+        return description{"found"}.field("items", v.items).text();
+    }
     std::string operator()(op::changes_reply const& v) const {
         return description{"changes"}.field("gap", v.gap).field("to", v.to).field("items", v.items).text();
     }
     std::string operator()(op::events_reply const& v) const {
-        return description{"events"}.field("gap", v.gap).field("to", v.to).field("head", v.head).field("items", v.items).text();
+        return description{"events"}
+            .field("gap", v.gap)
+            .field("to", v.to)
+            .field("head", v.head)
+            .field("items", v.items)
+            .text();
     }
     std::string operator()(op::page_reply const& v) const {
         return description{"page"}.field("version", v.version).field("items", v.items).text();

@@ -81,14 +81,17 @@ inline std::vector<std::string> find_contradictions(group_state const& s) {
         if (schedule.owner != 0) {
             auto const owner = s.nodes.find(schedule.owner);
             demand(owner != s.nodes.end(), fmt::format("{}: its owner {} is not known", id, schedule.owner));
-            demand(owner == s.nodes.end() || owner->second.owned.contains(id), fmt::format("{}: not with its owner", id));
+            demand(owner == s.nodes.end() || owner->second.owned.contains(id),
+                   fmt::format("{}: not with its owner", id));
         }
         if (schedule.to != 0) {
-            demand(schedule.owner != 0 && schedule.owner != schedule.to, fmt::format("{}: moves from or to where?", id));
+            demand(schedule.owner != 0 && schedule.owner != schedule.to,
+                   fmt::format("{}: moves from or to where?", id));
             ++moving_to[schedule.to];
         }
     }
-    for (auto const& id : s.unowned) demand(s.schedules.contains(id), fmt::format("{}: unowned but not registered", id));
+    for (auto const& id : s.unowned)
+        demand(s.schedules.contains(id), fmt::format("{}: unowned but not registered", id));
     for (auto const& [incarnation, node] : s.nodes) {
         demand(incarnation <= s.fence, fmt::format("{}: incarnation above the fence", incarnation));
         demand(node.load == node.owned.size(),
@@ -129,8 +132,8 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
         node.owned.insert(n.owned.begin(), n.owned.end());
     }
     for (auto const& [id, r] : store.schedules()) {
-        s.schedules[id] = {r.generation, r.owner, r.weight, r.move.to, r.move.deadline,
-                           static_cast<std::uint64_t>(r.move.reason)};
+        s.schedules[id] = {r.generation, r.owner,         r.weight,
+                           r.move.to,    r.move.deadline, static_cast<std::uint64_t>(r.move.reason)};
     }
     s.unowned.insert(store.unowned().begin(), store.unowned().end());
     auto const copy = [now](auto const& from, auto& into) {

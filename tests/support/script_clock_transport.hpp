@@ -26,12 +26,14 @@ namespace rota::test {
 class script_clock_transport {
 public:
     /// Begins with an empty server.
-    explicit script_clock_transport(redis_server& server, std::string key_prefix = "test:") : prefix_{std::move(key_prefix)} {
+    explicit script_clock_transport(redis_server& server, std::string key_prefix = "test:")
+        : prefix_{std::move(key_prefix)} {
         context_.reset(::redisConnectUnix(server.unix_socket().c_str()));
         if (!context_ || context_->err) throw std::runtime_error("no connection to redis-server");
         auto const source = "tonumber(redis.call('GET', '" + clock_key() + "'))";
         for (std::size_t i = 0; i < rota::detail::script_count; ++i) {
-            auto const loaded = command({"SCRIPT", "LOAD", rota::detail::script_text(static_cast<rota::detail::script_id>(i), source)});
+            auto const loaded =
+                command({"SCRIPT", "LOAD", rota::detail::script_text(static_cast<rota::detail::script_id>(i), source)});
             if (loaded.is_error()) throw std::runtime_error(loaded.text);
             digests_[i] = loaded.text;
         }
@@ -53,7 +55,9 @@ public:
         rota::detail::encode(request, prefix_, from.session, from.number, call_);
         return detail::copy_reply(*evaluate(call_));
     }
-    [[nodiscard]] std::string probe() { return detail::copy_reply(*evaluate(rota::detail::probe_command(prefix_))).text; }
+    [[nodiscard]] std::string probe() {
+        return detail::copy_reply(*evaluate(rota::detail::probe_command(prefix_))).text;
+    }
 
     [[nodiscard]] std::int64_t now() const { return now_; }
     void advance(microseconds by) {
@@ -115,13 +119,15 @@ private:
     std::map<std::string, std::string> hash(std::string_view name) {
         std::map<std::string, std::string> fields;
         auto const flat = command({"HGETALL", key(name)});
-        for (std::size_t i = 0; i + 1 < flat.elements.size(); i += 2) fields[flat.elements[i].text] = flat.elements[i + 1].text;
+        for (std::size_t i = 0; i + 1 < flat.elements.size(); i += 2)
+            fields[flat.elements[i].text] = flat.elements[i + 1].text;
         return fields;
     }
     std::map<std::string, std::string> sorted_set(std::string_view name) {
         std::map<std::string, std::string> members;
         auto const flat = command({"ZRANGE", key(name), "0", "-1", "WITHSCORES"});
-        for (std::size_t i = 0; i + 1 < flat.elements.size(); i += 2) members[flat.elements[i].text] = flat.elements[i + 1].text;
+        for (std::size_t i = 0; i + 1 < flat.elements.size(); i += 2)
+            members[flat.elements[i].text] = flat.elements[i + 1].text;
         return members;
     }
     std::string text(std::string_view name) { return command({"GET", key(name)}).text; }
@@ -201,7 +207,8 @@ inline group_state script_clock_transport::state() {
     auto const locks = [this](std::string const& kind, auto& into) {
         for (auto const& found : command({"KEYS", key(kind + "*")}).elements) {
             auto const p = detail::parts_of(command({"GET", found.text}).text, 4);
-            group_state::lock const lock{static_cast<std::int64_t>(p.numbers[0]), p.numbers[1], p.numbers[2], p.numbers[3]};
+            group_state::lock const lock{static_cast<std::int64_t>(p.numbers[0]), p.numbers[1], p.numbers[2],
+                                         p.numbers[3]};
             if (lock.deadline > now_) into[found.text.substr(key(kind).size())] = lock;
         }
     };
@@ -225,7 +232,9 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
     auto const demand = [&](bool holds, std::string what) {
         if (!holds) found.push_back(std::move(what));
     };
-    auto const is_node = [&](std::string const& incarnation) { return s.nodes.contains(detail::number_of(incarnation)); };
+    auto const is_node = [&](std::string const& incarnation) {
+        return s.nodes.contains(detail::number_of(incarnation));
+    };
     auto const live = sorted_set("nodes");
     auto const dead = sorted_set("dead");
     auto const roster = sorted_set("roster");
@@ -235,11 +244,13 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
     for (auto const& [incarnation, score] : live) {
         demand(is_node(incarnation), incarnation + ": live, but not in info");
         demand(!dead.contains(incarnation), incarnation + ": live and dead");
-        auto const id = ids.find(s.nodes.contains(detail::number_of(incarnation)) ? s.nodes.at(detail::number_of(incarnation)).id : "");
+        auto const id = ids.find(
+            s.nodes.contains(detail::number_of(incarnation)) ? s.nodes.at(detail::number_of(incarnation)).id : "");
         demand(id != ids.end() && id->second == incarnation, incarnation + ": live, but its name is not its own");
     }
     for (auto const& [incarnation, score] : dead) demand(is_node(incarnation), incarnation + ": dead, but not in info");
-    for (auto const& [id, incarnation] : ids) demand(live.contains(incarnation), id + ": the name of a node that is not live");
+    for (auto const& [id, incarnation] : ids)
+        demand(live.contains(incarnation), id + ": the name of a node that is not live");
     for (auto const& [padded, score] : roster) {
         demand(padded.size() == 16 && is_node(padded), padded + ": in the roster, but not in info");
     }
@@ -253,7 +264,8 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
         demand(whole.starts_with(key("")), whole + ": not under the prefix");
         auto const name = whole.substr(std::min(whole.size(), key("").size()));
         for (std::string const kind : {"by:", "ver:", "inbox:"}) {
-            if (name.starts_with(kind)) demand(is_node(name.substr(kind.size())), name + ": of a node that is forgotten");
+            if (name.starts_with(kind))
+                demand(is_node(name.substr(kind.size())), name + ": of a node that is forgotten");
         }
         for (std::string const kind : {"lock:", "name:", "gone:", "session:"}) {
             if (name.starts_with(kind)) demand(command({"PTTL", whole}).integer > 0, name + ": would stay for ever");
@@ -265,7 +277,8 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
         }
     }
     if (auto const last = command({"XREVRANGE", key("events"), "+", "-", "COUNT", "1"}); !last.elements.empty()) {
-        demand(last.elements[0].elements[0].text == fmt::format("{}-{}", s.epoch, s.seq), "events: its last entry is not seq");
+        demand(last.elements[0].elements[0].text == fmt::format("{}-{}", s.epoch, s.seq),
+               "events: its last entry is not seq");
     }
     return found;
 }

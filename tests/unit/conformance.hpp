@@ -1086,6 +1086,20 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.one(op::release_locks{.items = {{"x", token}}}).ok());
              CHECK(s.one(ack).ok());
          }},
+        {"a grant does not wait for the lock of somebody who is gone",
+         [](on s) {
+             auto const older = s.join("a");
+             auto const x = s.own_new(older, "x");
+             CHECK(s.lock(older, "x", x, 1, 100s).ok());
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.get(op::leave{older, "a", {}});
+             op::adopt const plan{.incarnation = a, .term = term, .items = {{"x", x, older, a}}};
+             auto const adopted = s.one(plan).token;
+             s.revoke(a, "x", adopted, b);
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", adopted, b}}}).ok());
+         }},
         {"an acknowledgement is of what was asked for",
          [](on s) {
              auto const a = s.join("a");

@@ -268,6 +268,7 @@ public:
                 }
                 auto const r = found ? perform<op::unregister_schedules>(request) : result<op::outcomes>{found.error()};
                 for (std::size_t k = 0; k < open.size(); ++k) state[open[k]].set(r, k);
+                if (r) note_own_change(*r);
             }
             for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
         });
@@ -298,6 +299,12 @@ public:
             if (r) note_own_change(*r);
         });
         after_change();
+        std::lock_guard const io{io_};
+        for (auto& claimed : answers) {
+            if (!claimed) continue;
+            auto const s = belief_->table().find(claimed->id);  // the weight is known by now
+            if (s != belief_->table().end()) claimed->weight = s->second.weight;
+        }
         return answers;
     }
 
@@ -310,7 +317,7 @@ public:
         if (!found) return found.error();
         auto const& [registered, status] = found->items.front();
         if (!registered) return {errc::unknown_schedule, in_words(id)};
-        if (status.owner == *to) return {};
+        if (status.owner == *to && status.moving_to == 0) return {};
         result<op::outcomes> r = errc::not_leader;
         fencing_token self = 0, term = 0;
         {
@@ -323,6 +330,7 @@ public:
             return {errc::not_leader, "only the owner or the leader transfers a schedule"};
         }
         auto const seen = seen_token();
+        if (status.owner == *to) return {errc::conflict, in_words(id) + " is on its way to another node"};
         if (status.owner == 0) {
             r = perform<op::adopt>({.incarnation = self,
                                     .term = term,
@@ -748,7 +756,7 @@ private:
                 places.clear();
             };
             for (std::size_t i = 0; i < locks.size(); ++i) {
-                if (!locks[i].is_held() || locks[i].held().kind != kind) continue;
+                if (!locks[i].is_held_by(*link_) || locks[i].held().kind != kind) continue;
                 batch.push_back(&locks[i]);
                 places.push_back(i);
                 if (batch.size() == op::max_batch) flush();

@@ -41,6 +41,14 @@ public:
     }
     void stop() { *this = group_feed{}; }
 
+    /// Stop for now; after the next start the differences to what was told until here are told.
+    void interrupt() {
+        if (stage_ == stage::following && !catching_up_) remember();
+        auto told = std::move(told_);
+        stop();
+        told_ = std::move(told);
+    }
+
     [[nodiscard]] bool active() const { return stage_ != stage::off; }
 
     /// The server's newest event is at least `seq`.
@@ -104,8 +112,7 @@ public:
     void on(op::events_reply const& page, Tell&& tell) {
         if (stage_ != stage::following) return;
         if (page.gap) {
-            if (!told_ && !catching_up_) told_.emplace(picture{std::move(nodes_), std::move(schedules_)});
-            if (!catching_up_) tell(event{events_gap{}});
+            if (!catching_up_) remember();
             begin_snapshot(epoch_);
             return;
         }
@@ -198,9 +205,12 @@ private:
         }
     }
 
+    void remember() { told_.emplace(picture{std::move(nodes_), std::move(schedules_)}); }
+
     // After a gap: what is different from what was told last.
     template <typename Tell>
     void tell_differences(Tell&& tell) {
+        tell(event{events_gap{}});
         for (auto const& [incarnation, n] : told_->nodes) {
             auto now = nodes_.find(incarnation);
             if (n.alive && (now == nodes_.end() || !now->second.alive)) {

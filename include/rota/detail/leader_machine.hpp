@@ -124,6 +124,9 @@ std::string planner::operator()(cluster_view const& view, plan& into) const {
     } catch (std::exception const& e) {
         into.clear();
         return fmt::format("the strategy threw: {}", e.what());
+    } catch (...) {
+        into.clear();
+        return "the strategy threw what is no std::exception";
     }
     auto fault = fault_of(into, view);
     if (!fault.empty()) into.clear();

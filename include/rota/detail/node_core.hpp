@@ -112,6 +112,8 @@ public:
             farewell_ = self_.incarnation;
             drop_everything(change_reason::lost);
         }
+        feed_.stop();
+        failure_.reset();
         standing_ = standing::out;
     }
 
@@ -257,7 +259,7 @@ public:
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
 
     /// Something was granted to this node, or taken from it, by an operation of its own: read the log.
-    void own_log_moved() { ++server_version_; }
+    void own_log_moved() { read_to_the_end_ = true; }
     void group_log_moved() {
         if (feed_.active()) feed_.look();
     }
@@ -285,6 +287,9 @@ private:
     [[nodiscard]] bool leads(instant now) const { return leads_told_ && belief_->leads(now); }
 
     operation tick_now(instant now) {
+        // A tick that is a little late does not shift those to come.
+        bool const in_time = tick_at_ <= now && now - tick_at_ < options_.heartbeat_interval / 16;
+        tick_from_ = in_time ? tick_at_ : now;
         return op::tick{.incarnation = self_.incarnation,
                         .node_id = options_.node_id,
                         .epoch = epoch_,
@@ -336,7 +341,8 @@ private:
         self_ = {options_.node_id, r.incarnation};
         epoch_ = r.epoch;
         see(r.incarnation);
-        version_ = server_version_ = 0;
+        version_ = server_version_ = life_needs_version_ = 0;
+        read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
         belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
         tell(node_joined{self_, r.epoch});
@@ -359,7 +365,7 @@ private:
             case op::tick_status::fenced: be_fenced(); return;
             case op::tick_status::ok: break;
         }
-        tick_at_ = sent + options_.heartbeat_interval;
+        tick_at_ = tick_from_ + options_.heartbeat_interval;
         // After a silence of the whole group (the server stalled), give the others a heartbeat to report.
         if (now - last_contact_ > options_.heartbeat_interval + options_.heartbeat_interval / 2) {
             reap_from_ = now + options_.heartbeat_interval;
@@ -464,6 +470,7 @@ private:
         if constexpr (Defects::has(defect::keep_after_reap)) {
             belief_->become(was.incarnation, now + options_.node_ttl);
         } else {
+            feed_.interrupt();
             drop_everything(change_reason::lost);
         }
         standing_ = standing::joining;
@@ -484,6 +491,7 @@ private:
         auto const was = std::exchange(self_, {options_.node_id, 0});
         std::vector<std::string> had;
         for (auto const& [id, s] : belief_->table()) had.push_back(id);
+        for (auto const& a : acknowledging_) had.push_back(a.item.id);
         belief_->end();
         if (options_.event_scope == event_scope::own) {
             for (auto& id : had) tell(ownership_changed{std::move(id), was, {}, 0, why});
@@ -495,7 +503,7 @@ private:
         resync_.reset();
         renouncing_.reset();
         suspended_ = false;
-        feed_.stop();
+        if (options_.event_scope == event_scope::own) feed_.stop();
         belief_->hear_of_leader({}, {});
         told_leader_ = {};
         election_at_ = instant::max();
@@ -513,7 +521,8 @@ private:
 
     [[nodiscard]] std::optional<operation> next_own_read() const {
         if (resync_) return op::schedules_page{.holder = self_.incarnation, .after = resync_->after};
-        if (server_version_ > version_) return op::changes_since{.incarnation = self_.incarnation, .version = version_};
+        if (read_to_the_end_ || server_version_ > version_)
+            return op::changes_since{.incarnation = self_.incarnation, .version = version_};
         return std::nullopt;
     }
 
@@ -525,8 +534,10 @@ private:
             return;
         }
         for (auto const& c : r.items) apply(c, now);
-        bool const at_end = r.to == version_;
+        // The versions of a log are dense: fewer steps than there is room for were all there are.
+        bool const at_end = r.to - request.version < op::max_change_steps;
         version_ = r.to;
+        if (at_end) read_to_the_end_ = false;
         if (at_end || version_ > server_version_) server_version_ = version_;
         heard_all_up_to_version();
     }
@@ -547,13 +558,23 @@ private:
         return feed_.ref(incarnation);
     }
 
-    void apply(op::change const& c, instant) {
+    // It is ours again before we heard that it had gone: that comes first.
+    void forget_acknowledgement(std::string const& id) {
+        auto const a =
+            std::find_if(acknowledging_.begin(), acknowledging_.end(), [&](auto const& x) { return x.item.id == id; });
+        if (a == acknowledging_.end()) return;
+        tell_own(id, self_, ref(a->item.to), 0, a->why);
+        acknowledging_.erase(a);
+    }
+
+    void apply(op::change const& c, instant now) {
         auto const s = belief_->table().find(c.id);
         bool const known = s != belief_->table().end();
         switch (c.kind) {
             case op::change_kind::granted:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
+                forget_acknowledgement(c.id);
                 belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight}; });
                 handing_over_.erase(c.id);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
@@ -574,7 +595,9 @@ private:
                 handing_over_.erase(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
-            case op::change_kind::vacancy: return;  // the tick that brought us here has stood for election already
+            case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
+                if (!leads_told_) tick_at_ = std::min(tick_at_, now);
+                return;
         }
     }
 
@@ -594,7 +617,8 @@ private:
         tell(events_gap{});
         auto fresh = std::move(resync_->table);
         version_ = resync_->base;
-        server_version_ = std::max(server_version_, version_) + 1;  // and what happened since page one
+        server_version_ = std::max(server_version_, version_);
+        read_to_the_end_ = true;  // what happened since page one
         resync_.reset();
         for (auto const& [id, s] : belief_->table()) {
             auto const now_there = fresh.find(id);
@@ -739,6 +763,7 @@ private:
     std::optional<op::renounce> renouncing_;
 
     instant tick_at_ = instant::max();
+    instant tick_from_{};
     instant election_at_ = instant::max();
     instant sit_out_until_{};
     instant retry_at_{};
@@ -751,6 +776,7 @@ private:
 
     std::uint64_t version_ = 0;         // of our change log: applied
     std::uint64_t server_version_ = 0;  // ... known to exist
+    bool read_to_the_end_ = false;      // ... newer entries than that may exist
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;

@@ -65,6 +65,7 @@ struct process_makings {
     std::uint32_t slot = 0;
     options settings;
     work_settings work;
+    bool lane_first = true;
     rota::detail::planner strategy;
     std::unique_ptr<node_machine> (*make)(options, rota::detail::planner, std::shared_ptr<rota::detail::belief>,
                                           std::uint64_t entropy) = nullptr;
@@ -234,12 +235,19 @@ private:
     }
     void drive() {
         asleep_ = false;
-        if (!lane_wants_) tasks_.push_back({.kind = task::lane});
+        if (!lane_wants_) want_lane();
         lane_wants_ = true;
         go_ahead();
     }
 
-    // Who waits for the mutex gets it in turn; the lane queues up for each of its requests, as the users' threads do.
+    // Who waits for the mutex gets it in turn; the lane queues up for each of its requests, before the users' threads.
+    void want_lane() {
+        if (makings_.lane_first) {
+            tasks_.push_front({.kind = task::lane});
+        } else {
+            tasks_.push_back({.kind = task::lane});
+        }
+    }
     void go_ahead() {
         while (alive_ && !busy_ && !tasks_.empty()) {
             task_ = std::move(tasks_.front());
@@ -387,7 +395,7 @@ private:
             machine_->done(*request_, answer, sent_, now());
             busy_ = false;
             tell();
-            tasks_.push_back({.kind = task::lane});
+            want_lane();
             return go_ahead();
         }
         if (!answer) {
