@@ -246,6 +246,13 @@ private:
             return detail::unwrap(transport).wait(sub, timeout);
         }
         void wake() override { detail::unwrap(transport).wake(); }
+        bool take_server_changed() override {
+            if constexpr (requires { detail::unwrap(transport).take_server_changed(); }) {
+                return detail::unwrap(transport).take_server_changed();
+            } else {
+                return false;
+            }
+        }
         std::vector<error> take_warnings() override {
             if constexpr (requires { detail::unwrap(transport).take_warnings(); }) {
                 return detail::unwrap(transport).take_warnings();

@@ -139,6 +139,7 @@ inline constexpr bool takes_some<Sink, std::variant<Events...>> = (takes<Sink, E
 /// | t.wait(sub, timeout)        | wake_reason         | sleep until something new, a wake() since the last wait began, or the timeout |
 /// | t.wake()                    | -                   | end the present or the next wait |
 /// | t.take_warnings()           | std::vector<error>  | optional: what an operator should know, once each |
+/// | t.take_server_changed()     | bool                | optional: another server, or another run of it, answers than before |
 /// | t.wake_fd()                 | int                 | optional: a descriptor that polls readable when wait would return at once |
 template <typename T>
 concept blocking_transport = requires(T t, operation const& request, transport_settings const& settings,

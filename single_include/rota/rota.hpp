@@ -1227,6 +1227,7 @@ inline constexpr bool takes_some<Sink, std::variant<Events...>> = (takes<Sink, E
 /// | t.wait(sub, timeout)        | wake_reason         | sleep until something new, a wake() since the last wait began, or the timeout |
 /// | t.wake()                    | -                   | end the present or the next wait |
 /// | t.take_warnings()           | std::vector<error>  | optional: what an operator should know, once each |
+/// | t.take_server_changed()     | bool                | optional: another server, or another run of it, answers than before |
 /// | t.wake_fd()                 | int                 | optional: a descriptor that polls readable when wait would return at once |
 template <typename T>
 concept blocking_transport = requires(T t, operation const& request, transport_settings const& settings,
@@ -2256,26 +2257,26 @@ namespace rota::detail {
 
 enum class defect : std::uint8_t {
     none,
-    lease_from_reply,        ///< belief is anchored at the reply's arrival instead of the request's departure
-    margin_ignored,          ///< belief lasts to the very deadline
-    release_any_owner,       ///< release does not compare the token
-    extend_revives,          ///< an expired lock can be extended
-    renew_any_term,          ///< a lease is renewed for its old holder under whatever term
-    token_not_minted,        ///< a lock takes the last token again
-    renounce_forgets_term,   ///< renouncing does not check the term
-    adopt_any_term,          ///< plans apply under an old term
-    adopt_live_owner,        ///< schedules of live nodes are treated as orphans
-    adopt_any_generation,    ///< a plan is applied to whatever the state is now
-    join_inherits,           ///< a new incarnation keeps what the old one owned
-    grant_without_ack,       ///< a revocation grants at once
-    acquire_any_owner,       ///< the ownership check of try_lock is missing
-    events_twice,            ///< a step is told twice
-    reap_early,              ///< nodes are reaped one heartbeat before their deadline
-    keep_after_reap,         ///< a reaped node keeps what it believed to own
-    belief_after_release,    ///< a lock handle stays valid after its release was sent
-    ack_during_run,          ///< hand-off is acknowledged with the lock still held
-    stale_connection,        ///< commands of dead connections take effect
-    extension_shortens,      ///< an extension may shorten a belief
+    lease_from_reply,       ///< belief is anchored at the reply's arrival instead of the request's departure
+    margin_ignored,         ///< belief lasts to the very deadline
+    release_any_owner,      ///< release does not compare the token
+    extend_revives,         ///< an expired lock can be extended
+    renew_any_term,         ///< a lease is renewed for its old holder under whatever term
+    token_not_minted,       ///< a lock takes the last token again
+    renounce_forgets_term,  ///< renouncing does not check the term
+    adopt_any_term,         ///< plans apply under an old term
+    adopt_live_owner,       ///< schedules of live nodes are treated as orphans
+    adopt_any_generation,   ///< a plan is applied to whatever the state is now
+    join_inherits,          ///< a new incarnation keeps what the old one owned
+    grant_without_ack,      ///< a revocation grants at once
+    acquire_any_owner,      ///< the ownership check of try_lock is missing
+    events_twice,           ///< a step is told twice
+    reap_early,             ///< nodes are reaped one heartbeat before their deadline
+    keep_after_reap,        ///< a reaped node keeps what it believed to own
+    belief_after_release,   ///< a lock handle stays valid after its release was sent
+    ack_during_run,         ///< hand-off is acknowledged with the lock still held
+    stale_connection,       ///< commands of dead connections take effect
+    extension_shortens,     ///< an extension may shorten a belief
 };
 
 /// Production: nothing planted.
@@ -2638,6 +2639,13 @@ public:
     /// Something may have happened: look.
     void look() { head_ = std::max(head_, cursor_ + 1); }
 
+    /// The server may have lost what it told: read all of it anew, and tell the differences.
+    void doubt() {
+        if (stage_ == stage::off) return;
+        if (stage_ == stage::following && !catching_up_) remember();
+        begin_snapshot(epoch_);
+    }
+
     [[nodiscard]] bool current() const { return stage_ == stage::following && cursor_ >= head_; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
@@ -2874,7 +2882,9 @@ public:
         for (auto const& [incarnation, n] : feed.nodes()) {
             if (n.alive) nodes_.push_back({.id = n.id, .incarnation = incarnation, .capacity = n.capacity});
         }
-        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) {
+            return a.id != b.id ? a.id < b.id : a.incarnation < b.incarnation;
+        });
         for (std::uint32_t i = 0; i < nodes_.size(); ++i) index[nodes_[i].incarnation] = i;
         owned_.resize(nodes_.size());
         for (auto& list : owned_) list.clear();
@@ -3236,16 +3246,23 @@ public:
         }
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
-        if (now >= tick_due()) return tick_now(now);
-        if (auto read = next_own_read()) return read;
-        if (auto ack = next_acknowledgement(now)) return ack;
-        if (feed_.active() && !leads(now)) return feed_.next();
-        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        bool const tick_is_due = now >= tick_due();
+        // Where requests take longer than heartbeats (a slow link, many users of it), ticks take turns with what they
+        // give occasion for: life is extended only by reading what a tick told of.
+        if (!tick_is_due || ticked_last_) {
+            if (auto other = next_but_ticks(now)) {
+                ticked_last_ = false;
+                return other;
+            }
+        }
+        ticked_last_ = tick_is_due;
+        if (tick_is_due) return tick_now(now);
         return std::nullopt;
     }
 
     /// The reply to what next() asked for, departed at `sent`.
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) {
+        notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
         if (!answer) {
             fail(request, answer.error(), now);
             return;
@@ -3338,6 +3355,14 @@ public:
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
 
+    /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
+    /// is known of it is read anew.
+    void server_changed() {
+        if (standing_ != standing::member) return;
+        resync_.emplace();
+        feed_.doubt();
+    }
+
     /// Something was granted to this node, or taken from it, by an operation of its own: read the log.
     void own_log_moved() { read_to_the_end_ = true; }
     void group_log_moved() {
@@ -3356,6 +3381,14 @@ private:
             tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
         }
         if (leads_told_ && !belief_->leads(now)) leadership_ended(now);
+    }
+
+    [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
+        if (auto read = next_own_read()) return read;
+        if (auto ack = next_acknowledgement(now)) return ack;
+        if (feed_.active() && !leads(now)) return feed_.next();
+        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        return std::nullopt;
     }
 
     [[nodiscard]] instant tick_due() const {
@@ -3468,7 +3501,18 @@ private:
         if (suspended_ && belief_->now() < belief_->alive_until()) {
             suspended_ = false;
             tell(node_resumed{self_});
+            leadership_begins(belief_->now());
         }
+    }
+
+    // Belief in our own leadership needs a lease and a life; whichever comes second makes it so.
+    void leadership_begins(instant now) {
+        if (leads_told_ || !belief_->leads(now)) return;
+        leads_told_ = true;
+        tell(leadership_changed{self_, belief_->term(), std::exchange(told_leader_, {})});
+        leader_.start(self_.incarnation, belief_->term());
+        feed_.start(epoch_);
+        tick_at_ = now;  // whom to watch
     }
 
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
@@ -3700,6 +3744,18 @@ private:
         server_version_ = std::max(server_version_, version_);
         read_to_the_end_ = true;  // what happened since page one
         resync_.reset();
+        // What an acknowledgement is under way for is given up for good: it is not believed in again.
+        std::erase_if(acknowledging_, [&](acknowledgement const& a) {
+            auto const s = fresh.find(a.item.id);
+            bool const still =
+                s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
+            if (still) {
+                fresh.erase(s);
+            } else {
+                tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
+            }
+            return !still;
+        });
         for (auto const& [id, s] : belief_->table()) {
             auto const now_there = fresh.find(id);
             if (now_there == fresh.end()) tell_own(id, self_, {}, 0, change_reason::resynced);
@@ -3833,6 +3889,7 @@ private:
     bool was_member_ = false;
     bool suspended_ = false;
     bool leads_told_ = false;
+    bool ticked_last_ = false;
     node_ref self_;
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;
@@ -3877,6 +3934,7 @@ public:
     virtual result<reply> perform(operation const&, microseconds timeout) = 0;
     virtual wake_reason wait(subscription const&, microseconds timeout) = 0;
     virtual void wake() = 0;
+    virtual bool take_server_changed() = 0;
     virtual std::vector<error> take_warnings() = 0;
     virtual void deliver(event const&) noexcept = 0;
     virtual planner strategy() = 0;
@@ -4349,6 +4407,7 @@ private:
 
     // Under io_: moves what happened to the queue, in order.
     void collect() {
+        if (ports_.take_server_changed()) core_.server_changed();
         auto const due = core_.due();
         due_.store(due);
         if (nap_) {
@@ -4574,6 +4633,12 @@ private:
                 continue;
             }
             auto const until = core_.on_acquired(kind, name, granted[i], sent, at);
+            if (at >= until || !belief_->alive(asked.incarnation, at)) {  // too late to be of use: given back
+                std::lock_guard const lock{queue_mutex_};
+                abandoned_.push_back({kind, name, granted[i].token, asked.incarnation});
+                locks.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
+                continue;
+            }
             locks.push_back(schedule_lock{link_, {kind, name, granted[i].token, asked.incarnation}, until});
         }
         return {};
@@ -5141,6 +5206,13 @@ private:
             return detail::unwrap(transport).wait(sub, timeout);
         }
         void wake() override { detail::unwrap(transport).wake(); }
+        bool take_server_changed() override {
+            if constexpr (requires { detail::unwrap(transport).take_server_changed(); }) {
+                return detail::unwrap(transport).take_server_changed();
+            } else {
+                return false;
+            }
+        }
         std::vector<error> take_warnings() override {
             if constexpr (requires { detail::unwrap(transport).take_warnings(); }) {
                 return detail::unwrap(transport).take_warnings();
@@ -8517,6 +8589,9 @@ public:
     /// Where the latest connection went, and how many there have been that were fit for use.
     [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
     [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
+
+    /// Whether another server, or another run of it, answers than when this was last asked.
+    [[nodiscard]] bool take_server_changed() noexcept { return std::exchange(changed_, false); }
     /// What an operator should know; taken away by the caller.
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
@@ -8764,6 +8839,7 @@ private:
                 warn("the server was restarted or another took its place (run id and replication id were " + server_ +
                      ", are " + server + "): writes that it had not saved or replicated are lost");
             }
+            if (!server_.empty() && server != server_) changed_ = true;
             server_ = std::move(server);
         }
     }
@@ -8803,6 +8879,7 @@ private:
     bool ready_ = false;
     bool keep_ = false;  // the connection, although it could not be made ready
     std::uint64_t established_ = 0;
+    bool changed_ = false;
     std::array<std::string, script_count> digests_;
     redis_command command_;  // recycled
     microseconds last_used_{};
@@ -8915,6 +8992,9 @@ public:
 
     /// Polls readable when wait() has something to do: a wake, or bytes from the server. Owned by the transport.
     [[nodiscard]] int wake_fd() const noexcept { return self_->epoll; }
+
+    /// Whether another server, or another run of it, answers than before: it may lack acknowledged writes. As perform().
+    [[nodiscard]] bool take_server_changed() { return self_->session.take_server_changed(); }
 
     /// What an operator should know, once each.
     [[nodiscard]] std::vector<error> take_warnings() {
@@ -9228,6 +9308,7 @@ private:
     bool ensure_epoch(fencing_token seen) {
         if (epoch_ != 0 && fence_ >= seen) return true;
         epoch_ = mint(seen);
+        events_.clear();  // their numbers belong to the epoch before
         if (seen == 0) return true;
         emit({.kind = op::group_event_kind::data_lost, .generation = epoch_});
         return false;
@@ -9326,7 +9407,10 @@ private:
         if (!r.candidate || (leader_.incarnation != 0 && leader_.deadline > now_)) return;
         auto const previous = leader_.incarnation;
         leader_ = {now_ + r.leader_lease.count(), mint(r.seen), r.incarnation, r.node_id};
-        emit({.kind = op::group_event_kind::led, .id = r.node_id, .from = previous, .to = r.incarnation,
+        emit({.kind = op::group_event_kind::led,
+              .id = r.node_id,
+              .from = previous,
+              .to = r.incarnation,
               .generation = leader_.term});
     }
 
@@ -9372,7 +9456,7 @@ private:
             dead->deadline = now_;
         }
         forget_if_done(r.incarnation);
-        if (leader_.incarnation == r.incarnation) vacate(r.wake);
+        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) vacate(r.wake);
         return reply{op::done{}};
     }
 
@@ -9540,8 +9624,13 @@ private:
         } else {
             unowned_.insert(id);
         }
-        emit({.kind = op::group_event_kind::owned, .id = id, .from = from, .to = to, .generation = generation,
-              .weight = s.weight, .reason = reason});
+        emit({.kind = op::group_event_kind::owned,
+              .id = id,
+              .from = from,
+              .to = to,
+              .generation = generation,
+              .weight = s.weight,
+              .reason = reason});
     }
 
     result<reply> on(op::unregister_schedules const& r) {
@@ -9615,10 +9704,10 @@ private:
                 continue;
             }
             auto& record = s->second;
-            bool const expected = (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
-                                  record.owner == item.from;
-            bool const orphaned =
-                item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
+            bool const expected =
+                (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
+                record.owner == item.from;
+            bool const orphaned = item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
             if (!expected || !orphaned || is_guarded(item.id)) {
                 out.code = errc::conflict;
             } else if (!is_target(item.to)) {
@@ -9655,7 +9744,7 @@ private:
             } else if (record.generation != item.generation || record.owner != item.from || !live(item.from) ||
                        item.to == item.from || (record.move.to != 0 && record.move.to != item.to)) {
                 out.code = errc::conflict;
-            } else if (record.move.to == item.to) {
+            } else if (item.to != 0 && record.move.to == item.to) {
                 out.token = record.generation;
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
@@ -9671,8 +9760,13 @@ private:
                 ++to->pending;
                 tell(item.from, {op::change_kind::revoking, item.id, record.generation, record.weight, item.to,
                                  item.reason, r.handoff_deadline});
-                emit({.kind = op::group_event_kind::moving, .id = item.id, .from = item.from, .to = item.to,
-                      .generation = record.generation, .weight = record.weight, .reason = item.reason});
+                emit({.kind = op::group_event_kind::moving,
+                      .id = item.id,
+                      .from = item.from,
+                      .to = item.to,
+                      .generation = record.generation,
+                      .weight = record.weight,
+                      .reason = item.reason});
             }
         }
         return reply{std::move(answer)};

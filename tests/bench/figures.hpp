@@ -30,7 +30,8 @@ namespace rota::test {
 }
 
 /// `--name value` among the arguments, or `otherwise`.
-[[nodiscard]] inline std::string argument(int argc, char** argv, std::string_view name, std::string_view otherwise = {}) {
+[[nodiscard]] inline std::string argument(int argc, char** argv, std::string_view name,
+                                          std::string_view otherwise = {}) {
     for (int i = 1; i + 1 < argc; ++i) {
         if (argv[i] == name) return argv[i + 1];
     }
@@ -50,8 +51,8 @@ namespace rota::test {
 enum class wanted { at_most, at_least };
 inline void print_figure(std::string const& what, double figure, wanted direction, double target) {
     bool const met = direction == wanted::at_most ? figure <= target : figure >= target;
-    std::printf("%-58s %9.3f   target %s %-7.3g %s\n", what.c_str(), figure, direction == wanted::at_most ? "<=" : ">=",
-                target, met ? "met" : "MISSED");
+    std::printf("%-58s %9.3f   target %s %-7.3g %s\n", what.c_str(), figure,
+                direction == wanted::at_most ? "<=" : ">=", target, met ? "met" : "MISSED");
 }
 inline void print_figure(std::string const& what, double figure) { std::printf("%-58s %9.3f\n", what.c_str(), figure); }
 

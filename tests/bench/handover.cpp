@@ -70,7 +70,8 @@ int run_node(std::string const& id, std::string const& url, std::string const& p
     bool led = false;
     rota::basic_coordinator node{
         {.node_id = id, .key_prefix = prefix, .heartbeat_interval = heartbeat, .leader_lease = lease},
-        rota::hiredis_sync{url}, rota::callback_sink{[&](rota::leadership_changed const&) {
+        rota::hiredis_sync{url},
+        rota::callback_sink{[&](rota::leadership_changed const&) {
             bool const now_leads = leads();
             if (now_leads && !led) say("leads", mono_ns());
             led = now_leads;
@@ -98,7 +99,9 @@ int run_node(std::string const& id, std::string const& url, std::string const& p
 class group {
 public:
     group(std::string program, std::string url, std::string name)
-        : program_{std::move(program)}, url_{std::move(url)}, name_{std::move(name)} {}
+        : program_{std::move(program)},
+          url_{std::move(url)},
+          name_{std::move(name)} {}
 
     /// One more node; its name is new.
     void start_node() {
@@ -186,7 +189,8 @@ double clock_offset_ms(redis_server& server) {
         if (time.elements.size() != 2) throw std::runtime_error("TIME: " + time.text);
         if (after - before >= best) continue;
         best = after - before;
-        offset = (before + after) / 2 - (std::stod(time.elements[0].text) * 1e3 + std::stod(time.elements[1].text) / 1e3);
+        offset =
+            (before + after) / 2 - (std::stod(time.elements[0].text) * 1e3 + std::stod(time.elements[1].text) / 1e3);
     }
     return offset;
 }
@@ -215,8 +219,8 @@ void print(char const* what, measurement const& measured, double target) {
         return;
     }
     auto const median = quantile(measured.ms);
-    std::printf("%-34s %6zu %8.2f %8.2f %8.2f   median <= %g %s%s%s\n", what, measured.ms.size(), quantile(measured.ms, 0),
-                median, quantile(measured.ms, 1), target, median <= target ? "met" : "MISSED",
+    std::printf("%-34s %6zu %8.2f %8.2f %8.2f   median <= %g %s%s%s\n", what, measured.ms.size(),
+                quantile(measured.ms, 0), median, quantile(measured.ms, 1), target, median <= target ? "met" : "MISSED",
                 measured.failure.empty() ? "" : "; ended by: ", measured.failure.c_str());
 }
 
@@ -252,7 +256,8 @@ int measure(std::string const& program, unsigned long renounces, unsigned long l
         auto const seen = quiet.command_calls();
         auto const per_heartbeat = [&](char const* command) {
             auto const found = seen.find(command);
-            return found == seen.end() ? 0.0 : static_cast<double>(found->second) / (idle_nodes * (idle_time / heartbeat));
+            return found == seen.end() ? 0.0
+                                       : static_cast<double>(found->second) / (idle_nodes * (idle_time / heartbeat));
         };
         calls = per_heartbeat("evalsha");
         reads = per_heartbeat("xread");

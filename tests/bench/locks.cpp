@@ -77,7 +77,8 @@ public:
 
     void pair(std::size_t which) {
         auto lock = coordinator_.try_lock(ids_[which], lock_time);
-        if (!lock || !lock->release()) give_up("no lock: " + (lock ? std::string{"not released"} : lock.error().message()));
+        if (!lock || !lock->release())
+            give_up("no lock: " + (lock ? std::string{"not released"} : lock.error().message()));
     }
 
     void pair_of_batches() {
@@ -101,7 +102,9 @@ public:
         if (!context_ || context_->err) give_up("no connection for bare hiredis");
         auto const all = member.coordinator().nodes();
         if (!all || all->size() != 1) give_up("who is the node?");
-        op::acquire_locks many{.incarnation = all->front().node.incarnation, .ttl = lock_time, .nonce = 9876543210987654321u,
+        op::acquire_locks many{.incarnation = all->front().node.incarnation,
+                               .ttl = lock_time,
+                               .nonce = 9876543210987654321u,
                                .seen = 1'000'000'000'000'000};
         for (auto const& s : member.coordinator().owned()) {
             many.items.push_back({s.id, s.generation});
@@ -168,7 +171,8 @@ private:
     std::string digest_of(rota::detail::script_id script) {
         auto const text = rota::detail::script_text(script);
         std::array<char const*, 3> const words{"SCRIPT", "LOAD", text.c_str()};
-        reply const r{static_cast<redisReply*>(::redisCommandArgv(context_.get(), 3, const_cast<char const**>(words.data()), nullptr))};
+        reply const r{static_cast<redisReply*>(
+            ::redisCommandArgv(context_.get(), 3, const_cast<char const**>(words.data()), nullptr))};
         if (!r || r->type != REDIS_REPLY_STRING) give_up("bare hiredis cannot load a script");
         return {r->str, r->len};
     }
@@ -198,7 +202,8 @@ double microseconds_of(Work&& work) {
     return static_cast<double>(mono_ns() - begin) / 1000;
 }
 
-void measure(char const* name, std::string const& url, std::string const& socket, std::uint16_t port, unsigned long rounds) {
+void measure(char const* name, std::string const& url, std::string const& socket, std::uint16_t port,
+             unsigned long rounds) {
     auto const prefix = std::string{"bench-"} + name + ":";
     node rota{url, prefix};
     bare plain{rota, socket, port, prefix};
@@ -209,8 +214,9 @@ void measure(char const* name, std::string const& url, std::string const& socket
     for (unsigned long round = 0; round <= rounds && mono_ns() < end; ++round) {  // the first one warms up
         auto const singles = [&](auto& who) {
             return microseconds_of([&] {
-                for (std::size_t i = 0; i < neighbours; ++i) who.pair((next + i) % batch);
-            }) / static_cast<double>(neighbours);
+                       for (std::size_t i = 0; i < neighbours; ++i) who.pair((next + i) % batch);
+                   }) /
+                   static_cast<double>(neighbours);
         };
         auto const batches = [&](auto& who) {
             return microseconds_of([&] { who.pair_of_batches(); }) / static_cast<double>(batch);
@@ -230,8 +236,10 @@ void measure(char const* name, std::string const& url, std::string const& socket
 
     std::printf("\n%s: median of %zu rounds, µs per lock\n", name, one_ratio.size());
     std::printf("%-34s %10s %10s %10s\n", "acquire + release", "rota", "bare", "ratio");
-    std::printf("%-34s %10.2f %10.2f %10.3f\n", "  one at a time", quantile(rota_one), quantile(bare_one), quantile(one_ratio));
-    std::printf("%-34s %10.2f %10.2f %10.3f\n", "  100 at once", quantile(rota_many), quantile(bare_many), quantile(many_ratio));
+    std::printf("%-34s %10.2f %10.2f %10.3f\n", "  one at a time", quantile(rota_one), quantile(bare_one),
+                quantile(one_ratio));
+    std::printf("%-34s %10.2f %10.2f %10.3f\n", "  100 at once", quantile(rota_many), quantile(bare_many),
+                quantile(many_ratio));
     std::printf("%-34s %10.1f %10.1f\n", "  times as fast at once", quantile(gain), quantile(bare_gain));
     print_figure("  one at a time, rota / bare hiredis", quantile(one_ratio), wanted::at_most, 1.05);
     print_figure("  try_lock_each of 100, times as fast per lock", quantile(gain), wanted::at_least, 15);
@@ -257,8 +265,8 @@ void give_a_cpu_each(pid_t server) {
     // The server first: what it may use is looked up before this process, from which it inherited that, is bound.
     bool const apart = run_on(1, server) && run_on(0, 0);
     sched_param const priority{.sched_priority = 1};
-    bool const first =
-        apart && ::sched_setscheduler(server, SCHED_FIFO, &priority) == 0 && ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
+    bool const first = apart && ::sched_setscheduler(server, SCHED_FIFO, &priority) == 0 &&
+                       ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
     std::printf("%s%s\n", apart ? "client and server on a CPU each" : "client and server on whatever CPU",
                 first ? ", before other programs" : "");
 }
@@ -280,13 +288,13 @@ int run_pairs(std::string const& kind, std::string const& socket, unsigned long 
 }
 
 /// Instructions in user space of the whole program, by callgrind.
-double instructions_of(std::string const& program, std::string const& kind, std::string const& socket, unsigned long pairs) {
+double instructions_of(std::string const& program, std::string const& kind, std::string const& socket,
+                       unsigned long pairs) {
     temporary_directory const directory{"rota-callgrind-"};
     auto const file = (directory.path() / "out").string();
-    auto valgrind = child_process::spawn(
-        {"valgrind", "--tool=callgrind", "--callgrind-out-file=" + file, program, "--run", kind, "--socket", socket,
-         "--pairs", std::to_string(pairs)},
-        {.out = output::discard, .err = error_output::discard});
+    auto valgrind = child_process::spawn({"valgrind", "--tool=callgrind", "--callgrind-out-file=" + file, program,
+                                          "--run", kind, "--socket", socket, "--pairs", std::to_string(pairs)},
+                                         {.out = output::discard, .err = error_output::discard});
     auto const end = valgrind.exit_status(20s);
     if (!end || !end->success()) give_up("callgrind: " + (end ? end->describe() : "takes too long"));
     std::ifstream lines{file};
@@ -308,7 +316,8 @@ void count_instructions(std::string const& program, std::string const& socket) {
     auto const bare_many = per_pair("bare-batch", 2, 22) / batch;
     std::printf("%-34s %10s %10s %10s\n", "", "rota", "bare", "ratio");
     std::printf("%-34s %10.0f %10.0f %10.3f\n", "  one at a time", rota_one, bare_one, rota_one / bare_one);
-    std::printf("%-34s %10.0f %10.0f %10.3f\n\n", "  100 at once, per lock", rota_many, bare_many, rota_many / bare_many);
+    std::printf("%-34s %10.0f %10.0f %10.3f\n\n", "  100 at once, per lock", rota_many, bare_many,
+                rota_many / bare_many);
 }
 
 }  // namespace

@@ -7,4 +7,6 @@ struct mine {
     rota::plan make_plan(rota::cluster_view const&) const { return {}; }
 };
 
-int main() { rota::basic_coordinator<rota::memory_transport, mine> node{rota::options{.node_id = "a"}, rota::memory_transport{}}; }
+int main() {
+    rota::basic_coordinator<rota::memory_transport, mine> node{rota::options{.node_id = "a"}, rota::memory_transport{}};
+}

@@ -4,5 +4,6 @@
 #include <rota/transport/memory.hpp>
 
 int main() {
-    rota::basic_coordinator node{rota::options{.node_id = "a"}, rota::manual_clock{}, rota::memory_transport{}, rota::boottime_clock{}};
+    rota::basic_coordinator node{rota::options{.node_id = "a"}, rota::manual_clock{}, rota::memory_transport{},
+                                 rota::boottime_clock{}};
 }

@@ -2,4 +2,6 @@
 #include <rota/coordinator.hpp>
 #include <rota/transport/memory.hpp>
 
-int main() { rota::basic_coordinator<rota::memory_transport> node{rota::options{.node_id = "a"}, rota::memory_transport{}, 7}; }
+int main() {
+    rota::basic_coordinator<rota::memory_transport> node{rota::options{.node_id = "a"}, rota::memory_transport{}, 7};
+}

@@ -62,8 +62,8 @@ private:
 
 /// A node of a scenario and all that belongs to it.
 struct member {
-    using coordinator = rota::basic_coordinator<rota::memory_transport, rota::manual_clock, scripted_strategy,
-                                                rota::recording_sink>;
+    using coordinator =
+        rota::basic_coordinator<rota::memory_transport, rota::manual_clock, scripted_strategy, rota::recording_sink>;
 
     std::string name;
     rota::manual_clock clock{};
@@ -188,7 +188,8 @@ public:
     rota::schedule_lock& keep(rota::schedule_lock lock) {
         if (!lock.name().empty()) {
             auto& last = last_token_[lock.name()];
-            if (lock.token() <= last) complain(fmt::format("the token of {} does not rise: {} after {}", lock.name(), lock.token(), last));
+            if (lock.token() <= last)
+                complain(fmt::format("the token of {} does not rise: {} after {}", lock.name(), lock.token(), last));
             last = lock.token();
         }
         return kept_.emplace_back(std::move(lock));
@@ -238,7 +239,9 @@ public:
         for (auto& lock : kept_) {
             if (!lock.valid()) continue;
             auto const [other, first] = valid.try_emplace(lock.name(), lock.token());
-            if (!first) complain(fmt::format("two locks of {} are valid at once: {} and {}", lock.name(), other->second, lock.token()));
+            if (!first)
+                complain(fmt::format("two locks of {} are valid at once: {} and {}", lock.name(), other->second,
+                                     lock.token()));
         }
     }
 
@@ -251,7 +254,8 @@ public:
             std::string told, owns;
             for (auto& [id, generation] : heard_[i].owned) told += id + ' ';
             for (auto& id : m.owned()) owns += id + ' ';
-            if (told != owns) complain(fmt::format("{} was told that it owns [ {}], and owns [ {}]", m.name, told, owns));
+            if (told != owns)
+                complain(fmt::format("{} was told that it owns [ {}], and owns [ {}]", m.name, told, owns));
         }
     }
 
@@ -272,7 +276,8 @@ private:
             auto const server = (store.now() - start_).count();
             auto const before = static_cast<double>(server - step.count()) * m->rate;
             auto const after = static_cast<double>(server) * m->rate;
-            m->clock.advance(microseconds{static_cast<microseconds::rep>(after) - static_cast<microseconds::rep>(before)});
+            m->clock.advance(
+                microseconds{static_cast<microseconds::rep>(after) - static_cast<microseconds::rep>(before)});
         }
     }
 
@@ -314,7 +319,8 @@ private:
                 if (now && !before && u.leads) wrong("but it led already");
                 if (before && !now && !u.leads) wrong("but it did not lead");
                 if (now || before) u.leads = now;
-            } else if (auto* changed = std::get_if<rota::ownership_changed>(&e); changed && m.scope == rota::event_scope::own) {
+            } else if (auto* changed = std::get_if<rota::ownership_changed>(&e);
+                       changed && m.scope == rota::event_scope::own) {
                 if (changed->to.incarnation == u.incarnation) {
                     auto const [mine, first] = u.owned.try_emplace(changed->schedule, changed->generation);
                     if (!first) wrong("but it was told to own it already");

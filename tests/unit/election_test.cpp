@@ -115,7 +115,8 @@ TEST_CASE("terms rise strictly, whoever leads") {
     }
 }
 
-TEST_CASE("try_become_leader: one that leads, one that does not while another's lease runs, one that may once it is over") {
+TEST_CASE(
+    "try_become_leader: one that leads, one that does not while another's lease runs, one that may once it is over") {
     scenario group;
     auto& a = group.join("a");
     auto& b = group.join("b");

@@ -225,7 +225,8 @@ TEST_CASE("scope own: after more than the node's log keeps, a gap, and belief is
     b.pause();
     auto const mine = b.owned().front();
     for (std::size_t i = 0; i < rota::op::change_log_length + 10; ++i) {
-        REQUIRE(a->register_schedules({{.id = fmt::format("x{:05}", 2 * i)}, {.id = fmt::format("x{:05}", 2 * i + 1)}}).all());
+        REQUIRE(a->register_schedules({{.id = fmt::format("x{:05}", 2 * i)}, {.id = fmt::format("x{:05}", 2 * i + 1)}})
+                    .all());
         REQUIRE(a->tick());
     }
     REQUIRE(a->unregister_schedules({mine}).all());

@@ -18,7 +18,10 @@ namespace {
 // Three nodes that stay as they are unless somebody transfers; a leads, b owns "s".
 struct trio : scenario {
     explicit trio(rota::options o = {.auto_rebalance = false})
-        : scenario{o}, leader{join("leader")}, owner{join("owner")}, target{join("target")} {
+        : scenario{o},
+          leader{join("leader")},
+          owner{join("owner")},
+          target{join("target")} {
         leader.pause();
         REQUIRE(owner->register_schedules({{.id = "s", .weight = 2}}).all());
         REQUIRE(owner->claim({"s"}).all());
@@ -296,7 +299,12 @@ TEST_CASE("the owner dies during the hand-off: placed anew, once its beliefs are
     REQUIRE(group.leader->transfer("s", "target"));
     group.pass(500ms);
     group.owner.crash();
-    auto const took = group.until([&] { auto* m = group.owner_of("s"); return m && m != &group.owner; }, 20s, 10ms);
+    auto const took = group.until(
+        [&] {
+            auto* m = group.owner_of("s");
+            return m && m != &group.owner;
+        },
+        20s, 10ms);
     CHECK(took <= 3s + 1100ms);
     CHECK_FALSE(lock.valid());
     auto* now = group.owner_of("s");

@@ -149,7 +149,8 @@ TEST_CASE("destruction releases") {
 
 TEST_CASE("handles move, and what was moved from holds nothing") {
     static_assert(!std::is_copy_constructible_v<schedule_lock> && !std::is_copy_assignable_v<schedule_lock>);
-    static_assert(std::is_nothrow_move_constructible_v<schedule_lock> && std::is_nothrow_move_assignable_v<schedule_lock>);
+    static_assert(std::is_nothrow_move_constructible_v<schedule_lock> &&
+                  std::is_nothrow_move_assignable_v<schedule_lock>);
     pair_of_nodes group;
     schedule_lock first = group.a->try_lock(group.of_a, 50s).value();
     auto const token = first.token();

@@ -52,8 +52,13 @@ void accepted(options const& o) {
 
 TEST_CASE("the defaults, and the example of the README, are good") {
     accepted(good());
-    accepted({.node_id = "node-1", .key_prefix = "myapp:scheduling:", .heartbeat_interval = 30s, .leader_lease = 60s,
-              .max_schedules_per_node = 100, .auto_rebalance = true, .rebalance_threshold = 0.2});
+    accepted({.node_id = "node-1",
+              .key_prefix = "myapp:scheduling:",
+              .heartbeat_interval = 30s,
+              .leader_lease = 60s,
+              .max_schedules_per_node = 100,
+              .auto_rebalance = true,
+              .rebalance_threshold = 0.2});
     auto const o = rota::with_defaults(good());
     CHECK(o.heartbeat_interval == 1s);
     CHECK(o.node_ttl == 3s);
@@ -82,17 +87,21 @@ TEST_CASE("ids and prefixes") {
 
 TEST_CASE("durations") {
     for (auto bad : {0us, -1us, 999us, microseconds{24h + 1us}}) {
-        refused(with([&](auto& o) { o.heartbeat_interval = bad; }), "heartbeat_interval", rota::detail::in_words(bad), "1 ms");
+        refused(with([&](auto& o) { o.heartbeat_interval = bad; }), "heartbeat_interval", rota::detail::in_words(bad),
+                "1 ms");
     }
     for (auto bad : {-1us, 1us, microseconds{1999ms}, microseconds{24h * 31}}) {
         refused(with([&](auto& o) { o.node_ttl = bad; }), "node_ttl", rota::detail::in_words(bad), "2 heartbeats");
-        refused(with([&](auto& o) { o.leader_lease = bad; }), "leader_lease", rota::detail::in_words(bad), "2 heartbeats");
+        refused(with([&](auto& o) { o.leader_lease = bad; }), "leader_lease", rota::detail::in_words(bad),
+                "2 heartbeats");
     }
     for (auto bad : {0us, -1us, 999us, microseconds{1h + 1us}}) {
-        refused(with([&](auto& o) { o.operation_timeout = bad; }), "operation_timeout", rota::detail::in_words(bad), "1 ms");
+        refused(with([&](auto& o) { o.operation_timeout = bad; }), "operation_timeout", rota::detail::in_words(bad),
+                "1 ms");
     }
     for (auto bad : {-1us, microseconds{24h * 31}}) {
-        refused(with([&](auto& o) { o.handoff_deadline = bad; }), "handoff_deadline", rota::detail::in_words(bad), "0 s");
+        refused(with([&](auto& o) { o.handoff_deadline = bad; }), "handoff_deadline", rota::detail::in_words(bad),
+                "0 s");
     }
     accepted(with([](auto& o) { o.heartbeat_interval = 1ms, o.safety_margin = 0us; }));
     accepted(with([](auto& o) { o.heartbeat_interval = 24h; }));
@@ -127,11 +136,14 @@ TEST_CASE("margin and drift") {
 }
 
 TEST_CASE("the rest") {
-    refused(with([](auto& o) { o.max_schedules_per_node = rota::unlimited; }), "max_schedules_per_node", "4294967295", "leave it out");
+    refused(with([](auto& o) { o.max_schedules_per_node = rota::unlimited; }), "max_schedules_per_node", "4294967295",
+            "leave it out");
     for (auto bad : {-0.1, std::nan(""), std::numeric_limits<double>::infinity()}) {
-        refused(with([&](auto& o) { o.rebalance_threshold = bad; }), "rebalance_threshold", fmt::format("{}", bad), "finite");
+        refused(with([&](auto& o) { o.rebalance_threshold = bad; }), "rebalance_threshold", fmt::format("{}", bad),
+                "finite");
     }
-    refused(with([](auto& o) { o.on_conflict = static_cast<rota::conflict_policy>(7); }), "on_conflict", "", "take_over");
+    refused(with([](auto& o) { o.on_conflict = static_cast<rota::conflict_policy>(7); }), "on_conflict", "",
+            "take_over");
     refused(with([](auto& o) { o.event_scope = static_cast<rota::event_scope>(7); }), "event_scope", "", "own");
     accepted(with([](auto& o) { o.max_schedules_per_node = 0; }));
     accepted(with([](auto& o) { o.rebalance_threshold = 0; }));
@@ -141,11 +153,14 @@ TEST_CASE("the first wrong field is named, whatever else is wrong") {
     CHECK_THAT(rota::validate({.node_id = "", .key_prefix = ""}).error().detail, contains("node_id"));
 }
 
-TEST_CASE("a setting that is not refused works: a node that ticks in time is never suspended, a leader never loses its lease") {
+TEST_CASE(
+    "a setting that is not refused works: a node that ticks in time is never suspended, a leader never loses its "
+    "lease") {
     auto const ttl = GENERATE(2s, 3s, 10s);
     auto const drift = GENERATE(0.0, 0.01, 0.1);
     auto const margin = GENERATE(0ms, 50ms, 500ms, 700ms, 900ms, 999ms, 1400ms);
-    options const o{.node_id = "n", .node_ttl = ttl, .leader_lease = ttl, .clock_drift = drift, .safety_margin = margin};
+    options const o{
+        .node_id = "n", .node_ttl = ttl, .leader_lease = ttl, .clock_drift = drift, .safety_margin = margin};
     if (!rota::validate(o)) return;
     CAPTURE(ttl.count(), drift, margin.count());
     scenario group;

@@ -53,9 +53,7 @@ struct least_strategy {
 };
 
 struct recycling_strategy {
-    void make_plan(rota::cluster_view const& view, rota::plan& into) const {
-        into = least_strategy{}.make_plan(view);
-    }
+    void make_plan(rota::cluster_view const& view, rota::plan& into) const { into = least_strategy{}.make_plan(view); }
 };
 
 struct least_clock {
@@ -99,7 +97,8 @@ using of = basic_coordinator<P...>;
 
 template <typename Coordinator, typename Transport, typename Strategy, typename Clock, typename Sink>
 constexpr bool has_roles =
-    std::is_same_v<typename Coordinator::transport_type, Transport> && std::is_same_v<typename Coordinator::strategy_type, Strategy> &&
+    std::is_same_v<typename Coordinator::transport_type, Transport> &&
+    std::is_same_v<typename Coordinator::strategy_type, Strategy> &&
     std::is_same_v<typename Coordinator::clock_type, Clock> && std::is_same_v<typename Coordinator::sink_type, Sink>;
 
 static_assert(has_roles<of<wire>, wire, rota::least_moves, rota::boottime_clock, rota::null_sink>);
@@ -164,7 +163,8 @@ static_assert(sizeof(of<wire, large_sink>) == bare + sizeof(wire) + sizeof(large
 TEST_CASE("archetypes are enough, and move-only ones are fine") {
     rota::memory_store store{rota::manual_time};
     int heard = 0;
-    basic_coordinator node{options{.node_id = "a"}, least_sink{heard}, least_strategy{}, least_clock{}, least_transport{store}};
+    basic_coordinator node{options{.node_id = "a"}, least_sink{heard}, least_strategy{}, least_clock{},
+                           least_transport{store}};
     REQUIRE(node.join());
     CHECK(heard == 1);
     CHECK(node.is_leader());
@@ -191,9 +191,15 @@ TEST_CASE("policies come in any order") {
     using std::make_unique;
     works([&] { return make_unique<of<rota::memory_transport, rota::manual_clock>>(o, w, c); });
     works([&] { return make_unique<of<rota::manual_clock, rota::memory_transport>>(o, c, w); });
-    works([&] { return make_unique<of<recycling_strategy, rota::manual_clock, rota::recording_sink, rota::memory_transport>>(o, s, c, record, w); });
+    works([&] {
+        return make_unique<of<recycling_strategy, rota::manual_clock, rota::recording_sink, rota::memory_transport>>(
+            o, s, c, record, w);
+    });
     // The arguments need not come in the order of the types, and what has a default may be left out.
-    works([&] { return make_unique<of<recycling_strategy, rota::manual_clock, rota::recording_sink, rota::memory_transport>>(o, w, record, c); });
+    works([&] {
+        return make_unique<of<recycling_strategy, rota::manual_clock, rota::recording_sink, rota::memory_transport>>(
+            o, w, record, c);
+    });
     CHECK(record.count<rota::node_joined>() == 2);
 }
 
@@ -204,8 +210,10 @@ TEST_CASE("policies are shared by std::ref") {
     least_clock clock;
     int heard = 0;
     least_sink sink{heard};
-    basic_coordinator a{options{.node_id = "a"}, std::ref(wire_of_a), std::ref(strategy), std::ref(clock), std::ref(sink)};
-    basic_coordinator b{options{.node_id = "b"}, rota::memory_transport{store}, std::cref(strategy), std::cref(clock), std::ref(sink)};
+    basic_coordinator a{options{.node_id = "a"}, std::ref(wire_of_a), std::ref(strategy), std::ref(clock),
+                        std::ref(sink)};
+    basic_coordinator b{options{.node_id = "b"}, rota::memory_transport{store}, std::cref(strategy), std::cref(clock),
+                        std::ref(sink)};
     REQUIRE(a.join());
     REQUIRE(b.join());
     CHECK(heard == 2);

@@ -67,7 +67,8 @@ TEST_CASE("a node that joins gets its share, by the fewest moves") {
 
 TEST_CASE("rebalance_threshold: below it nothing moves, above it the load is evened out") {
     // Twelve and eight of twenty: two off the target, a fifth of the mean.
-    auto const [threshold, moved] = GENERATE(std::pair{0.0, 2u}, std::pair{0.19, 2u}, std::pair{0.2, 0u}, std::pair{5.0, 0u});
+    auto const [threshold, moved] =
+        GENERATE(std::pair{0.0, 2u}, std::pair{0.19, 2u}, std::pair{0.2, 0u}, std::pair{5.0, 0u});
     CAPTURE(threshold);
     rota::options o{.rebalance_threshold = threshold};
     uneven group{12, 8, o};

@@ -39,7 +39,9 @@ struct running_node {
     std::jthread thread;
 
     running_node(memory_store store, options o)
-        : wire{store}, node{std::move(o), wire, record}, thread{[this](std::stop_token stop) {
+        : wire{store},
+          node{std::move(o), wire, record},
+          thread{[this](std::stop_token stop) {
               ended = node.run(stop);
               over = true;
           }} {}
@@ -52,9 +54,7 @@ struct running_node {
     [[nodiscard]] std::size_t owned() const { return node.owned().size(); }
 };
 
-options quick(std::string id) {
-    return {.node_id = std::move(id), .heartbeat_interval = 100ms, .safety_margin = 10ms};
-}
+options quick(std::string id) { return {.node_id = std::move(id), .heartbeat_interval = 100ms, .safety_margin = 10ms}; }
 // So slow that nothing happens in time unless it is pushed.
 options slow(std::string id) { return {.node_id = std::move(id), .heartbeat_interval = 60s}; }
 
@@ -241,8 +241,10 @@ TEST_CASE("from inside a sink: local reads work, everything else is reentrant_ca
             ++told;
             if (!std::holds_alternative<rota::ownership_changed>(e) || !answers.empty()) return;
             auto note = [&](auto const& r) {
-                if (r) failed_to_fail = true;
-                else answers.push_back(r.error().code);
+                if (r)
+                    failed_to_fail = true;
+                else
+                    answers.push_back(r.error().code);
             };
             local = node->is_leader() && node->leader() && node->owned().size() == 1 && node->next_tick() >= 0us;
             node->wake();

@@ -33,6 +33,7 @@ public:
     virtual result<reply> perform(operation const&, microseconds timeout) = 0;
     virtual wake_reason wait(subscription const&, microseconds timeout) = 0;
     virtual void wake() = 0;
+    virtual bool take_server_changed() = 0;
     virtual std::vector<error> take_warnings() = 0;
     virtual void deliver(event const&) noexcept = 0;
     virtual planner strategy() = 0;
@@ -505,6 +506,7 @@ private:
 
     // Under io_: moves what happened to the queue, in order.
     void collect() {
+        if (ports_.take_server_changed()) core_.server_changed();
         auto const due = core_.due();
         due_.store(due);
         if (nap_) {
@@ -730,6 +732,12 @@ private:
                 continue;
             }
             auto const until = core_.on_acquired(kind, name, granted[i], sent, at);
+            if (at >= until || !belief_->alive(asked.incarnation, at)) {  // too late to be of use: given back
+                std::lock_guard const lock{queue_mutex_};
+                abandoned_.push_back({kind, name, granted[i].token, asked.incarnation});
+                locks.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
+                continue;
+            }
             locks.push_back(schedule_lock{link_, {kind, name, granted[i].token, asked.incarnation}, until});
         }
         return {};

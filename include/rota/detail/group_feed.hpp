@@ -58,6 +58,13 @@ public:
     /// Something may have happened: look.
     void look() { head_ = std::max(head_, cursor_ + 1); }
 
+    /// The server may have lost what it told: read all of it anew, and tell the differences.
+    void doubt() {
+        if (stage_ == stage::off) return;
+        if (stage_ == stage::following && !catching_up_) remember();
+        begin_snapshot(epoch_);
+    }
+
     [[nodiscard]] bool current() const { return stage_ == stage::following && cursor_ >= head_; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }

@@ -45,7 +45,9 @@ public:
         for (auto const& [incarnation, n] : feed.nodes()) {
             if (n.alive) nodes_.push_back({.id = n.id, .incarnation = incarnation, .capacity = n.capacity});
         }
-        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
+        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) {
+            return a.id != b.id ? a.id < b.id : a.incarnation < b.incarnation;
+        });
         for (std::uint32_t i = 0; i < nodes_.size(); ++i) index[nodes_[i].incarnation] = i;
         owned_.resize(nodes_.size());
         for (auto& list : owned_) list.clear();

@@ -156,16 +156,23 @@ public:
         }
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
-        if (now >= tick_due()) return tick_now(now);
-        if (auto read = next_own_read()) return read;
-        if (auto ack = next_acknowledgement(now)) return ack;
-        if (feed_.active() && !leads(now)) return feed_.next();
-        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        bool const tick_is_due = now >= tick_due();
+        // Where requests take longer than heartbeats (a slow link, many users of it), ticks take turns with what they
+        // give occasion for: life is extended only by reading what a tick told of.
+        if (!tick_is_due || ticked_last_) {
+            if (auto other = next_but_ticks(now)) {
+                ticked_last_ = false;
+                return other;
+            }
+        }
+        ticked_last_ = tick_is_due;
+        if (tick_is_due) return tick_now(now);
         return std::nullopt;
     }
 
     /// The reply to what next() asked for, departed at `sent`.
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) {
+        notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
         if (!answer) {
             fail(request, answer.error(), now);
             return;
@@ -258,6 +265,14 @@ public:
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
 
+    /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
+    /// is known of it is read anew.
+    void server_changed() {
+        if (standing_ != standing::member) return;
+        resync_.emplace();
+        feed_.doubt();
+    }
+
     /// Something was granted to this node, or taken from it, by an operation of its own: read the log.
     void own_log_moved() { read_to_the_end_ = true; }
     void group_log_moved() {
@@ -276,6 +291,14 @@ private:
             tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
         }
         if (leads_told_ && !belief_->leads(now)) leadership_ended(now);
+    }
+
+    [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
+        if (auto read = next_own_read()) return read;
+        if (auto ack = next_acknowledgement(now)) return ack;
+        if (feed_.active() && !leads(now)) return feed_.next();
+        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        return std::nullopt;
     }
 
     [[nodiscard]] instant tick_due() const {
@@ -388,7 +411,18 @@ private:
         if (suspended_ && belief_->now() < belief_->alive_until()) {
             suspended_ = false;
             tell(node_resumed{self_});
+            leadership_begins(belief_->now());
         }
+    }
+
+    // Belief in our own leadership needs a lease and a life; whichever comes second makes it so.
+    void leadership_begins(instant now) {
+        if (leads_told_ || !belief_->leads(now)) return;
+        leads_told_ = true;
+        tell(leadership_changed{self_, belief_->term(), std::exchange(told_leader_, {})});
+        leader_.start(self_.incarnation, belief_->term());
+        feed_.start(epoch_);
+        tick_at_ = now;  // whom to watch
     }
 
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
@@ -620,6 +654,18 @@ private:
         server_version_ = std::max(server_version_, version_);
         read_to_the_end_ = true;  // what happened since page one
         resync_.reset();
+        // What an acknowledgement is under way for is given up for good: it is not believed in again.
+        std::erase_if(acknowledging_, [&](acknowledgement const& a) {
+            auto const s = fresh.find(a.item.id);
+            bool const still =
+                s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
+            if (still) {
+                fresh.erase(s);
+            } else {
+                tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
+            }
+            return !still;
+        });
         for (auto const& [id, s] : belief_->table()) {
             auto const now_there = fresh.find(id);
             if (now_there == fresh.end()) tell_own(id, self_, {}, 0, change_reason::resynced);
@@ -753,6 +799,7 @@ private:
     bool was_member_ = false;
     bool suspended_ = false;
     bool leads_told_ = false;
+    bool ticked_last_ = false;
     node_ref self_;
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;

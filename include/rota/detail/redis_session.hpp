@@ -58,6 +58,9 @@ public:
     /// Where the latest connection went, and how many there have been that were fit for use.
     [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
     [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
+
+    /// Whether another server, or another run of it, answers than when this was last asked.
+    [[nodiscard]] bool take_server_changed() noexcept { return std::exchange(changed_, false); }
     /// What an operator should know; taken away by the caller.
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
@@ -305,6 +308,7 @@ private:
                 warn("the server was restarted or another took its place (run id and replication id were " + server_ +
                      ", are " + server + "): writes that it had not saved or replicated are lost");
             }
+            if (!server_.empty() && server != server_) changed_ = true;
             server_ = std::move(server);
         }
     }
@@ -344,6 +348,7 @@ private:
     bool ready_ = false;
     bool keep_ = false;  // the connection, although it could not be made ready
     std::uint64_t established_ = 0;
+    bool changed_ = false;
     std::array<std::string, script_count> digests_;
     redis_command command_;  // recycled
     microseconds last_used_{};

@@ -192,6 +192,7 @@ private:
     bool ensure_epoch(fencing_token seen) {
         if (epoch_ != 0 && fence_ >= seen) return true;
         epoch_ = mint(seen);
+        events_.clear();  // their numbers belong to the epoch before
         if (seen == 0) return true;
         emit({.kind = op::group_event_kind::data_lost, .generation = epoch_});
         return false;
@@ -290,7 +291,10 @@ private:
         if (!r.candidate || (leader_.incarnation != 0 && leader_.deadline > now_)) return;
         auto const previous = leader_.incarnation;
         leader_ = {now_ + r.leader_lease.count(), mint(r.seen), r.incarnation, r.node_id};
-        emit({.kind = op::group_event_kind::led, .id = r.node_id, .from = previous, .to = r.incarnation,
+        emit({.kind = op::group_event_kind::led,
+              .id = r.node_id,
+              .from = previous,
+              .to = r.incarnation,
               .generation = leader_.term});
     }
 
@@ -336,7 +340,7 @@ private:
             dead->deadline = now_;
         }
         forget_if_done(r.incarnation);
-        if (leader_.incarnation == r.incarnation) vacate(r.wake);
+        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) vacate(r.wake);
         return reply{op::done{}};
     }
 
@@ -504,8 +508,13 @@ private:
         } else {
             unowned_.insert(id);
         }
-        emit({.kind = op::group_event_kind::owned, .id = id, .from = from, .to = to, .generation = generation,
-              .weight = s.weight, .reason = reason});
+        emit({.kind = op::group_event_kind::owned,
+              .id = id,
+              .from = from,
+              .to = to,
+              .generation = generation,
+              .weight = s.weight,
+              .reason = reason});
     }
 
     result<reply> on(op::unregister_schedules const& r) {
@@ -579,10 +588,10 @@ private:
                 continue;
             }
             auto& record = s->second;
-            bool const expected = (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
-                                  record.owner == item.from;
-            bool const orphaned =
-                item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
+            bool const expected =
+                (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
+                record.owner == item.from;
+            bool const orphaned = item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
             if (!expected || !orphaned || is_guarded(item.id)) {
                 out.code = errc::conflict;
             } else if (!is_target(item.to)) {
@@ -619,7 +628,7 @@ private:
             } else if (record.generation != item.generation || record.owner != item.from || !live(item.from) ||
                        item.to == item.from || (record.move.to != 0 && record.move.to != item.to)) {
                 out.code = errc::conflict;
-            } else if (record.move.to == item.to) {
+            } else if (item.to != 0 && record.move.to == item.to) {
                 out.token = record.generation;
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
@@ -635,8 +644,13 @@ private:
                 ++to->pending;
                 tell(item.from, {op::change_kind::revoking, item.id, record.generation, record.weight, item.to,
                                  item.reason, r.handoff_deadline});
-                emit({.kind = op::group_event_kind::moving, .id = item.id, .from = item.from, .to = item.to,
-                      .generation = record.generation, .weight = record.weight, .reason = item.reason});
+                emit({.kind = op::group_event_kind::moving,
+                      .id = item.id,
+                      .from = item.from,
+                      .to = item.to,
+                      .generation = record.generation,
+                      .weight = record.weight,
+                      .reason = item.reason});
             }
         }
         return reply{std::move(answer)};

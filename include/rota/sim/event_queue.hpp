@@ -27,8 +27,8 @@ enum class happening : std::uint8_t {
     process_starts,   ///< of a slot
     fault_begins,     ///< detail: entry of the plan
     fault_ends,
-    node_goes_on,     ///< after a pause
-    watch_looks,      ///< invariants that look at the whole
+    node_goes_on,  ///< after a pause
+    watch_looks,   ///< invariants that look at the whole
 };
 
 class event_queue {
@@ -59,9 +59,7 @@ public:
     }
 
 private:
-    static bool before(entry const& a, entry const& b) {
-        return a.at != b.at ? a.at < b.at : a.sequence < b.sequence;
-    }
+    static bool before(entry const& a, entry const& b) { return a.at != b.at ? a.at < b.at : a.sequence < b.sequence; }
     void rise(std::size_t i) {
         auto const moving = heap_[i];
         while (i > 0) {

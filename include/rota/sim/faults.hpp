@@ -23,42 +23,43 @@
 namespace rota::sim {
 
 enum class fault_kind : std::uint8_t {
-    crash,          ///< the process dies; a new one, that remembers nothing, starts after `lasting`
-    replace,        ///< a new process starts under the node's id while the old one goes on
-    pause,          ///< SIGSTOP for `lasting`: its clock goes on
-    leave,          ///< leaves in order; a new process starts after `lasting`
-    renounce,       ///< gives up leadership, if it leads
-    clock_rate,     ///< its clock runs fast by `amount` parts per billion, from now on
-    wall_jump,      ///< its wall time jumps by `amount` µs; nothing may come of it
-    delay,          ///< each message takes up to `amount` µs longer, for `lasting`
-    stall,          ///< nothing arrives for `lasting`, then all of it
-    cut_requests,   ///< nothing reaches the server for `lasting`
-    cut_replies,    ///< nothing comes from the server for `lasting`
-    cut,            ///< neither
-    refuse,         ///< connections are refused for `lasting`
-    reset,          ///< the connection breaks
-    lose_reply,     ///< the next request has its effect, then the connection breaks
-    late_request,   ///< the next request lands `amount` µs late, on a connection that broke meanwhile
-    claim,          ///< claims a schedule that nobody owns, or somebody (`amount`: which)
-    transfer,       ///< asks to hand schedule `amount` to the next node
-    register_one,   ///< registers a schedule (`amount`: which)
-    unregister_one, ///< unregisters one
-    slow_server,    ///< each request takes the server `amount` µs, for `lasting`
-    stall_server,   ///< it stands still for `lasting`
-    restart_server, ///< it is down for `lasting`, and keeps its data
-    server_error,   ///< it answers with error number `amount` of server_errors(), for `lasting`
-    lose_data,      ///< it is down for `lasting`, and forgets everything
-    server_clock,   ///< its clock steps by `amount` µs
-    fail_over,      ///< to a replica that lacks the last `amount` µs of writes; the old one serves who it had, `lasting`
+    crash,           ///< the process dies; a new one, that remembers nothing, starts after `lasting`
+    replace,         ///< a new process starts under the node's id while the old one goes on
+    pause,           ///< SIGSTOP for `lasting`: its clock goes on
+    leave,           ///< leaves in order; a new process starts after `lasting`
+    renounce,        ///< gives up leadership, if it leads
+    clock_rate,      ///< its clock runs fast by `amount` parts per billion, from now on
+    wall_jump,       ///< its wall time jumps by `amount` µs; nothing may come of it
+    delay,           ///< each message takes up to `amount` µs longer, for `lasting`
+    stall,           ///< nothing arrives for `lasting`, then all of it
+    cut_requests,    ///< nothing reaches the server for `lasting`
+    cut_replies,     ///< nothing comes from the server for `lasting`
+    cut,             ///< neither
+    refuse,          ///< connections are refused for `lasting`
+    reset,           ///< the connection breaks
+    lose_reply,      ///< the next request has its effect, then the connection breaks
+    late_request,    ///< the next request lands `amount` µs late, on a connection that broke meanwhile
+    claim,           ///< claims a schedule that nobody owns, or somebody (`amount`: which)
+    transfer,        ///< asks to hand schedule `amount` to the next node
+    register_one,    ///< registers a schedule (`amount`: which)
+    unregister_one,  ///< unregisters one
+    slow_server,     ///< each request takes the server `amount` µs, for `lasting`
+    stall_server,    ///< it stands still for `lasting`
+    restart_server,  ///< it is down for `lasting`, and keeps its data
+    server_error,    ///< it answers with error number `amount` of server_errors(), for `lasting`
+    lose_data,       ///< it is down for `lasting`, and forgets everything
+    server_clock,    ///< its clock steps by `amount` µs
+    fail_over,  ///< to a replica that lacks the last `amount` µs of writes; the old one serves who it had, `lasting`
 };
 inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::fail_over) + 1;
 
 [[nodiscard]] constexpr std::string_view name_of(fault_kind kind) {
     constexpr std::string_view names[fault_kinds] = {
-        "crash",        "replace",     "pause",        "leave",         "renounce",       "clock_rate",   "wall_jump",
-        "delay",        "stall",       "cut_requests", "cut_replies",   "cut",            "refuse",       "reset",
-        "lose_reply",   "late_request", "claim",       "transfer",      "register_one",   "unregister_one", "slow_server",
-        "stall_server", "restart_server", "server_error", "lose_data",  "server_clock",   "fail_over"};
+        "crash",        "replace",        "pause",       "leave",        "renounce",       "clock_rate",
+        "wall_jump",    "delay",          "stall",       "cut_requests", "cut_replies",    "cut",
+        "refuse",       "reset",          "lose_reply",  "late_request", "claim",          "transfer",
+        "register_one", "unregister_one", "slow_server", "stall_server", "restart_server", "server_error",
+        "lose_data",    "server_clock",   "fail_over"};
     return names[static_cast<std::size_t>(kind)];
 }
 
@@ -99,8 +100,8 @@ struct server_error {
 
 [[nodiscard]] inline std::string seconds_in_words(microseconds d) {
     auto const us = d.count();
-    auto text = fmt::format("{}{}.{:06}", us < 0 ? "-" : "", (us < 0 ? -us : us) / 1'000'000,
-                            (us < 0 ? -us : us) % 1'000'000);
+    auto text =
+        fmt::format("{}{}.{:06}", us < 0 ? "-" : "", (us < 0 ? -us : us) / 1'000'000, (us < 0 ? -us : us) % 1'000'000);
     while (text.back() == '0') text.pop_back();
     if (text.back() == '.') text.pop_back();
     return text + "s";

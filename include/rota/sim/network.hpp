@@ -34,7 +34,7 @@ struct link {
     std::uint32_t server = 0;
     std::uint32_t server_run = 0;
     std::uint64_t known_server = 0;  // and run, of the last connection that came about; 0: none
-    moment last_up{};  // arrival of what was sent last
+    moment last_up{};                // arrival of what was sent last
     moment last_down{};
     std::vector<std::uint32_t> held_up;  // messages that wait for the way to be free
     std::vector<std::uint32_t> held_down;
@@ -67,8 +67,8 @@ public:
     [[nodiscard]] network_settings const& settings() const { return settings_; }
     std::uint64_t requests() const { return requests_; }
 
-    microseconds slow_by{};                      // each request takes the server that long
-    std::optional<std::size_t> answer_error{};   // server_errors()[...]
+    microseconds slow_by{};                     // each request takes the server that long
+    std::optional<std::size_t> answer_error{};  // server_errors()[...]
 
     // ---------------------------------------------------------------- from a node
 
@@ -139,8 +139,7 @@ public:
             ++requests_;
             auto const before = server.store->seq();
             m.answer = redis_.perform(m.server, m.request, m.from, stage_.now);
-            stage_.watch->performed(
-                {m.request, m.answer, m.server, m.process, redis_.clock(m.server, stage_.now)});
+            stage_.watch->performed({m.request, m.answer, m.server, m.process, redis_.clock(m.server, stage_.now)});
             changed_ = changed_ || server.store->seq() != before;
         }
         if (!l || l->stamp.session != m.from.session || l->stamp.number != m.from.number) {
@@ -220,7 +219,7 @@ public:
 private:
     microseconds delay(link const& l) {
         auto const more = l.way->extra_delay > microseconds{} ? stage_.pick.between(microseconds{}, l.way->extra_delay)
-                                                         : microseconds{};
+                                                              : microseconds{};
         return more + stage_.pick.between(settings_.least_delay, settings_.most_delay);
     }
     std::uint32_t allocate() {

@@ -24,12 +24,12 @@ namespace rota::sim {
 
 /// What the user's code does on every node; period 0: nothing.
 struct work_settings {
-    microseconds period{};                                      ///< from one round to the next
-    microseconds least = std::chrono::milliseconds{10};         ///< how long a run takes
+    microseconds period{};                               ///< from one round to the next
+    microseconds least = std::chrono::milliseconds{10};  ///< how long a run takes
     microseconds most = std::chrono::seconds{2};
     microseconds lock_ttl = std::chrono::seconds{5};
-    std::uint32_t names = 0;   ///< so many plain names are fought for, too
-    bool heeds_stop = true;    ///< a handler whose lock is no longer valid ends its run when it next looks
+    std::uint32_t names = 0;  ///< so many plain names are fought for, too
+    bool heeds_stop = true;   ///< a handler whose lock is no longer valid ends its run when it next looks
 };
 
 /// One handling of a schedule (or of a plain name), from try_lock to release.
@@ -39,14 +39,14 @@ struct run {
     op::lock_kind kind{};
     stage at = stage::unused;
     fencing_token token = 0;
-    fencing_token generation = 0;   // under which it was asked for
+    fencing_token generation = 0;  // under which it was asked for
     fencing_token incarnation = 0;
-    instant until{};                // of the handle
-    instant ends{};                 // the work
-    bool holds = false;             // the handle
+    instant until{};     // of the handle
+    instant ends{};      // the work
+    bool holds = false;  // the handle
     bool extending = false;
     moment began{};
-    std::uint64_t stamp = 0;        // of the event that it waits for
+    std::uint64_t stamp = 0;  // of the event that it waits for
 };
 
 class simulated_belief final : public rota::detail::belief {
@@ -297,7 +297,8 @@ private:
     void prepare() {
         auto& t = task_;
         auto const can = machine_->can_act(now());
-        auto* r = t.kind == task::acquire || t.kind == task::extend || t.kind == task::release ? &runs_[t.run] : nullptr;
+        auto* r =
+            t.kind == task::acquire || t.kind == task::extend || t.kind == task::release ? &runs_[t.run] : nullptr;
         switch (t.kind) {
             case task::lane: break;
             case task::acquire: {
@@ -330,8 +331,8 @@ private:
             case task::renounce: request_ = machine_->begin_renounce(now()); break;
             case task::claim:
                 if (!can) return;
-                request_ = op::claim{
-                    .incarnation = machine_->self().incarnation, .ids = {t.name}, .seen = machine_->seen()};
+                request_ =
+                    op::claim{.incarnation = machine_->self().incarnation, .ids = {t.name}, .seen = machine_->seen()};
                 break;
             case task::transfer_nodes: request_ = op::nodes_page{}; break;
             case task::transfer_lookup:

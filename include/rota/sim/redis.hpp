@@ -25,9 +25,9 @@ struct redis_server {
     std::int64_t clock_offset = 0;
     bool primary = true;
     bool up = true;
-    moment free_from{};                  // busy or standing still until then
+    moment free_from{};                   // busy or standing still until then
     std::deque<std::uint32_t> waiting{};  // messages, meanwhile
-    std::uint32_t run = 0;  // counts restarts: connections belong to one
+    std::uint32_t run = 0;                // counts restarts: connections belong to one
 };
 
 class redis_model {

@@ -31,13 +31,13 @@ class audience {
 public:
     virtual ~audience() = default;
     virtual void performed(step const&) {}
-    virtual void acted(process const&) {}                       ///< a node did something: its beliefs may be others
-    virtual void told(process const&, event const&) {}          ///< its sink was
-    virtual void lock_taken(process const&, run const&) {}      ///< try_lock gave a handle
-    virtual void run_began(process const&, run const&) {}       ///< the user's handler
-    virtual void run_worked(process const&, run const&) {}      ///< ... had an effect on the resource
-    virtual void run_ended(process const&, run const&) {}       ///< ... is done, or has stopped
-    virtual void lock_ended(process const&, run const&) {}      ///< the handle is gone: released, lost or forgotten
+    virtual void acted(process const&) {}                   ///< a node did something: its beliefs may be others
+    virtual void told(process const&, event const&) {}      ///< its sink was
+    virtual void lock_taken(process const&, run const&) {}  ///< try_lock gave a handle
+    virtual void run_began(process const&, run const&) {}   ///< the user's handler
+    virtual void run_worked(process const&, run const&) {}  ///< ... had an effect on the resource
+    virtual void run_ended(process const&, run const&) {}   ///< ... is done, or has stopped
+    virtual void lock_ended(process const&, run const&) {}  ///< the handle is gone: released, lost or forgotten
     virtual void fault_began(fault const&) {}
     virtual void fault_ended(fault const&) {}
     virtual void process_began(process const&) {}

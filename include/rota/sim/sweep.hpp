@@ -23,9 +23,9 @@ struct sweep_settings {
     std::uint32_t most_schedules = 30;
     microseconds faults_for = std::chrono::minutes{5};
     std::uint32_t kinds = promised_kinds;
-    bool swarm = true;          ///< each seed has some of the kinds only
+    bool swarm = true;  ///< each seed has some of the kinds only
     std::uint32_t most_faults = 60;
-    bool runs = true;           ///< simulated work, in half of the seeds
+    bool runs = true;  ///< simulated work, in half of the seeds
 };
 
 /// A run, drawn or given: everything that it takes to see it again.

@@ -214,8 +214,8 @@ public:
     }
 
     [[noreturn]] void broken(std::string_view invariant, std::string words) const {
-        auto report = fmt::format("{} broken at {}: {}\n  seed {}\n", invariant, in_words(stage_.now), words,
-                                  settings_.seed);
+        auto report =
+            fmt::format("{} broken at {}: {}\n  seed {}\n", invariant, in_words(stage_.now), words, settings_.seed);
         report += "  last events:\n" + last_events();
         if (!settings_.faults.empty()) report += "  faults:\n" + to_text(settings_.faults);
         throw broken_invariant{std::string{invariant}, stage_.now, std::move(words), report};
@@ -257,7 +257,7 @@ private:
                 [](options o, rota::detail::planner p, std::shared_ptr<rota::detail::belief> b,
                    std::uint64_t entropy) -> std::unique_ptr<node_machine> {
                     return std::make_unique<node_machine_of<rota::detail::sound>>(std::move(o), p, std::move(b),
-                                                                                 entropy);
+                                                                                  entropy);
                 }} {}
 
     struct slot {
@@ -354,7 +354,8 @@ private:
         auto owned = std::make_unique<T>();
         owned->belongs_to(*this);
         watch_.add(owned.get());
-        if constexpr (!std::is_same_v<decltype(&T::looks), decltype(&invariant::looks)>) lookers_.push_back(owned.get());
+        if constexpr (!std::is_same_v<decltype(&T::looks), decltype(&invariant::looks)>)
+            lookers_.push_back(owned.get());
         invariants_.push_back(std::move(owned));
     }
 
@@ -450,7 +451,8 @@ private:
 
     // A program that has ended is started again, as by a supervisor; one that has been replaced is not.
     void after_process(process& p) {
-        if (p.alive() && p.spins() > 10'000) broken("no_busy_loop", p.node_id() + " has nothing to do, and does not sleep");
+        if (p.alive() && p.spins() > 10'000)
+            broken("no_busy_loop", p.node_id() + " has nothing to do, and does not sleep");
         if (p.alive() && !p.stopped()) return;
         if (p.alive()) p.die("run() returned");
         std::erase(living_, &p);
@@ -563,9 +565,7 @@ private:
             case fault_kind::reset: break_connection_of(f.node); break;
             case fault_kind::lose_reply: s->way.lose_next_reply = true; break;
             case fault_kind::late_request: s->way.make_next_late = microseconds{f.amount}; break;
-            case fault_kind::claim:
-                with_process(f.node, [&](process& p) { p.claim(any_schedule(f)); });
-                break;
+            case fault_kind::claim: with_process(f.node, [&](process& p) { p.claim(any_schedule(f)); }); break;
             case fault_kind::transfer:
                 with_process(f.node, [&](process& p) {
                     p.transfer(any_schedule(f), slots_[(f.node + 1) % slots_.size()].node_id);
@@ -640,7 +640,7 @@ private:
             case fault_kind::cut: --s->way.requests_cut, --s->way.replies_cut, free_way(); break;
             case fault_kind::refuse: --s->way.refused; break;
             case fault_kind::slow_server: network_.slow_by -= microseconds{f.amount}; break;
-            case fault_kind::stall_server: 
+            case fault_kind::stall_server:
                 redis_.server(redis_.primary()).free_from = stage_.now;
                 network_.goes_on(redis_.primary());
                 break;
@@ -713,10 +713,16 @@ private:
 inline void invariant::fail(std::string words) const { world_->broken(name(), std::move(words)); }
 
 inline void world::note_step(step const& s) {
-    static constexpr char const* names[] = {"join",        "tick",   "leave",    "renounce",    "acquire_locks",
-                                            "extend_locks", "release_locks", "register_schedules", "lookup",
-                                            "unregister_schedules", "claim", "reap", "adopt", "revoke", "acknowledge",
-                                            "changes_since", "events_since", "schedules_page", "nodes_page"};
+    static constexpr char const* names[] = {"join",          "tick",
+                                            "leave",         "renounce",
+                                            "acquire_locks", "extend_locks",
+                                            "release_locks", "register_schedules",
+                                            "lookup",        "unregister_schedules",
+                                            "claim",         "reap",
+                                            "adopt",         "revoke",
+                                            "acknowledge",   "changes_since",
+                                            "events_since",  "schedules_page",
+                                            "nodes_page"};
     auto text = fmt::format("server {} performs {}", s.server, names[s.request.index()]);
     if (s.process != no_process) {
         text += fmt::format(" of {}#{}", processes_[s.process]->node_id(), s.process);
@@ -764,10 +770,13 @@ inline void world::note_step(step const& s) {
 }
 
 inline void world::note_event(process const& p, event const& e) {
-    static constexpr char const* names[] = {"node_joined", "node_left", "node_suspended", "node_resumed", "node_lost",
-                                            "node_fenced", "ownership_changed", "handoff_requested",
-                                            "leadership_changed", "membership_changed", "schedule_changed",
-                                            "events_gap", "plan_refused", "warning"};
+    static constexpr char const* names[] = {"node_joined",        "node_left",
+                                            "node_suspended",     "node_resumed",
+                                            "node_lost",          "node_fenced",
+                                            "ownership_changed",  "handoff_requested",
+                                            "leadership_changed", "membership_changed",
+                                            "schedule_changed",   "events_gap",
+                                            "plan_refused",       "warning"};
     auto text = fmt::format("{}#{} tells {}", p.node_id(), p.number(), names[e.index()]);
     if (auto* o = std::get_if<ownership_changed>(&e)) {
         text += fmt::format(" {} {} -> {} generation {}", o->schedule, o->from.id, o->to.id, o->generation);

@@ -125,6 +125,9 @@ public:
     /// Polls readable when wait() has something to do: a wake, or bytes from the server. Owned by the transport.
     [[nodiscard]] int wake_fd() const noexcept { return self_->epoll; }
 
+    /// Whether another server, or another run of it, answers than before: it may lack acknowledged writes. As perform().
+    [[nodiscard]] bool take_server_changed() { return self_->session.take_server_changed(); }
+
     /// What an operator should know, once each.
     [[nodiscard]] std::vector<error> take_warnings() {
         auto& self = *self_;

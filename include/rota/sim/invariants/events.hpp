@@ -50,8 +50,8 @@ public:
                     auto& since = missing_[{p->number(), id}];
                     if (since.first != generation) since = {generation, group().now()};
                     if (group().now() - since.second > std::chrono::seconds{60}) {
-                        fail(fmt::format("{}#{} does not own {} any more, and has not told for a minute",
-                                         p->node_id(), p->number(), id));
+                        fail(fmt::format("{}#{} does not own {} any more, and has not told for a minute", p->node_id(),
+                                         p->number(), id));
                     }
                 }
             }
@@ -73,7 +73,8 @@ public:
         auto const& store = group().store();
         for (auto const* p : group().living()) {
             auto const& m = p->machine();
-            if (!m.picture_is_current() || m.picture_epoch() != store.epoch() || m.picture_cursor() != store.seq()) continue;
+            if (!m.picture_is_current() || m.picture_epoch() != store.epoch() || m.picture_cursor() != store.seq())
+                continue;
             if (m.pictured_schedules() != store.schedule_count()) {
                 fail(fmt::format("{}#{} pictures {} schedules of {}", p->node_id(), p->number(), m.pictured_schedules(),
                                  store.schedule_count()));

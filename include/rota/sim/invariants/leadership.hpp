@@ -41,7 +41,8 @@ public:
         }
         if (p.believes_it_lives()) {
             auto const n = group().store().node(b.incarnation());
-            if (!n) fail(fmt::format("{}#{} believes that it lives; the server has forgotten it", p.node_id(), p.number()));
+            if (!n)
+                fail(fmt::format("{}#{} believes that it lives; the server has forgotten it", p.node_id(), p.number()));
             check(p, "its life", p.clock().when(b.alive_until() + margin), n->deadline);
         }
     }
@@ -71,7 +72,8 @@ class leadership_alternates final : public invariant {
 public:
     std::string_view name() const override { return "leadership_alternates"; }
     void told(process const& p, event const& e) override {
-        if (std::holds_alternative<node_joined>(e)) incarnation_[p.number()] = std::get<node_joined>(e).node.incarnation;
+        if (std::holds_alternative<node_joined>(e))
+            incarnation_[p.number()] = std::get<node_joined>(e).node.incarnation;
         auto const* change = std::get_if<leadership_changed>(&e);
         if (!change) return;
         auto const self = incarnation_[p.number()];
