@@ -17,6 +17,7 @@
 
 #include <fmt/core.h>
 
+#include "../error.hpp"
 #include "choices.hpp"
 #include "event_queue.hpp"
 

@@ -35,11 +35,11 @@ class world;
 /// What broke, when, and between whom; what() has it all, with the last events.
 class broken_invariant : public std::runtime_error {
 public:
-    broken_invariant(std::string invariant, moment at, std::string words, std::string const& report)
+    broken_invariant(std::string name, moment when, std::string what_broke, std::string const& report)
         : std::runtime_error{report},
-          invariant{std::move(invariant)},
-          at{at},
-          words{std::move(words)} {}
+          invariant{std::move(name)},
+          at{when},
+          words{std::move(what_broke)} {}
 
     std::string invariant;
     moment at;
@@ -169,8 +169,8 @@ public:
     [[nodiscard]] std::deque<std::unique_ptr<process>> const& processes() const { return processes_; }
     /// Those that are there now, in order of their start.
     [[nodiscard]] std::vector<process*> const& living() const { return living_; }
-    [[nodiscard]] process* node(std::uint32_t slot) const {
-        auto const number = slots_.at(slot).current;
+    [[nodiscard]] process* node(std::uint32_t place) const {
+        auto const number = slots_.at(place).current;
         return number == no_process ? nullptr : processes_[number].get();
     }
     [[nodiscard]] redis_model& redis() { return redis_; }
@@ -190,8 +190,8 @@ public:
     [[nodiscard]] bool promises_hold() const { return stage_.now >= promises_from_; }
     [[nodiscard]] bool promises_ever_broken() const { return promises_from_ > moment{}; }
     /// The processes that are in their slot for good: not down, not paused, nothing wrong with their link.
-    [[nodiscard]] bool is_healthy(std::uint32_t slot) const {
-        auto const& s = slots_[slot];
+    [[nodiscard]] bool is_healthy(std::uint32_t place) const {
+        auto const& s = slots_[place];
         auto const& w = s.way;
         return s.current != no_process && !processes_[s.current]->paused() && w.requests_cut == 0 &&
                w.replies_cut == 0 && w.stalled == 0 && w.refused == 0;
@@ -739,32 +739,32 @@ inline void world::note_step(step const& s) {
     };
     if (auto* r = std::get_if<op::adopt>(&s.request)) {
         list(r->items, [](auto const& i) { return fmt::format("{}:{}->{}", i.id, i.from, i.to); });
-    } else if (auto* r = std::get_if<op::revoke>(&s.request)) {
-        list(r->items, [](auto const& i) { return fmt::format("{}:{}->{}", i.id, i.from, i.to); });
-    } else if (auto* r = std::get_if<op::reap>(&s.request)) {
-        list(r->nodes, [](auto const& i) { return fmt::format("{}", i); });
-    } else if (auto* r = std::get_if<op::acknowledge>(&s.request)) {
-        list(r->items, [](auto const& i) { return fmt::format("{}->{}", i.id, i.to); });
-    } else if (auto* r = std::get_if<op::acquire_locks>(&s.request)) {
-        list(r->items, [](auto const& i) { return fmt::format("{}", i.name); });
-    } else if (auto* r = std::get_if<op::release_locks>(&s.request)) {
-        list(r->items, [](auto const& i) { return fmt::format("{} {}", i.name, i.token); });
+    } else if (auto* r2 = std::get_if<op::revoke>(&s.request)) {
+        list(r2->items, [](auto const& i) { return fmt::format("{}:{}->{}", i.id, i.from, i.to); });
+    } else if (auto* r3 = std::get_if<op::reap>(&s.request)) {
+        list(r3->nodes, [](auto const& i) { return fmt::format("{}", i); });
+    } else if (auto* r4 = std::get_if<op::acknowledge>(&s.request)) {
+        list(r4->items, [](auto const& i) { return fmt::format("{}->{}", i.id, i.to); });
+    } else if (auto* r5 = std::get_if<op::acquire_locks>(&s.request)) {
+        list(r5->items, [](auto const& i) { return fmt::format("{}", i.name); });
+    } else if (auto* r6 = std::get_if<op::release_locks>(&s.request)) {
+        list(r6->items, [](auto const& i) { return fmt::format("{} {}", i.name, i.token); });
     }
     if (!s.answer) {
         text += fmt::format(" -> {} {}", to_string(s.answer.error().code), s.answer.error().detail);
-    } else if (auto* r = std::get_if<op::outcomes>(&*s.answer)) {
+    } else if (auto* r7 = std::get_if<op::outcomes>(&*s.answer)) {
         text += " ->";
-        list(r->items,
+        list(r7->items,
              [](auto const& o) { return o.ok() ? fmt::format("{}", o.token) : std::string{to_string(o.code)}; });
-    } else if (auto* r = std::get_if<op::ticked>(&*s.answer)) {
+    } else if (auto* r8 = std::get_if<op::ticked>(&*s.answer)) {
         static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data_lost"};
         text += fmt::format(" -> {} leader {} term {} for {} version {} seq {}",
-                            statuses[static_cast<std::size_t>(r->status)], r->leader_id, r->term,
-                            seconds_in_words(r->leader_remaining), r->version, r->seq);
-        if (!r->sweep.expired.empty()) text += fmt::format(" expired {}", r->sweep.expired.size());
-        if (!r->sweep.dead.empty()) text += fmt::format(" dead {}", r->sweep.dead.size());
-    } else if (auto* r = std::get_if<op::joined>(&*s.answer)) {
-        text += fmt::format(" -> {} superseded {}", r->incarnation, r->superseded);
+                            statuses[static_cast<std::size_t>(r8->status)], r8->leader_id, r8->term,
+                            seconds_in_words(r8->leader_remaining), r8->version, r8->seq);
+        if (!r8->sweep.expired.empty()) text += fmt::format(" expired {}", r8->sweep.expired.size());
+        if (!r8->sweep.dead.empty()) text += fmt::format(" dead {}", r8->sweep.dead.size());
+    } else if (auto* r9 = std::get_if<op::joined>(&*s.answer)) {
+        text += fmt::format(" -> {} superseded {}", r9->incarnation, r9->superseded);
     }
     note(std::move(text));
 }
@@ -782,8 +782,8 @@ inline void world::note_event(process const& p, event const& e) {
         text += fmt::format(" {} {} -> {} generation {}", o->schedule, o->from.id, o->to.id, o->generation);
     } else if (auto* l = std::get_if<leadership_changed>(&e)) {
         text += fmt::format(" {} term {} (was {})", l->leader.id, l->term, l->previous.id);
-    } else if (auto* r = std::get_if<plan_refused>(&e)) {
-        text += " " + r->why;
+    } else if (auto* r10 = std::get_if<plan_refused>(&e)) {
+        text += " " + r10->why;
     } else if (auto* w = std::get_if<warning>(&e)) {
         text += " " + w->what.detail;
     }

@@ -87,21 +87,21 @@ public:
         if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) remember(q->kind, q->items[i].name);
-        } else if (auto* q = std::get_if<op::extend_locks>(&s.request)) {
+        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
-                auto const before = known(q->kind, q->items[i].name);
-                bool const held = before && before->token == q->items[i].token && before->deadline > s.server_time;
+                auto const before = known(q2->kind, q2->items[i].name);
+                bool const held = before && before->token == q2->items[i].token && before->deadline > s.server_time;
                 if (out[i].ok() && !held && group().promises_hold()) {
-                    fail(fmt::format("{} was extended under {}, which does not hold it", q->items[i].name,
-                                     q->items[i].token));
+                    fail(fmt::format("{} was extended under {}, which does not hold it", q2->items[i].name,
+                                     q2->items[i].token));
                 }
-                compare(s, q->kind, q->items[i].name, out[i].ok());
+                compare(s, q2->kind, q2->items[i].name, out[i].ok());
             }
-        } else if (auto* q = std::get_if<op::release_locks>(&s.request)) {
-            for (auto const& item : q->items) {
-                auto const before = known(q->kind, item.name);
-                compare(s, q->kind, item.name, before && before->token == item.token);
+        } else if (auto* q3 = std::get_if<op::release_locks>(&s.request)) {
+            for (auto const& item : q3->items) {
+                auto const before = known(q3->kind, item.name);
+                compare(s, q3->kind, item.name, before && before->token == item.token);
             }
         }
     }

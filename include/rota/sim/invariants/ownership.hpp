@@ -106,11 +106,11 @@ public:
             if (std::get<op::ticked>(*s.answer).status == op::tick_status::ok) {
                 life_[q->incarnation] = s.server_time + q->node_ttl.count();
             }
-        } else if (auto* q = std::get_if<op::join>(&s.request)) {
-            life_[std::get<op::joined>(*s.answer).incarnation] = s.server_time + q->node_ttl.count();
-        } else if (auto* q = std::get_if<op::leave>(&s.request)) {
-            life_.erase(q->incarnation);
-        } else if (auto* q = std::get_if<op::reap>(&s.request)) {
+        } else if (auto* q2 = std::get_if<op::join>(&s.request)) {
+            life_[std::get<op::joined>(*s.answer).incarnation] = s.server_time + q2->node_ttl.count();
+        } else if (auto* q3 = std::get_if<op::leave>(&s.request)) {
+            life_.erase(q3->incarnation);
+        } else if (auto* q4 = std::get_if<op::reap>(&s.request)) {
             for (auto const& out : std::get<op::outcomes>(*s.answer).items) {
                 if (auto l = life_.find(out.token);
                     l != life_.end() && l->second > s.server_time && group().promises_hold()) {
@@ -118,16 +118,16 @@ public:
                                      seconds_in_words(microseconds{l->second - s.server_time})));
                 }
             }
-            for (auto n : q->nodes) {
+            for (auto n : q4->nodes) {
                 if (!group().store().node(n)) life_.erase(n);
             }
-        } else if (auto* q = std::get_if<op::adopt>(&s.request)) {
+        } else if (auto* q5 = std::get_if<op::adopt>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
                 if (!out[i].ok()) continue;
-                auto const l = life_.find(q->items[i].from);
+                auto const l = life_.find(q5->items[i].from);
                 if (l != life_.end() && l->second > s.server_time && group().promises_hold()) {
-                    fail(fmt::format("{} was taken from {}, which may believe in it for another {}", q->items[i].id,
+                    fail(fmt::format("{} was taken from {}, which may believe in it for another {}", q5->items[i].id,
                                      l->first, seconds_in_words(microseconds{l->second - s.server_time})));
                 }
             }
@@ -147,10 +147,10 @@ public:
         if (s.answer) {
             if (auto* q = std::get_if<op::register_schedules>(&s.request)) {
                 for (auto const& item : q->items) there_.insert(item.id);
-            } else if (auto* q = std::get_if<op::unregister_schedules>(&s.request)) {
+            } else if (auto* q6 = std::get_if<op::unregister_schedules>(&s.request)) {
                 auto const& out = std::get<op::outcomes>(*s.answer).items;
                 for (std::size_t i = 0; i < out.size(); ++i) {
-                    if (out[i].ok()) there_.erase(q->items[i].id);
+                    if (out[i].ok()) there_.erase(q6->items[i].id);
                 }
             }
         }
