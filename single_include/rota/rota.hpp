@@ -3873,7 +3873,7 @@ private:
     // The lane asks for nothing else.
     template <typename Other>
     void on(Other const&, reply const&, instant, instant) {
-        ROTA_ASSERT(!"not an operation of the lane");
+        ROTA_ASSERT(false);
     }
 
     [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
