@@ -96,6 +96,7 @@ public:
         if (standing_ == standing::joining || standing_ == standing::member) return;
         standing_ = standing::joining;
         failure_.reset();
+        was_member_ = false;
         if (join_nonce_ == 0) join_nonce_ = new_nonce();  // kept while an attempt's outcome is unknown
         retry_at_ = now;
     }
@@ -200,6 +201,7 @@ public:
     }
 
     [[nodiscard]] subscription what_to_listen_for() const {
+        if (failures_ > 0) return {};  // what is pushed now could not be read: wait for the next try instead
         return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
                 .version = version_,
                 .epoch = feed_.epoch(),

@@ -55,7 +55,7 @@ struct no_transport {
     void wake() {}
 };
 
-template <typename T>
+template <bool Say, typename T>
 constexpr bool check_transport() {
     using plain = unwrapped_t<T>;
     using settings = transport_settings const&;
@@ -69,55 +69,57 @@ constexpr bool check_transport() {
         { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
     };
     constexpr bool wakes = requires(plain t) { t.wake(); };
-    static_assert(opens, "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
-    static_assert(performs,
+    static_assert(!Say || (opens),
+                  "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
+    static_assert(!Say || (performs),
                   "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
                   "rota::microseconds timeout)`");
     static_assert(
-        waits,
+        !Say || (waits),
         "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, rota::microseconds "
         "timeout)`");
-    static_assert(wakes, "rota: the transport policy lacks `void wake()`");
+    static_assert(!Say || (wakes), "rota: the transport policy lacks `void wake()`");
     return opens && performs && waits && wakes;
 }
 
-template <typename T>
+template <bool Say, typename T>
 constexpr bool check_strategy_policy() {
     using plain = unwrapped_t<T>;
     constexpr bool plans = strategy_policy<plain>;
     constexpr bool plans_if_not_const = requires(plain s, cluster_view const& view) {
         { s.make_plan(view) } -> std::same_as<plan>;
     } || requires(plain s, cluster_view const& view, plan& into) { s.make_plan(view, into); };
-    static_assert(plans || !plans_if_not_const,
+    static_assert(!Say || (plans || !plans_if_not_const),
                   "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
-    static_assert(plans || plans_if_not_const,
+    static_assert(!Say || (plans || plans_if_not_const),
                   "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
     return plans;
 }
 
-template <typename T>
+template <bool Say, typename T>
 constexpr bool check_clock() {
     using plain = unwrapped_t<T>;
     constexpr bool tells = clock_policy<plain>;
     constexpr bool tells_if_not_const = requires(plain c) {
         { c.now() } -> std::same_as<instant>;
     };
-    static_assert(tells || !tells_if_not_const, "rota: the clock policy's now must be const: any thread may read it");
-    static_assert(tells || tells_if_not_const, "rota: the clock policy lacks `rota::instant now() const`");
+    static_assert(!Say || (tells || !tells_if_not_const),
+                  "rota: the clock policy's now must be const: any thread may read it");
+    static_assert(!Say || (tells || tells_if_not_const), "rota: the clock policy lacks `rota::instant now() const`");
     return tells;
 }
 
-template <typename T>
+template <bool Say, typename T>
 constexpr bool check_role() {
-    static_assert(role_of<T>() != role::unknown,
+    static_assert(!Say || (role_of<T>() != role::unknown),
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
                   "(callable with rota::event or one of its types)");
     if constexpr (role_of<T>() == role::transport)
-        return check_transport<T>();
+        return check_transport<Say, T>();
     else if constexpr (role_of<T>() == role::strategy)
-        return check_strategy_policy<T>();
+        return check_strategy_policy<Say, T>();
     else if constexpr (role_of<T>() == role::clock)
-        return check_clock<T>();
+        return check_clock<Say, T>();
     else
         return role_of<T>() == role::sink;
 }
@@ -127,17 +129,7 @@ struct policy_set {
     template <role Role>
     static constexpr std::size_t count = count_of<Role, Policies...>;
 
-    static constexpr bool each_fits = (true && ... && check_role<Policies>());
-    // One line at a time: the count is looked at once each policy is one.
-    static_assert(
-        !each_fits || count<role::transport> > 0,
-        "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
-        "for then every process would elect itself");
-    static_assert(count<role::transport> < 2, "rota: two transports given: a coordinator has one");
-    static_assert(count<role::strategy> < 2, "rota: two strategies given: a coordinator has one");
-    static_assert(count<role::clock> < 2, "rota: two clocks given: a coordinator has one");
-    static_assert(count<role::sink> < 2, "rota: two event sinks given: compose them with rota::sinks");
-
+    static constexpr bool each_fits = (true && ... && check_role<false, Policies>());
     static constexpr bool valid = each_fits && count<role::transport> == 1 && count<role::strategy> < 2 &&
                                   count<role::clock> < 2 && count<role::sink> < 2;
 
@@ -148,6 +140,18 @@ struct policy_set {
     using strategy = type_for<role::strategy, least_moves, least_moves>;
     using clock = type_for<role::clock, boottime_clock, boottime_clock>;
     using sink = type_for<role::sink, null_sink, null_sink>;
+
+    // Last, so that the names above stand even where one fails.
+    static_assert((true && ... && (check_role<true, Policies>() || true)));
+    // One line at a time: the count is looked at once each policy is one.
+    static_assert(
+        !each_fits || count<role::transport> > 0,
+        "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
+        "for then every process would elect itself");
+    static_assert(count<role::transport> < 2, "rota: two transports given: a coordinator has one");
+    static_assert(count<role::strategy> < 2, "rota: two strategies given: a coordinator has one");
+    static_assert(count<role::clock> < 2, "rota: two clocks given: a coordinator has one");
+    static_assert(count<role::sink> < 2, "rota: two event sinks given: compose them with rota::sinks");
 };
 
 /// The argument of type T among those given, or a default.
