@@ -59,7 +59,8 @@ struct options {
 
 /// `o` with the members that stand for a derived default (0) filled in.
 [[nodiscard]] inline options with_defaults(options o) {
-    bool const absurd = o.heartbeat_interval > std::chrono::hours{24};  // refused by validate; not to be computed with
+    bool const absurd = o.heartbeat_interval > std::chrono::hours{24} ||
+                        o.heartbeat_interval < microseconds{};  // refused by validate; not to be computed with
     auto const derived = absurd ? o.heartbeat_interval : 3 * o.heartbeat_interval;
     if (o.node_ttl == microseconds{}) o.node_ttl = derived;
     if (o.leader_lease == microseconds{}) o.leader_lease = derived;

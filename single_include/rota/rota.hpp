@@ -995,7 +995,8 @@ struct options {
 
 /// `o` with the members that stand for a derived default (0) filled in.
 [[nodiscard]] inline options with_defaults(options o) {
-    bool const absurd = o.heartbeat_interval > std::chrono::hours{24};  // refused by validate; not to be computed with
+    bool const absurd = o.heartbeat_interval > std::chrono::hours{24} ||
+                        o.heartbeat_interval < microseconds{};  // refused by validate; not to be computed with
     auto const derived = absurd ? o.heartbeat_interval : 3 * o.heartbeat_interval;
     if (o.node_ttl == microseconds{}) o.node_ttl = derived;
     if (o.leader_lease == microseconds{}) o.leader_lease = derived;
@@ -2516,7 +2517,7 @@ public:
 
     /// For how long it will stay valid if nothing is heard from the server; 0 when it is not valid. A local read.
     [[nodiscard]] microseconds remaining() const {
-        if (!link_) return {};
+        if (!link_ || ended_.load()) return {};
         auto const& belief = link_->state();
         auto const now = belief.now();
         if (!belief.alive(target_.incarnation, now)) return {};
@@ -2528,21 +2529,20 @@ public:
     /// handed over and the time allowed for that is up; unavailable, timed_out, outcome_unknown: unchanged so far as
     /// valid() knows. On lock_lost the handle is invalid from then on.
     [[nodiscard]] result<void> extend(microseconds ttl) {
-        if (!link_) return errc::lock_lost;
+        if (!link_ || ended_.load()) return errc::lock_lost;
         auto until = link_->use([&](detail::lock_host& host) { return host.extend_lock(target_, ttl); });
         if (until) {
             if (*until > until_.load()) until_.store(*until);
             return {};
         }
-        if (until.error() == errc::lock_lost) link_.reset();
+        if (until.error() == errc::lock_lost) ended_.store(true);
         return until.error();
     }
 
     /// Invalid at once, then one request tells the server. lock_lost: it had ended before.
     result<void> release() {
-        if (!link_) return errc::lock_lost;
-        auto const link = std::exchange(link_, nullptr);
-        return link->use([&](detail::lock_host& host) { return host.release_lock(target_); });
+        if (!link_ || ended_.exchange(true)) return errc::lock_lost;
+        return link_->use([&](detail::lock_host& host) { return host.release_lock(target_); });
     }
 
     /// For coordinators.
@@ -2553,8 +2553,10 @@ public:
     }
     /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).
     [[nodiscard]] detail::lock_host::target const& held() const noexcept { return target_; }
-    [[nodiscard]] bool is_held_by(detail::lock_link const& whose) const noexcept { return link_.get() == &whose; }
-    void forget() noexcept { link_.reset(); }
+    [[nodiscard]] bool is_held_by(detail::lock_link const& whose) const noexcept {
+        return link_.get() == &whose && !ended_.load();
+    }
+    void forget() noexcept { ended_.store(true); }
     void extended_until(instant until) noexcept {
         if (until > until_.load()) until_.store(until);
     }
@@ -2566,11 +2568,13 @@ private:
         auto const until = until_.load();
         until_.store(other.until_.load());
         other.until_.store(until);
+        other.ended_.store(ended_.exchange(other.ended_.load()));
     }
 
     std::shared_ptr<detail::lock_link> link_;
     detail::lock_host::target target_;
     detail::atomic_instant until_;
+    std::atomic<bool> ended_{false};  // released or lost; the link stays, for readers on other threads
 };
 
 }  // namespace rota
