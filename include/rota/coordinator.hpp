@@ -48,6 +48,7 @@ namespace rota {
 template <typename... Policies>
 class basic_coordinator {
     using set = detail::policy_set<Policies...>;
+    static_assert(detail::refuse<set::fault>());
 
 public:
     using transport_type = typename set::transport;
@@ -61,8 +62,10 @@ public:
     explicit basic_coordinator(rota::options options, Given... policies)
         : shell_{std::move(options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
                  detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
-        static_assert((detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
-                      "rota: an argument is none of this coordinator's policies");
+        static_assert(
+            !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
+            "rota: an argument is none of this coordinator's policies");
+        static_assert(!set::valid || detail::all_different<Given...>, "rota: an argument is given twice");
     }
 
     basic_coordinator(basic_coordinator const&) = delete;
@@ -89,9 +92,10 @@ public:
     /// Does not leave.
     [[nodiscard]] result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
 
-    /// run() for a limited time.
+    /// run() for a limited time; a time that no clock can reach is for ever.
     [[nodiscard]] result<void> run_for(std::chrono::microseconds time) {
-        return engine().run(std::stop_token{}, engine().now() + time);
+        auto const now = engine().now();
+        return engine().run(std::stop_token{}, time < instant::max() - now ? now + time : instant::max());
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
@@ -186,7 +190,8 @@ public:
         return engine().claim({ids.begin(), ids.size()});
     }
 
-    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. unknown_schedule,
+    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
+    /// success: that node owns it already, or it is on its way there. unknown_schedule,
     /// unknown_node, not_leader (neither owner nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);

@@ -142,6 +142,8 @@ struct ticked {
 /// `epoch` is what the caller joined under. If the group's epoch is missing or its fence is below `seen`, writes were
 /// lost: a new epoch is minted, a data_lost event emitted, and status is data_lost, as it is for whoever still comes
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
+/// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
+/// lease by any tick, the nodes' by the leader's, as of the next one.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;

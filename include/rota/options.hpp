@@ -73,6 +73,9 @@ namespace detail {
 // them (and what they use of fmt) only where it uses them.
 template <typename = void>
 [[nodiscard]] std::string in_words(microseconds d) {
+    if (d >= std::chrono::hours{1} && d % std::chrono::hours{1} == microseconds{}) {
+        return fmt::format("{} h", d / std::chrono::hours{1});
+    }
     if (d.count() % 1'000'000 == 0) return fmt::format("{} s", d.count() / 1'000'000);
     if (d.count() % 1'000 == 0) return fmt::format("{} ms", d.count() / 1'000);
     return fmt::format("{} us", d.count());

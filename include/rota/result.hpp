@@ -28,11 +28,12 @@ public:
 
     [[nodiscard]] T& value() & { return checked(), *value_; }
     [[nodiscard]] T const& value() const& { return checked(), *value_; }
-    [[nodiscard]] T&& value() && { return checked(), *std::move(value_); }
+    /// Of a temporary: moved out, so that `for (auto& n : *node.nodes())` loops over what still exists.
+    [[nodiscard]] T value() && { return checked(), *std::move(value_); }
 
     [[nodiscard]] T& operator*() & { return value(); }
     [[nodiscard]] T const& operator*() const& { return value(); }
-    [[nodiscard]] T&& operator*() && { return std::move(*this).value(); }
+    [[nodiscard]] T operator*() && { return std::move(*this).value(); }
     [[nodiscard]] T* operator->() { return &value(); }
     [[nodiscard]] T const* operator->() const { return &value(); }
 

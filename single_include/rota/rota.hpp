@@ -185,11 +185,12 @@ public:
 
     [[nodiscard]] T& value() & { return checked(), *value_; }
     [[nodiscard]] T const& value() const& { return checked(), *value_; }
-    [[nodiscard]] T&& value() && { return checked(), *std::move(value_); }
+    /// Of a temporary: moved out, so that `for (auto& n : *node.nodes())` loops over what still exists.
+    [[nodiscard]] T value() && { return checked(), *std::move(value_); }
 
     [[nodiscard]] T& operator*() & { return value(); }
     [[nodiscard]] T const& operator*() const& { return value(); }
-    [[nodiscard]] T&& operator*() && { return std::move(*this).value(); }
+    [[nodiscard]] T operator*() && { return std::move(*this).value(); }
     [[nodiscard]] T* operator->() { return &value(); }
     [[nodiscard]] T const* operator->() const { return &value(); }
 
@@ -485,6 +486,8 @@ struct ticked {
 /// `epoch` is what the caller joined under. If the group's epoch is missing or its fence is below `seen`, writes were
 /// lost: a new epoch is minted, a data_lost event emitted, and status is data_lost, as it is for whoever still comes
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
+/// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
+/// lease by any tick, the nodes' by the leader's, as of the next one.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;
@@ -1009,6 +1012,9 @@ namespace detail {
 // them (and what they use of fmt) only where it uses them.
 template <typename = void>
 [[nodiscard]] std::string in_words(microseconds d) {
+    if (d >= std::chrono::hours{1} && d % std::chrono::hours{1} == microseconds{}) {
+        return fmt::format("{} h", d / std::chrono::hours{1});
+    }
     if (d.count() % 1'000'000 == 0) return fmt::format("{} s", d.count() / 1'000'000);
     if (d.count() % 1'000 == 0) return fmt::format("{} ms", d.count() / 1'000);
     return fmt::format("{} us", d.count());
@@ -2250,45 +2256,88 @@ inline void least_moves::make_plan(cluster_view const& view, plan& into) const {
 #include <map>
 
 // ---- rota/detail/defects.hpp ---------------------------------------------------------------------------------------
-// Known ways to get a lease library wrong, to be planted on purpose: machines and the reference store take a template
-// parameter that says which one they suffer from. Production uses `sound`; the simulator's mutation gate plants each
-// and demands that an invariant catches it. Empty in production: every check is `if constexpr`.
+// Known ways to get a lease library wrong, to be planted on purpose: the machines of a node and the reference store take
+// a template parameter that says which one they suffer from. Production uses `sound`; the simulator's mutation gate
+// (tests/unit/sim_mutation_test.cpp) plants each and demands that an invariant made for it catches it.
+//
+// Empty in production: sound::has() is evaluated while compiling, so every check is `if (false)`. A test's parameter may
+// answer at run time: one instantiation then serves for all defects.
 
 namespace rota::detail {
 
 enum class defect : std::uint8_t {
     none,
-    lease_from_reply,       ///< belief is anchored at the reply's arrival instead of the request's departure
-    margin_ignored,         ///< belief lasts to the very deadline
-    release_any_owner,      ///< release does not compare the token
-    extend_revives,         ///< an expired lock can be extended
-    renew_any_term,         ///< a lease is renewed for its old holder under whatever term
-    token_not_minted,       ///< a lock takes the last token again
+
+    // how long to believe
+    lease_from_reply,      ///< belief is anchored at the reply's arrival instead of the request's departure
+    margin_ignored,        ///< belief lasts to the very deadline
+    wall_clock,            ///< deadlines are kept in wall time, which jumps
+    life_before_reading,   ///< a heartbeat extends a node's life before what it told of is read
+    belief_after_release,  ///< a lock handle stays valid until its release is answered
+    late_grant_used,       ///< a lock granted too late to be believed in is handed out
+    leave_first,           ///< leaving: belief is dropped when the server has answered
+    renounce_first,        ///< renouncing: likewise
+    acknowledge_first,     ///< handing over: likewise
+    keep_after_reap,       ///< a reaped node keeps what it believed to own
+    fenced_rejoins,        ///< a fenced node takes its node_id back
+
+    // what is told of it
+    end_untold,     ///< belief that ends while a request is under way is noticed after the reply has renewed it
+    resume_untold,  ///< life comes back, and leadership with it, without a word
+    leads_past_it,  ///< the leader goes on as one although its lease has run out
+    events_twice,   ///< a step is told twice
+    gap_untold,     ///< a subscriber that missed events is not told so
+
+    // tokens
+    token_not_minted,   ///< a lock takes the last token again
+    token_counts_only,  ///< tokens count up from what the server knows: not from its clock, nor from what callers know
+    generation_kept,    ///< a hand-off leaves the generation as it was
+
+    // who leads
+    elected_on_request,     ///< the lead is given to whoever asks, held or not
+    renew_any_term,         ///< a lease is renewed for whoever believes to have it
     renounce_forgets_term,  ///< renouncing does not check the term
     adopt_any_term,         ///< plans apply under an old term
-    adopt_live_owner,       ///< schedules of live nodes are treated as orphans
-    adopt_any_generation,   ///< a plan is applied to whatever the state is now
-    join_inherits,          ///< a new incarnation keeps what the old one owned
-    grant_without_ack,      ///< a revocation grants at once
-    acquire_any_owner,      ///< the ownership check of try_lock is missing
-    events_twice,           ///< a step is told twice
-    reap_early,             ///< nodes are reaped one heartbeat before their deadline
-    keep_after_reap,        ///< a reaped node keeps what it believed to own
-    belief_after_release,   ///< a lock handle stays valid after its release was sent
-    ack_during_run,         ///< hand-off is acknowledged with the lock still held
+    plan_at_once,           ///< a plan that was refused is drawn up again without a pause
+
+    // who owns
+    adopt_live_owner,     ///< schedules of nodes that may still believe are treated as orphans
+    adopt_any_owner,      ///< a plan is applied to whatever the state is now
+    claim_any_owner,      ///< a claim takes what another owns
+    join_inherits,        ///< a new incarnation keeps what the old one owned
+    supersede_frees,      ///< ... and what a superseded incarnation owns is free at once
+    reap_early,           ///< nodes are taken for dead one second before their deadline
+    reap_unchecked,       ///< the leader's word that a node is dead is taken, though it may have reported since
+    death_takes_all,      ///< a node's schedules go with it
+    grant_without_ack,    ///< a revocation grants at once
+    ack_during_run,       ///< a hand-off is acknowledged with the lock still held
+    lost_ack_is_failure,  ///< an acknowledgement whose reply was lost is taken for one that was not made
+    unregister_untold,    ///< the owner of a schedule is not told that it is no more
+    tombstone_ignored,    ///< registered again: given away while the former owner may still believe
+    capacity_ignored,     ///< a plan gives a node more than it may have
+
+    // locks
+    acquire_any_owner,   ///< the ownership check of try_lock is missing
+    acquire_again,       ///< a node gets the lock that it holds, once more
+    extend_revives,      ///< an expired lock can be extended
+    extend_any_owner,    ///< extension does not compare the token
+    release_any_owner,   ///< release does not compare the token
+    locks_outlive_none,  ///< the locks of a node that left or was superseded are free at once
+
+    // connections and servers
     stale_connection,       ///< commands of dead connections take effect
-    extension_shortens,     ///< an extension may shorten a belief
+    heartbeats_last,        ///< the machine's requests wait for all requests of the user's
+    ticks_first,            ///< a tick that is due goes before all else, however slow the link is
+    server_change_ignored,  ///< what another server may lack is not read anew
+    resync_loses_handoffs,  ///< after reading all anew, revocations that were under way are forgotten
+    resync_takes_back,      ///< ... what is being handed over is owned again
+    snapshot_alone,         ///< what happened while the picture of the group was read is not folded in
 };
+inline constexpr std::size_t defects = static_cast<std::size_t>(defect::snapshot_alone) + 1;
 
 /// Production: nothing planted.
 struct sound {
-    static constexpr bool has(defect) { return false; }
-};
-
-/// Suffers from exactly one defect.
-template <defect Which>
-struct suffering {
-    static constexpr bool has(defect d) { return d == Which; }
+    static consteval bool has(defect) { return false; }
 };
 
 }  // namespace rota::detail
@@ -2299,7 +2348,7 @@ namespace rota::detail {
 /// began to count later than that, and its clock may run faster by `clock_drift`; the margin is the user's.
 template <typename Defects = sound>
 [[nodiscard]] instant anchored(options const& o, instant sent, instant received, microseconds remaining) {
-    if constexpr (Defects::has(defect::lease_from_reply)) sent = received;
+    if (Defects::has(defect::lease_from_reply)) sent = received;
     auto const margin = Defects::has(defect::margin_ignored) ? microseconds{} : o.safety_margin;
     auto const slow = Defects::has(defect::margin_ignored) ? 0.0 : o.clock_drift;
     auto const certain = static_cast<double>(remaining.count()) * (1.0 - slow);
@@ -2710,6 +2759,7 @@ public:
         }
         for (auto const& e : page.items) {
             if (catching_up_) {
+                if (Defects::has(defect::snapshot_alone)) continue;
                 fold(e, [](event const&) {});
             } else {
                 fold(e, tell);
@@ -2802,7 +2852,7 @@ private:
     // After a gap: what is different from what was told last.
     template <typename Tell>
     void tell_differences(Tell&& tell) {
-        tell(event{events_gap{}});
+        if (!Defects::has(defect::gap_untold)) tell(event{events_gap{}});
         for (auto const& [incarnation, n] : told_->nodes) {
             auto now = nodes_.find(incarnation);
             if (n.alive && (now == nodes_.end() || !now->second.alive)) {
@@ -2961,7 +3011,10 @@ template <typename = void>
 template <typename>
 std::string planner::operator()(cluster_view const& view, plan& into) const {
     into.clear();
-    if (view.nodes.empty()) return {};
+    if (view.nodes.empty()) {
+        into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+        return {};
+    }
     try {
         make(strategy, view, into);
     } catch (std::exception const& e) {
@@ -3059,7 +3112,8 @@ private:
     void settle(std::vector<Item>& queue, std::size_t sent, op::outcomes const& reply, instant now) {
         queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(std::min(sent, queue.size())));
         for (auto const& item : reply.items) {
-            if (!item.ok()) plan_again_ = std::min(plan_again_, now + options_.heartbeat_interval / 2);
+            auto const pause = Defects::has(defect::plan_at_once) ? microseconds{} : options_.heartbeat_interval / 2;
+            if (!item.ok()) plan_again_ = std::min(plan_again_, now + pause);
         }
     }
 
@@ -3205,6 +3259,7 @@ public:
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
             farewell_ = self_.incarnation;
+            if (Defects::has(defect::leave_first)) return;
             drop_everything(change_reason::lost);
         }
         feed_.stop();
@@ -3228,7 +3283,7 @@ public:
         if (term == 0) return std::nullopt;
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .wake = leader_.candidates()};
         if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
-        end_leadership();
+        if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
 
@@ -3254,7 +3309,7 @@ public:
         bool const tick_is_due = now >= tick_due();
         // Where requests take longer than heartbeats (a slow link, many users of it), ticks take turns with what they
         // give occasion for: life is extended only by reading what a tick told of.
-        if (!tick_is_due || ticked_last_) {
+        if (!tick_is_due || (ticked_last_ && !Defects::has(defect::ticks_first))) {
             if (auto other = next_but_ticks(now)) {
                 ticked_last_ = false;
                 return other;
@@ -3267,7 +3322,8 @@ public:
 
     /// The reply to what next() asked for, departed at `sent`.
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) {
-        notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
+        if (!Defects::has(defect::end_untold))
+            notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
         if (!answer) {
             fail(request, answer.error(), now);
             return;
@@ -3289,7 +3345,7 @@ public:
         for (auto const& a : acknowledging_) request = std::min(request, a.not_before);
         // Belief ends when it ends, whether the server may be asked again by then or not.
         auto belief_ends = instant::max();
-        if (leads_told_) belief_ends = belief_->leads_until();
+        if (leads_told_ && !Defects::has(defect::leads_past_it)) belief_ends = belief_->leads_until();
         if (!suspended_) belief_ends = std::min(belief_ends, belief_->alive_until());
         return std::min(belief_ends, std::max(request, retry_at_));
     }
@@ -3345,7 +3401,7 @@ public:
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
         auto l = held(kind).find(name);
         if (l == held(kind).end() || l->second.token != grant.token) return until;
-        if (until > l->second.until || Defects::has(defect::extension_shortens)) l->second.until = until;
+        if (until > l->second.until) l->second.until = until;
         return l->second.until;
     }
 
@@ -3364,7 +3420,7 @@ public:
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
     void server_changed() {
-        if (standing_ != standing::member) return;
+        if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
         feed_.doubt();
     }
@@ -3386,7 +3442,7 @@ private:
             suspended_ = true;
             tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
         }
-        if (leads_told_ && !belief_->leads(now)) leadership_ended(now);
+        if (leads_told_ && !leads(now)) leadership_ended(now);
     }
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
@@ -3403,7 +3459,9 @@ private:
         return when;
     }
 
-    [[nodiscard]] bool leads(instant now) const { return leads_told_ && belief_->leads(now); }
+    [[nodiscard]] bool leads(instant now) const {
+        return leads_told_ && (belief_->leads(now) || Defects::has(defect::leads_past_it));
+    }
 
     operation tick_now(instant now) {
         // A tick that is a little late does not shift those to come.
@@ -3421,6 +3479,13 @@ private:
 
     void fail(operation const& request, error const& why, instant now) {
         failure_ = why;
+        if (Defects::has(defect::lost_ack_is_failure) && std::holds_alternative<op::acknowledge>(request)) {
+            for (auto const& a : std::exchange(acknowledging_, {})) {
+                belief_->change_table(
+                    [&](auto& table) { table[a.item.id] = {a.item.generation, 1, a.item.to, a.why}; });
+                handing_over_.insert(a.item.id);
+            }
+        }
         if (std::holds_alternative<op::join>(request)) {
             bool const hopeless =
                 why.code != errc::unavailable && why.code != errc::timed_out && why.code != errc::outcome_unknown;
@@ -3491,6 +3556,7 @@ private:
         }
         last_contact_ = now;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
+        if (Defects::has(defect::life_before_reading)) extend_life(until);
         if (r.version > version_) {
             server_version_ = std::max(server_version_, r.version);
             life_after_reading_ = until;
@@ -3507,7 +3573,7 @@ private:
         if (suspended_ && belief_->now() < belief_->alive_until()) {
             suspended_ = false;
             tell(node_resumed{self_});
-            leadership_begins(belief_->now());
+            if (!Defects::has(defect::resume_untold)) leadership_begins(belief_->now());
         }
     }
 
@@ -3587,6 +3653,7 @@ private:
 
     void on(op::renounce const&, reply const&, instant, instant now) {
         renouncing_.reset();
+        if (Defects::has(defect::renounce_first)) end_leadership();
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
 
@@ -3597,7 +3664,7 @@ private:
         auto const was = self_;
         if (data_lost) farewell_ = was.incarnation;  // it may still stand there: its schedules need not wait
         tell(node_lost{was, data_lost});
-        if constexpr (Defects::has(defect::keep_after_reap)) {
+        if (Defects::has(defect::keep_after_reap)) {
             belief_->become(was.incarnation, now + options_.node_ttl);
         } else {
             feed_.interrupt();
@@ -3609,6 +3676,7 @@ private:
     }
 
     void be_fenced() {
+        if (Defects::has(defect::fenced_rejoins)) return lose(false, belief_->now());
         farewell_ = self_.incarnation;  // all belief is dropped: the newer one need not wait for our deadline
         auto const was = self_;
         drop_everything(change_reason::lost);
@@ -3755,7 +3823,7 @@ private:
             auto const s = fresh.find(a.item.id);
             bool const still =
                 s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
-            if (still) {
+            if (still && !Defects::has(defect::resync_takes_back)) {
                 fresh.erase(s);
             } else {
                 tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
@@ -3775,7 +3843,7 @@ private:
         }
         handing_over_.clear();
         for (auto const& [id, s] : fresh) {
-            if (s.moving_to != 0) handing_over_.insert(id);
+            if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
     }
@@ -3806,6 +3874,7 @@ private:
             auto const s = belief_->table().find(id)->second;
             acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
             handing_over_.erase(id);
+            if (Defects::has(defect::acknowledge_first)) continue;
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
         op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
@@ -3827,6 +3896,9 @@ private:
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
                 continue;
+            }
+            if (Defects::has(defect::acknowledge_first)) {
+                belief_->change_table([&](auto& table) { table.erase(a->item.id); });
             }
             bool const given_up = out.code == errc::unknown_node || out.code == errc::capacity_exceeded;
             bool const handed = out.ok() || out.code == errc::conflict;  // conflict: a repeat of what was done already
@@ -3931,6 +4003,47 @@ private:
 
 }  // namespace rota::detail
 
+// ---- rota/detail/two_lane_mutex.hpp --------------------------------------------------------------------------------
+// A mutex with a fast lane: whoever comes by it waits for one holder at most, however many others queue up. A node's
+// heartbeats take it, so that threads which use the connection all the time cannot make the node miss its deadline.
+
+namespace rota::detail {
+
+/// Of those in the queue one at a time stands beside the door; only with that one does the fast lane compete. Neither
+/// lane is fair among its own.
+class two_lane_mutex {
+public:
+    void lock() {
+        queue_.lock();
+        enter();
+    }
+    void unlock() {
+        inside_.unlock();
+        queue_.unlock();
+    }
+
+    /// The same mutex by its fast lane, for a lock_guard.
+    class fast_lane {
+    public:
+        explicit fast_lane(two_lane_mutex& m) : mutex_{m} {}
+        void lock() { mutex_.enter(); }
+        void unlock() { mutex_.inside_.unlock(); }
+
+    private:
+        two_lane_mutex& mutex_;
+    };
+
+private:
+    void enter() {
+        std::lock_guard const at_the_door{door_};
+        inside_.lock();
+    }
+
+    std::mutex queue_, door_, inside_;
+};
+
+}  // namespace rota::detail
+
 namespace rota::detail {
 
 /// The policies of a blocking coordinator, type-erased.
@@ -4018,7 +4131,7 @@ public:
             auto const wake_at = std::min(due, until);
             auto const why =
                 wake_at <= at ? wake_reason::timeout : ports_.wait(listen, std::min(wake_at - at, longest_sleep));
-            std::lock_guard const io{io_};
+            std::lock_guard const io{lane_io_};
             nap_.reset();
             if (why == wake_reason::pushed) core_.want_tick(now());
         }
@@ -4358,11 +4471,11 @@ private:
     static result<void> fenced() { return {errc::fenced, "a newer process has this node_id"}; }
 
     standing state() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         return core_.state();
     }
     std::pair<standing, std::optional<error>> where_we_are() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         return {core_.state(), core_.last_failure()};
     }
     // What run() sleeps for. Calls of other threads may change that: see collect().
@@ -4371,7 +4484,7 @@ private:
         instant until{};
     };
     nap fall_asleep() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         nap_ = {core_.what_to_listen_for(), core_.due()};
         return *nap_;
     }
@@ -4489,7 +4602,7 @@ private:
     void drive() {
         for (bool more = true; more;) {
             {
-                std::lock_guard const io{io_};
+                std::lock_guard const io{lane_io_};
                 release_abandoned();
                 auto request = core_.next(now());
                 more = request.has_value();
@@ -4801,7 +4914,8 @@ private:
 
     ports& ports_;
     std::shared_ptr<belief> belief_;
-    std::mutex io_;  // core and command connection
+    two_lane_mutex io_;                       // of core and command connection
+    two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
     core core_;
     bool opened_ = false;
     std::optional<nap> nap_;  // while run() sleeps
@@ -4847,8 +4961,13 @@ namespace rota::detail {
 
 namespace rota::detail {
 
+// Values, not concepts: a compiler explains at length why a concept is not satisfied.
 template <typename T, typename... Others>
-concept one_of = (std::same_as<T, Others> || ...);
+inline constexpr bool one_of = (std::is_same_v<T, Others> || ...);
+template <typename... Types>
+inline constexpr bool all_different = true;
+template <typename First, typename... Rest>
+inline constexpr bool all_different<First, Rest...> = !one_of<First, Rest...> && all_different<Rest...>;
 
 enum class role : std::uint8_t { transport, strategy, clock, sink, unknown };
 
@@ -4888,83 +5007,137 @@ struct no_transport {
     void wake() {}
 };
 
-template <bool Say, typename T>
-constexpr bool check_transport() {
-    using plain = unwrapped_t<T>;
-    using settings = transport_settings const&;
-    constexpr bool opens = requires(plain t, settings s) {
-        { t.open(s) } -> std::same_as<result<void>>;
-    };
-    constexpr bool performs = requires(plain t, operation const& request, microseconds timeout) {
-        { t.perform(request, timeout) } -> std::same_as<result<reply>>;
-    };
-    constexpr bool waits = requires(plain t, subscription const& sub, microseconds timeout) {
-        { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
-    };
-    constexpr bool wakes = requires(plain t) { t.wake(); };
-    static_assert(!Say || (opens),
-                  "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
-    static_assert(!Say || (performs),
-                  "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
-                  "rota::microseconds timeout)`");
-    static_assert(
-        !Say || (waits),
-        "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, rota::microseconds "
-        "timeout)`");
-    static_assert(!Say || (wakes), "rota: the transport policy lacks `void wake()`");
-    return opens && performs && waits && wakes;
+/// What is wrong with a policy, or with a set of them.
+enum class policy_fault {
+    none,
+    unknown,
+    transport_lacks_open,
+    transport_lacks_perform,
+    transport_lacks_wait,
+    transport_lacks_wake,
+    strategy_is_not_const,
+    strategy_lacks_make_plan,
+    clock_is_not_const,
+    clock_lacks_now,
+    no_transport,
+    two_transports,
+    two_strategies,
+    two_clocks,
+    two_sinks,
+};
+
+template <typename T>
+constexpr policy_fault fault_of_transport() {
+    if constexpr (!requires(T t, transport_settings const& s) {
+                      { t.open(s) } -> std::same_as<result<void>>;
+                  }) {
+        return policy_fault::transport_lacks_open;
+    } else if constexpr (!requires(T t, operation const& request, microseconds timeout) {
+                             { t.perform(request, timeout) } -> std::same_as<result<reply>>;
+                         }) {
+        return policy_fault::transport_lacks_perform;
+    } else if constexpr (!requires(T t, subscription const& sub, microseconds timeout) {
+                             { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
+                         }) {
+        return policy_fault::transport_lacks_wait;
+    } else if constexpr (!requires(T t) { t.wake(); }) {
+        return policy_fault::transport_lacks_wake;
+    } else {
+        return policy_fault::none;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_strategy_policy() {
-    using plain = unwrapped_t<T>;
-    constexpr bool plans = strategy_policy<plain>;
-    constexpr bool plans_if_not_const = requires(plain s, cluster_view const& view) {
-        { s.make_plan(view) } -> std::same_as<plan>;
-    } || requires(plain s, cluster_view const& view, plan& into) { s.make_plan(view, into); };
-    static_assert(!Say || (plans || !plans_if_not_const),
-                  "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
-    static_assert(!Say || (plans || plans_if_not_const),
-                  "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
-    return plans;
+template <typename T>
+constexpr policy_fault fault_of_strategy() {
+    if constexpr (strategy_policy<T>) {
+        return policy_fault::none;
+    } else if constexpr (
+        requires(T s, cluster_view const& view) {
+            { s.make_plan(view) } -> std::same_as<plan>;
+        } || requires(T s, cluster_view const& view, plan& into) { s.make_plan(view, into); }) {
+        return policy_fault::strategy_is_not_const;
+    } else {
+        return policy_fault::strategy_lacks_make_plan;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_clock() {
-    using plain = unwrapped_t<T>;
-    constexpr bool tells = clock_policy<plain>;
-    constexpr bool tells_if_not_const = requires(plain c) {
-        { c.now() } -> std::same_as<instant>;
-    };
-    static_assert(!Say || (tells || !tells_if_not_const),
-                  "rota: the clock policy's now must be const: any thread may read it");
-    static_assert(!Say || (tells || tells_if_not_const), "rota: the clock policy lacks `rota::instant now() const`");
-    return tells;
+template <typename T>
+constexpr policy_fault fault_of_clock() {
+    if constexpr (clock_policy<T>) {
+        return policy_fault::none;
+    } else if constexpr (requires(T c) {
+                             { c.now() } -> std::same_as<instant>;
+                         }) {
+        return policy_fault::clock_is_not_const;
+    } else {
+        return policy_fault::clock_lacks_now;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_role() {
-    static_assert(!Say || (role_of<T>() != role::unknown),
+template <typename Policy>
+constexpr policy_fault fault_of_policy() {
+    using plain = unwrapped_t<Policy>;
+    constexpr role part = role_of<Policy>();
+    if constexpr (part == role::transport)
+        return fault_of_transport<plain>();
+    else if constexpr (part == role::strategy)
+        return fault_of_strategy<plain>();
+    else if constexpr (part == role::clock)
+        return fault_of_clock<plain>();
+    else
+        return part == role::sink ? policy_fault::none : policy_fault::unknown;
+}
+
+// The first fault: of a policy alone, then of all together.
+template <typename... Policies>
+constexpr policy_fault fault_of_set() {
+    policy_fault fault = policy_fault::none;
+    (void)((fault = fault_of_policy<Policies>(), fault != policy_fault::none) || ...);
+    if (fault != policy_fault::none) return fault;
+    if (count_of<role::transport, Policies...> == 0) return policy_fault::no_transport;
+    if (count_of<role::transport, Policies...> > 1) return policy_fault::two_transports;
+    if (count_of<role::strategy, Policies...> > 1) return policy_fault::two_strategies;
+    if (count_of<role::clock, Policies...> > 1) return policy_fault::two_clocks;
+    if (count_of<role::sink, Policies...> > 1) return policy_fault::two_sinks;
+    return policy_fault::none;
+}
+
+/// Says what is wrong, at compile time; always true, so that this is all that the compiler says.
+template <policy_fault Fault>
+constexpr bool refuse() {
+    using enum policy_fault;
+    static_assert(Fault != unknown,
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
                   "(callable with rota::event or one of its types)");
-    if constexpr (role_of<T>() == role::transport)
-        return check_transport<Say, T>();
-    else if constexpr (role_of<T>() == role::strategy)
-        return check_strategy_policy<Say, T>();
-    else if constexpr (role_of<T>() == role::clock)
-        return check_clock<Say, T>();
-    else
-        return role_of<T>() == role::sink;
+    static_assert(Fault != transport_lacks_open,
+                  "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
+    static_assert(Fault != transport_lacks_perform,
+                  "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
+                  "rota::microseconds timeout)`");
+    static_assert(Fault != transport_lacks_wait,
+                  "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, "
+                  "rota::microseconds timeout)`");
+    static_assert(Fault != transport_lacks_wake, "rota: the transport policy lacks `void wake()`");
+    static_assert(Fault != strategy_is_not_const,
+                  "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
+    static_assert(Fault != strategy_lacks_make_plan,
+                  "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
+    static_assert(Fault != clock_is_not_const, "rota: the clock policy's now must be const: any thread may read it");
+    static_assert(Fault != clock_lacks_now, "rota: the clock policy lacks `rota::instant now() const`");
+    static_assert(Fault != no_transport,
+                  "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never "
+                  "defaulted, for then every process would elect itself");
+    static_assert(Fault != two_transports, "rota: two transports given: a coordinator has one");
+    static_assert(Fault != two_strategies, "rota: two strategies given: a coordinator has one");
+    static_assert(Fault != two_clocks, "rota: two clocks given: a coordinator has one");
+    static_assert(Fault != two_sinks, "rota: two event sinks given: compose them with rota::sinks");
+    return true;
 }
 
 template <typename... Policies>
 struct policy_set {
-    template <role Role>
-    static constexpr std::size_t count = count_of<Role, Policies...>;
-
-    static constexpr bool each_fits = (true && ... && check_role<false, Policies>());
-    static constexpr bool valid = each_fits && count<role::transport> == 1 && count<role::strategy> < 2 &&
-                                  count<role::clock> < 2 && count<role::sink> < 2;
+    static constexpr policy_fault fault = fault_of_set<Policies...>();
+    static constexpr bool valid = fault == policy_fault::none;
 
     template <role Role, typename Fallback, typename Refused>
     using type_for = std::conditional_t<valid, typename first_of_role<Role, Fallback, Policies...>::type, Refused>;
@@ -4973,29 +5146,21 @@ struct policy_set {
     using strategy = type_for<role::strategy, least_moves, least_moves>;
     using clock = type_for<role::clock, boottime_clock, boottime_clock>;
     using sink = type_for<role::sink, null_sink, null_sink>;
-
-    // Last, so that the names above stand even where one fails.
-    static_assert((true && ... && (check_role<true, Policies>() || true)));
-    // One line at a time: the count is looked at once each policy is one.
-    static_assert(
-        !each_fits || count<role::transport> > 0,
-        "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
-        "for then every process would elect itself");
-    static_assert(count<role::transport> < 2, "rota: two transports given: a coordinator has one");
-    static_assert(count<role::strategy> < 2, "rota: two strategies given: a coordinator has one");
-    static_assert(count<role::clock> < 2, "rota: two clocks given: a coordinator has one");
-    static_assert(count<role::sink> < 2, "rota: two event sinks given: compose them with rota::sinks");
 };
 
 /// The argument of type T among those given, or a default.
 template <typename T>
 T pick() {
     static_assert(std::is_default_constructible_v<T>, "rota: a policy without a default constructor must be passed");
-    return T{};
+    if constexpr (std::is_default_constructible_v<T>) {
+        return T{};
+    } else {
+        std::terminate();  // refused above; nothing more is said
+    }
 }
 template <typename T, typename First, typename... Rest>
 T pick(First& first, Rest&... rest) {
-    if constexpr (std::same_as<std::remove_cv_t<First>, T>) {
+    if constexpr (std::is_same_v<First, T>) {
         return std::move(first);
     } else {
         return pick<T>(rest...);
@@ -5018,6 +5183,7 @@ namespace rota {
 template <typename... Policies>
 class basic_coordinator {
     using set = detail::policy_set<Policies...>;
+    static_assert(detail::refuse<set::fault>());
 
 public:
     using transport_type = typename set::transport;
@@ -5031,8 +5197,10 @@ public:
     explicit basic_coordinator(rota::options options, Given... policies)
         : shell_{std::move(options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
                  detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
-        static_assert((detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
-                      "rota: an argument is none of this coordinator's policies");
+        static_assert(
+            !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
+            "rota: an argument is none of this coordinator's policies");
+        static_assert(!set::valid || detail::all_different<Given...>, "rota: an argument is given twice");
     }
 
     basic_coordinator(basic_coordinator const&) = delete;
@@ -5059,9 +5227,10 @@ public:
     /// Does not leave.
     [[nodiscard]] result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
 
-    /// run() for a limited time.
+    /// run() for a limited time; a time that no clock can reach is for ever.
     [[nodiscard]] result<void> run_for(std::chrono::microseconds time) {
-        return engine().run(std::stop_token{}, engine().now() + time);
+        auto const now = engine().now();
+        return engine().run(std::stop_token{}, time < instant::max() - now ? now + time : instant::max());
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
@@ -5156,7 +5325,8 @@ public:
         return engine().claim({ids.begin(), ids.size()});
     }
 
-    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. unknown_schedule,
+    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
+    /// success: that node owns it already, or it is on its way there. unknown_schedule,
     /// unknown_node, not_leader (neither owner nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);
@@ -6546,6 +6716,7 @@ struct redis_decoder {
             auto const deadline = record.number();
             auto const term = record.number();
             auto const incarnation = record.number();
+            (void)record.number();  // the lease's length
             auto const id = record.rest();
             if (!record.done()) in.fail();
             if (deadline > now) {
@@ -6704,6 +6875,7 @@ struct redis_decoder {
             redis_record_reader record{info.text()};
             status.capacity = record.capacity();
             (void)record.number();  // the nonce that it joined with
+            (void)record.number();  // its ttl
             status.node.id = record.rest();
             if (!record.done()) in.fail();
             status.load = load.skip_nil() ? 0 : static_cast<std::uint32_t>(load.number());
@@ -6982,7 +7154,7 @@ inline constexpr char departures[] = R"lua(
 local gone, gone_ids, forgotten = {}, {}, {}
 
 local function take_out(inc, n, kind)
-    local id = match(n.info, '^%d+|%d+|(.*)$')
+    local id = match(n.info, '^%d+|%d+|%d+|(.*)$')
     n.live, n.deadline = false, now
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.
@@ -7486,7 +7658,7 @@ if deadline then
 end
 call('ZADD', k_nodes, now + ttl, inc)
 call('ZADD', k_roster, 0, fmt('%016.0f', inc))
-call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. id)
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|' .. id)
 call('HSET', k_ids, id, inc)
 return {0, inc, epoch, seq, deadline and older or '0'}
 )lua";
@@ -7494,7 +7666,7 @@ return {0, inc, epoch, seq, deadline and older or '0'}
 // Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
 // what one MGET read; the caller takes the leader's record apart.
 //
-// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events.
+// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
 // Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1:
 // none), expired, dead, next_dead (-1: none), candidates.
@@ -7508,8 +7680,10 @@ local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
 if seen > now + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
-if term == '0' and ARGV[5] == '0' and v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and
-        not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
+-- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
+local ends = leader and tonumber(string.match(leader, '^%d+')) or 0
+if term == '0' and (ends > now or ARGV[5] == '0') and ends <= now + ARGV[7] and
+        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
         -- 0 also if the deadline is the same as before.
         (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
     return {0, status_ok, now, v[2], v[3], v[4], leader or '', v[6] or '0'}
@@ -7551,13 +7725,23 @@ if not call('ZSCORE', KEYS[7], inc) then
     return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
 end
 
-local deadline, held_under, holder, id
-if leader then deadline, held_under, holder, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(.*)$') end
+local function lease_until(deadline, under, by, lease, its_id)
+    leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
+end
+
+local held_under, holder, lease, id
+if leader then held_under, holder, lease, id = string.match(leader, '^%d+|(%d+)|(%d+)|(%d+)|(.*)$') end
+local pulled_in = leader and ends > now + lease
+if pulled_in then
+    ends = now + lease
+    lease_until(ends, held_under, holder, lease, id)
+end
 local renews = holder == inc and held_under == term
-local takes = not renews and ARGV[5] == '1' and not (deadline and tonumber(deadline) > now)
-local leads = renews or takes or holder == inc and tonumber(deadline) > now
+local takes = not renews and ARGV[5] == '1' and ends <= now
+local leads = renews or takes or holder == inc and ends > now
 
 local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
+local latest = 0
 if leads then
     -- The two earliest deadlines: one of them is another node's, if there is any other.
     local first = call('ZRANGE', KEYS[7], 0, 1, 'WITHSCORES')
@@ -7574,6 +7758,7 @@ if leads then
         if later[other] then next_expiry = later[other + 1] - now end
     end
     local freshest = has_others and call('ZREVRANGE', KEYS[7], 0, 3, 'WITHSCORES') or {}
+    if freshest[1] then latest = tonumber(freshest[2]) end
     for i = 1, #freshest, 2 do
         if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
             candidates[#candidates + 1] = freshest[i]
@@ -7584,20 +7769,35 @@ if leads then
         dead = call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, limit_batch)
         soonest = call('ZRANGEBYSCORE', KEYS[8], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     end
-    if soonest[1] then next_dead = soonest[2] - now end
+    if soonest[1] then
+        next_dead = soonest[2] - now
+        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[8], 0, 0, 'WITHSCORES')[2]))
+    end
+end
+
+-- Other nodes' deadlines that are further ahead than the node's ttl.
+local too_late = {}
+if latest > now + ARGV[6] then
+    for i = 7, 8 do
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[i], '(' .. fmt('%.0f', now + ARGV[6]), '+inf')) do
+            local ttl = node ~= inc and string.match(call('HGET', KEYS[11], node) or '', '^%d+|%d+|(%d+)|')
+            if ttl then too_late[#too_late + 1] = {KEYS[i], now + ttl, node} end
+        end
+    end
 end
 
 if renews then
-    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. id
+    lease_until(now + ARGV[7], term, inc, ARGV[7], id)
 elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
-    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. ARGV[9]
+    lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
     emit('event_led', term, holder or '0', inc, ARGV[9])
     commit()
 end
-if renews or takes then call('SET', KEYS[5], leader) end
+if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
 call('ZADD', KEYS[7], 'XX', now + ARGV[6], inc)
+for _, node in ipairs(too_late) do call('ZADD', node[1], 'XX', 'LT', node[2], node[3]) end
 if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[6] or '0'} end
 return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
 )lua";
@@ -8298,6 +8498,7 @@ struct redis_encoder {
         w.key("dead");
         w.key("ids");
         w.key("events");
+        w.key("info");
         w.arg(from.connection);
         w.arg(r.incarnation);
         w.arg(r.epoch);
@@ -9198,6 +9399,7 @@ public:
         std::string id{};
         std::uint64_t nonce = 0;
         std::uint32_t capacity = unlimited;
+        time ttl = 0;
         bool live = true;
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
         std::uint32_t pending = 0;
@@ -9215,6 +9417,7 @@ public:
         time deadline = 0;
         fencing_token term = 0;
         fencing_token incarnation = 0;  // 0: none
+        time lease = 0;
         std::string id{};
     };
     // What stays of an unregistered schedule: its owner may believe in it until it has heard of it.
@@ -9246,7 +9449,7 @@ private:
     }
 
     bool is_stale(connection_stamp from) const {
-        if constexpr (Defects::has(defect::stale_connection)) return false;
+        if (Defects::has(defect::stale_connection)) return false;
         auto s = sessions_.find(from.session);
         return s != sessions_.end() && s->second > from.number;
     }
@@ -9254,7 +9457,8 @@ private:
     // ---------------------------------------------------------------- tokens, liveness, logs
 
     fencing_token mint(fencing_token seen, std::size_t count = 1) {
-        auto const first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        auto first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        if (Defects::has(defect::token_counts_only)) first = fence_ + 1;
         fence_ = first + count - 1;
         return first;
     }
@@ -9284,11 +9488,12 @@ private:
     }
     static std::uint64_t expected_load(node_record const& n) { return n.owned.size() + n.pending; }
     bool leads(fencing_token incarnation, fencing_token term) const {
-        if constexpr (Defects::has(defect::adopt_any_term)) return true;
+        if (Defects::has(defect::adopt_any_term)) return true;
         return leader_.incarnation == incarnation && leader_.term == term && term != 0;
     }
     bool is_guarded(std::string const& id) {
         auto g = gone_.find(id);
+        if (Defects::has(defect::tombstone_ignored)) return false;
         return g != gone_.end() && g->second.until > now_ && may_believe(g->second.owner);
     }
 
@@ -9300,7 +9505,7 @@ private:
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
-            if constexpr (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
+            if (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
             events_.emplace_back(seq_, std::move(step_.events));
             if (events_.size() > op::event_log_length) events_.pop_front();
         }
@@ -9327,6 +9532,12 @@ private:
     void take_out(fencing_token incarnation, node_record& n, time adoptable_from, op::group_event_kind why) {
         n.live = false;
         n.deadline = adoptable_from;
+        if (Defects::has(defect::death_takes_all)) {
+            for (auto const& id : std::exchange(n.owned, {})) {
+                drop_move(schedules_[id]);
+                schedules_.erase(id);
+            }
+        }
         auto id = ids_.find(n.id);
         if (id != ids_.end() && id->second == incarnation) ids_.erase(id);
         emit({.kind = why, .id = n.id, .from = incarnation});
@@ -9355,15 +9566,17 @@ private:
         auto const incarnation = mint(r.seen);
         if (before) {
             before->live = false;
+            if (Defects::has(defect::supersede_frees)) before->deadline = now_;
             emit({.kind = op::group_event_kind::superseded, .id = r.node_id, .from = older, .to = incarnation});
         }
         auto& n = nodes_[incarnation];
         n.id = r.node_id;
         n.nonce = r.nonce;
         n.capacity = r.capacity;
+        n.ttl = r.node_ttl.count();
         n.deadline = now_ + r.node_ttl.count();
         ids_[r.node_id] = incarnation;
-        if constexpr (Defects::has(defect::join_inherits)) {
+        if (Defects::has(defect::join_inherits)) {
             if (before) {
                 n.owned = std::move(before->owned);
                 before->owned.clear();
@@ -9395,6 +9608,7 @@ private:
             return with_status(taken ? op::tick_status::fenced : op::tick_status::reaped);
         }
         n->deadline = now_ + r.node_ttl.count();
+        leader_.deadline = std::min(leader_.deadline, now_ + leader_.lease);  // the clock stepped back
         renew_or_take_lead(r);
         answer.version = n->version;
         if (leader_.incarnation != 0 && leader_.deadline > now_) {
@@ -9403,20 +9617,29 @@ private:
             answer.leader_id = leader_.id;
             answer.leader_remaining = microseconds{leader_.deadline - now_};
         }
-        if (answer.leader == r.incarnation) answer.sweep = watch_for(r.incarnation);
+        if (answer.leader == r.incarnation) {
+            answer.sweep = watch_for(r.incarnation);
+            pull_in_deadlines(r.incarnation, r.node_ttl.count());
+        }
         return with_status(op::tick_status::ok);
     }
 
     void renew_or_take_lead(op::tick const& r) {
-        bool const mine = leader_.incarnation == r.incarnation &&
-                          (leader_.term == r.term || Defects::has(defect::renew_any_term)) && r.term != 0;
-        if (mine) {
-            leader_.deadline = now_ + r.leader_lease.count();
+        bool const mine = leader_.incarnation == r.incarnation && leader_.term == r.term && r.term != 0;
+        if (Defects::has(defect::renew_any_term) && r.term != 0) {
+            leader_ = {now_ + r.leader_lease.count(), r.term, r.incarnation, r.leader_lease.count(), r.node_id};
             return;
         }
-        if (!r.candidate || (leader_.incarnation != 0 && leader_.deadline > now_)) return;
+        if (mine) {
+            leader_.lease = r.leader_lease.count();
+            leader_.deadline = now_ + leader_.lease;
+            return;
+        }
+        bool const taken = leader_.incarnation != 0 && leader_.deadline > now_;
+        if (!r.candidate || (taken && !Defects::has(defect::elected_on_request))) return;
         auto const previous = leader_.incarnation;
-        leader_ = {now_ + r.leader_lease.count(), mint(r.seen), r.incarnation, r.node_id};
+        auto const lease = r.leader_lease.count();
+        leader_ = {now_ + lease, mint(r.seen), r.incarnation, lease, r.node_id};
         emit({.kind = op::group_event_kind::led,
               .id = r.node_id,
               .from = previous,
@@ -9430,7 +9653,7 @@ private:
         for (auto const& [incarnation, n] : nodes_) {
             if (incarnation == leader) continue;
             auto const left = microseconds{n.deadline - now_};
-            bool const over = n.deadline <= now_;
+            bool const over = n.deadline <= now_ + early();
             if (n.live && over) expired.emplace_back(n.deadline, incarnation);
             if (n.live && !over) {
                 w.next_expiry = std::min(w.next_expiry, left);
@@ -9450,6 +9673,16 @@ private:
         list(fresh, w.candidates, 3);
         return w;
     }
+
+    // Once the server's clock has stepped back, what was granted before seems to last for that much longer. Nothing lasts
+    // longer than it was granted for. (Locks and hand-offs need no such care: they end with the node that has them.)
+    void pull_in_deadlines(fencing_token leader, time usual_ttl) {
+        for (auto& [incarnation, n] : nodes_) {
+            if (incarnation != leader && n.deadline > now_ + std::max(usual_ttl, n.ttl)) n.deadline = now_ + n.ttl;
+        }
+    }
+
+    static time early() { return Defects::has(defect::reap_early) ? 1'000'000 : 0; }
 
     void vacate(std::vector<fencing_token> const& wake) {
         emit({.kind = op::group_event_kind::vacated, .from = leader_.incarnation, .generation = leader_.term});
@@ -9484,7 +9717,7 @@ private:
         op::outcomes answer;
         for (auto incarnation : r.nodes) {
             auto* n = live(incarnation);
-            if (n && n->deadline <= now_ + (Defects::has(defect::reap_early) ? 1'000'000 : 0) &&
+            if (n && (n->deadline <= now_ + early() || Defects::has(defect::reap_unchecked)) &&
                 incarnation != r.incarnation) {
                 take_out(incarnation, *n, now_, op::group_event_kind::died);
                 answer.items.push_back({.token = incarnation});
@@ -9496,7 +9729,10 @@ private:
 
     // ---------------------------------------------------------------- locks
 
-    bool is_held(lock_record const& lock) { return lock.deadline > now_ && may_believe(lock.holder); }
+    bool is_held(lock_record const& lock) {
+        if (Defects::has(defect::locks_outlive_none) && !live(lock.holder)) return false;
+        return lock.deadline > now_ && may_believe(lock.holder);
+    }
 
     result<reply> on(op::acquire_locks const& r) {
         if (is_absurd(r.seen)) return absurd();
@@ -9519,7 +9755,8 @@ private:
                 }
             }
             if (auto l = locks.find(item.name); l != locks.end() && is_held(l->second)) {
-                bool const repeat = l->second.holder == r.incarnation && l->second.nonce == r.nonce;
+                bool const repeat = l->second.holder == r.incarnation &&
+                                    (l->second.nonce == r.nonce || Defects::has(defect::acquire_again));
                 if (repeat) out.token = l->second.token;
                 if (!repeat) out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
@@ -9544,7 +9781,8 @@ private:
         for (auto const& item : r.items) {
             auto& out = answer.items.emplace_back();
             auto l = locks.find(item.name);
-            bool const held = l != locks.end() && l->second.token == item.token && l->second.holder == r.incarnation &&
+            bool const theirs = l != locks.end() && l->second.token == item.token && l->second.holder == r.incarnation;
+            bool const held = l != locks.end() && (theirs || Defects::has(defect::extend_any_owner)) &&
                               (l->second.deadline > now_ || Defects::has(defect::extend_revives));
             if (!held) {
                 out.code = errc::lock_lost;
@@ -9669,7 +9907,9 @@ private:
             detach(item.id, s->second);
             drop_move(s->second);
             schedules_.erase(s);
-            if (live(item.owner)) tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
+            if (live(item.owner) && !Defects::has(defect::unregister_untold)) {
+                tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
+            }
             emit({.kind = op::group_event_kind::unregistered, .id = item.id, .from = item.owner});
         }
         return reply{std::move(answer)};
@@ -9687,7 +9927,7 @@ private:
                 out.code = errc::unknown_schedule;
             } else if (s->second.owner == r.incarnation) {
                 out.token = s->second.generation;
-            } else if (s->second.owner != 0) {
+            } else if (s->second.owner != 0 && !Defects::has(defect::claim_any_owner)) {
                 out.code = errc::owned_by_other;
             } else if (is_guarded(id)) {
                 out.code = errc::conflict;
@@ -9714,16 +9954,16 @@ private:
                 continue;
             }
             auto& record = s->second;
-            bool const expected =
-                (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
-                record.owner == item.from;
+            bool const expected = (record.generation == item.generation && record.owner == item.from) ||
+                                  Defects::has(defect::adopt_any_owner);
             bool const orphaned = item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
             if (!expected || !orphaned || is_guarded(item.id)) {
                 out.code = errc::conflict;
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
             } else if (auto* to = find(item.to);
-                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity) {
+                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity &&
+                       !Defects::has(defect::capacity_ignored)) {
                 out.code = errc::capacity_exceeded;
             } else {
                 out.token = mint(r.seen);
@@ -9762,7 +10002,7 @@ private:
                 out.code = errc::capacity_exceeded;
             } else {
                 out.token = record.generation;
-                if constexpr (Defects::has(defect::grant_without_ack)) {
+                if (Defects::has(defect::grant_without_ack)) {
                     hand_to(item.id, record, item.to, mint(0), item.reason);
                     continue;
                 }
@@ -9800,8 +10040,8 @@ private:
                 out.code = errc::conflict;
                 continue;
             }
-            if (auto l = locks.find(item.id);
-                l != locks.end() && is_held(l->second) && !Defects::has(defect::ack_during_run)) {
+            if (Defects::has(defect::ack_during_run)) locks.erase(item.id);
+            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second)) {
                 out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
                 continue;
@@ -9812,7 +10052,7 @@ private:
             } else if (expected_load(*to) - 1 >= to->capacity) {
                 out.code = errc::capacity_exceeded;
             }
-            out.token = mint(r.seen);
+            out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
             hand_to(item.id, record, out.ok() ? item.to : 0, out.token,
                     out.ok() ? record.move.reason : change_reason::given_up);
         }

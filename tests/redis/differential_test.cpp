@@ -51,7 +51,8 @@ public:
         if (kind < 930) return microseconds{below(200'000)};
         if (kind < 970) return microseconds{1'000'000 + below(3'000'000)};
         if (kind < 990) return microseconds{8'000'000 + below(6'000'000)};
-        if (kind < 998) return node_ttl;  // exactly to a deadline
+        if (kind < 996) return node_ttl;                                      // exactly to a deadline
+        if (kind < 998) return -microseconds{5'000'000 + below(20'000'000)};  // the clock steps back
         return 61s;
     }
 
@@ -184,7 +185,7 @@ private:
         static constexpr std::uint32_t capacities[] = {0, 1, 2, 4, unlimited, unlimited, unlimited};
         return op::join{.node_id = any_name(),
                         .nonce = chance(900) ? random_() : 7,
-                        .node_ttl = node_ttl,
+                        .node_ttl = chance(900) ? node_ttl : microseconds{20s},
                         .capacity = capacities[below(std::size(capacities))],
                         .on_conflict = chance(300) ? conflict_policy::refuse : conflict_policy::take_over,
                         .seen = seen_by_member()};
@@ -200,7 +201,7 @@ private:
                         .term = leads && chance(900) ? about(state_.leader.term) : 0,
                         .candidate = chance(400),
                         .node_ttl = chance(900) ? node_ttl : microseconds{5s},
-                        .leader_lease = 8s,
+                        .leader_lease = chance(900) ? 8s : 12s,
                         .seen = seen_by_member()};
     }
     operation leave() { return op::leave{any_node(), any_name(), some_nodes()}; }

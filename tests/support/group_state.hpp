@@ -19,12 +19,14 @@ struct group_state {
         std::int64_t deadline = 0;
         fencing_token term = 0;
         fencing_token incarnation = 0;
+        std::uint64_t lease = 0;
         std::string id;
         bool operator==(leader_record const&) const = default;
     };
     struct node {
         std::string id;
         std::uint64_t nonce = 0;
+        std::uint64_t ttl = 0;
         std::uint32_t capacity = 0;
         bool live = false;
         std::int64_t deadline = 0;
@@ -118,11 +120,13 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
     s.epoch = store.epoch();
     s.fence = store.fence();
     s.seq = store.seq();
-    s.leader = {store.leader().deadline, store.leader().term, store.leader().incarnation, store.leader().id};
+    auto const& l = store.leader();
+    s.leader = {l.deadline, l.term, l.incarnation, static_cast<std::uint64_t>(l.lease), l.id};
     for (auto const& [incarnation, n] : store.nodes()) {
         auto& node = s.nodes[incarnation];
         node.id = n.id;
         node.nonce = n.nonce;
+        node.ttl = static_cast<std::uint64_t>(n.ttl);
         node.capacity = n.capacity;
         node.live = n.live;
         node.deadline = n.deadline;

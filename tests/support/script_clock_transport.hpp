@@ -171,18 +171,19 @@ inline group_state script_clock_transport::state() {
     s.fence = detail::number_of(text("fence"));
     s.seq = detail::number_of(text("seq"));
     if (auto const leader = text("leader"); !leader.empty()) {
-        auto const p = detail::parts_of(leader, 3);
-        s.leader = {static_cast<std::int64_t>(p.numbers[0]), p.numbers[1], p.numbers[2], p.rest};
+        auto const p = detail::parts_of(leader, 4);
+        s.leader = {static_cast<std::int64_t>(p.numbers[0]), p.numbers[1], p.numbers[2], p.numbers[3], p.rest};
     }
     auto const live = sorted_set("nodes");
     auto const dead = sorted_set("dead");
     auto load = hash("load");
     auto pending = hash("pending");
     for (auto const& [incarnation, info] : hash("info")) {
-        auto const p = detail::parts_of(info, 2);
+        auto const p = detail::parts_of(info, 3);
         auto& node = s.nodes[detail::number_of(incarnation)];
         node.capacity = static_cast<std::uint32_t>(p.numbers[0]);
         node.nonce = p.numbers[1];
+        node.ttl = p.numbers[2];
         node.id = p.rest;
         node.live = live.contains(incarnation);
         auto const& deadlines = node.live ? live : dead;

@@ -206,6 +206,36 @@ std::vector<scenario<Store>> membership_scenarios() {
              auto const b = s.get(op::join{.node_id = "b", .nonce = 7, .node_ttl = 10s});
              CHECK(a.incarnation < b.incarnation);
          }},
+        {"after the clock stepped back, a lease lasts no longer than it was granted for",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.advance(-1h);
+             CHECK(s.tick(b, "b").leader_remaining == microseconds{10s});
+             s.advance(10s);
+             CHECK(s.lead(b, "b") > term);
+         }},
+        {"after the clock stepped back, no node lives or is waited for longer than its ttl",
+         [](on s) {
+             auto const leader = s.join("leader");
+             auto const term = s.lead(leader, "leader");
+             auto const quick = s.join("quick");
+             auto const slow = s.get(op::join{.node_id = "slow", .nonce = 1, .node_ttl = 20s}).incarnation;
+             auto const older = s.join("twin");
+             auto const newer = s.join("twin");
+             s.advance(-1h);
+             CHECK(s.renew(leader, "leader", term).sweep.next_dead > 1h);
+             auto const sweep = s.renew(leader, "leader", term).sweep;
+             CHECK(sweep.next_expiry == microseconds{10s});
+             CHECK(sweep.next_dead == microseconds{10s});
+             s.advance(10s);
+             auto const later = s.renew(leader, "leader", term).sweep;
+             CHECK(later.expired == std::vector<fencing_token>{quick, newer});
+             CHECK(later.dead == std::vector<fencing_token>{older});
+             CHECK(later.next_expiry == microseconds{10s});
+             CHECK(later.candidates == std::vector<fencing_token>{slow});
+         }},
         {"a newcomer takes the name, and the older incarnation is fenced",
          [](on s) {
              auto const older = s.join("a");

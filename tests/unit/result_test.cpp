@@ -49,6 +49,15 @@ TEST_CASE("both from what is at hand") {
     CHECK(f(2)->size() == 4);
 }
 
+TEST_CASE("what is read of a temporary outlives it") {
+    auto f = [] { return result<std::string>{std::string(100, 'x')}; };
+    static_assert(std::is_same_v<decltype(*f()), std::string>);
+    static_assert(std::is_same_v<decltype(f().value()), std::string>);
+    int count = 0;
+    for (char c : *f()) count += c == 'x';
+    CHECK(count == 100);
+}
+
 TEST_CASE("values move out, and may be move-only") {
     result<std::unique_ptr<int>> r = std::make_unique<int>(7);
     CHECK(**r == 7);

@@ -66,6 +66,50 @@ std::vector<rota::schedule> some(int count) {
 
 }  // namespace
 
+namespace {
+
+// A wire on which every request takes a while.
+class slow_wire {
+public:
+    explicit slow_wire(memory_transport wire) : wire_{std::move(wire)} {}
+    rota::result<void> open(rota::transport_settings const& s) { return wire_.open(s); }
+    rota::result<rota::reply> perform(rota::operation const& request, rota::microseconds timeout) {
+        std::this_thread::sleep_for(20ms);
+        return wire_.perform(request, timeout);
+    }
+    rota::wake_reason wait(rota::subscription const& sub, rota::microseconds timeout) {
+        return wire_.wait(sub, timeout);
+    }
+    void wake() { wire_.wake(); }
+
+private:
+    memory_transport wire_;
+};
+
+}  // namespace
+
+TEST_CASE("threads that use the connection all the time do not make the node miss its heartbeats", "[threads]") {
+    memory_store store;
+    recording_sink record;
+    rota::basic_coordinator node{quick("busy"), slow_wire{memory_transport{store}}, record};
+    REQUIRE(node.join());
+    std::jthread heart{[&](std::stop_token stop) { (void)node.run(stop); }};
+    {
+        std::vector<std::jthread> users;
+        for (int i = 0; i < 16; ++i) {
+            users.emplace_back([&node, i](std::stop_token stop) {
+                while (!stop.stop_requested()) (void)node.try_lock_name("lock " + std::to_string(i), 5s);
+            });
+        }
+        std::this_thread::sleep_for(3s);
+    }
+    heart.request_stop();
+    heart.join();
+    CHECK(record.count<rota::node_suspended>() == 0);
+    CHECK(record.count<rota::node_lost>() == 0);
+    CHECK(node.is_leader());
+}
+
 TEST_CASE("run: joins, leads, owns, hands over what it cannot keep, and ends when asked", "[threads]") {
     memory_store store;
     running_node a{store, quick("a")};

@@ -24,7 +24,7 @@ namespace rota::detail {
 /// began to count later than that, and its clock may run faster by `clock_drift`; the margin is the user's.
 template <typename Defects = sound>
 [[nodiscard]] instant anchored(options const& o, instant sent, instant received, microseconds remaining) {
-    if constexpr (Defects::has(defect::lease_from_reply)) sent = received;
+    if (Defects::has(defect::lease_from_reply)) sent = received;
     auto const margin = Defects::has(defect::margin_ignored) ? microseconds{} : o.safety_margin;
     auto const slow = Defects::has(defect::margin_ignored) ? 0.0 : o.clock_drift;
     auto const certain = static_cast<double>(remaining.count()) * (1.0 - slow);

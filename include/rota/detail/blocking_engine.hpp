@@ -23,6 +23,7 @@
 #include "../queries.hpp"
 #include "../schedule_lock.hpp"
 #include "node_core.hpp"
+#include "two_lane_mutex.hpp"
 
 namespace rota::detail {
 
@@ -111,7 +112,7 @@ public:
             auto const wake_at = std::min(due, until);
             auto const why =
                 wake_at <= at ? wake_reason::timeout : ports_.wait(listen, std::min(wake_at - at, longest_sleep));
-            std::lock_guard const io{io_};
+            std::lock_guard const io{lane_io_};
             nap_.reset();
             if (why == wake_reason::pushed) core_.want_tick(now());
         }
@@ -451,11 +452,11 @@ private:
     static result<void> fenced() { return {errc::fenced, "a newer process has this node_id"}; }
 
     standing state() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         return core_.state();
     }
     std::pair<standing, std::optional<error>> where_we_are() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         return {core_.state(), core_.last_failure()};
     }
     // What run() sleeps for. Calls of other threads may change that: see collect().
@@ -464,7 +465,7 @@ private:
         instant until{};
     };
     nap fall_asleep() {
-        std::lock_guard const io{io_};
+        std::lock_guard const io{lane_io_};
         nap_ = {core_.what_to_listen_for(), core_.due()};
         return *nap_;
     }
@@ -582,7 +583,7 @@ private:
     void drive() {
         for (bool more = true; more;) {
             {
-                std::lock_guard const io{io_};
+                std::lock_guard const io{lane_io_};
                 release_abandoned();
                 auto request = core_.next(now());
                 more = request.has_value();
@@ -894,7 +895,8 @@ private:
 
     ports& ports_;
     std::shared_ptr<belief> belief_;
-    std::mutex io_;  // core and command connection
+    two_lane_mutex io_;                       // of core and command connection
+    two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
     core core_;
     bool opened_ = false;
     std::optional<nap> nap_;  // while run() sleeps

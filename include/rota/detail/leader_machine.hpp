@@ -120,7 +120,10 @@ template <typename = void>
 template <typename>
 std::string planner::operator()(cluster_view const& view, plan& into) const {
     into.clear();
-    if (view.nodes.empty()) return {};
+    if (view.nodes.empty()) {
+        into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+        return {};
+    }
     try {
         make(strategy, view, into);
     } catch (std::exception const& e) {
@@ -218,7 +221,8 @@ private:
     void settle(std::vector<Item>& queue, std::size_t sent, op::outcomes const& reply, instant now) {
         queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(std::min(sent, queue.size())));
         for (auto const& item : reply.items) {
-            if (!item.ok()) plan_again_ = std::min(plan_again_, now + options_.heartbeat_interval / 2);
+            auto const pause = Defects::has(defect::plan_at_once) ? microseconds{} : options_.heartbeat_interval / 2;
+            if (!item.ok()) plan_again_ = std::min(plan_again_, now + pause);
         }
     }
 

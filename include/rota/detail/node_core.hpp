@@ -111,6 +111,7 @@ public:
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
             farewell_ = self_.incarnation;
+            if (Defects::has(defect::leave_first)) return;
             drop_everything(change_reason::lost);
         }
         feed_.stop();
@@ -134,7 +135,7 @@ public:
         if (term == 0) return std::nullopt;
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .wake = leader_.candidates()};
         if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
-        end_leadership();
+        if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
 
@@ -160,7 +161,7 @@ public:
         bool const tick_is_due = now >= tick_due();
         // Where requests take longer than heartbeats (a slow link, many users of it), ticks take turns with what they
         // give occasion for: life is extended only by reading what a tick told of.
-        if (!tick_is_due || ticked_last_) {
+        if (!tick_is_due || (ticked_last_ && !Defects::has(defect::ticks_first))) {
             if (auto other = next_but_ticks(now)) {
                 ticked_last_ = false;
                 return other;
@@ -173,7 +174,8 @@ public:
 
     /// The reply to what next() asked for, departed at `sent`.
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) {
-        notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
+        if (!Defects::has(defect::end_untold))
+            notice_the_time(now);  // what ended while it was under way ended, even if the reply brings it back
         if (!answer) {
             fail(request, answer.error(), now);
             return;
@@ -195,7 +197,7 @@ public:
         for (auto const& a : acknowledging_) request = std::min(request, a.not_before);
         // Belief ends when it ends, whether the server may be asked again by then or not.
         auto belief_ends = instant::max();
-        if (leads_told_) belief_ends = belief_->leads_until();
+        if (leads_told_ && !Defects::has(defect::leads_past_it)) belief_ends = belief_->leads_until();
         if (!suspended_) belief_ends = std::min(belief_ends, belief_->alive_until());
         return std::min(belief_ends, std::max(request, retry_at_));
     }
@@ -251,7 +253,7 @@ public:
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
         auto l = held(kind).find(name);
         if (l == held(kind).end() || l->second.token != grant.token) return until;
-        if (until > l->second.until || Defects::has(defect::extension_shortens)) l->second.until = until;
+        if (until > l->second.until) l->second.until = until;
         return l->second.until;
     }
 
@@ -270,7 +272,7 @@ public:
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
     void server_changed() {
-        if (standing_ != standing::member) return;
+        if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
         feed_.doubt();
     }
@@ -292,7 +294,7 @@ private:
             suspended_ = true;
             tell(node_suspended{self_, failure_.value_or(error{errc::timed_out, "no tick in time"})});
         }
-        if (leads_told_ && !belief_->leads(now)) leadership_ended(now);
+        if (leads_told_ && !leads(now)) leadership_ended(now);
     }
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
@@ -309,7 +311,9 @@ private:
         return when;
     }
 
-    [[nodiscard]] bool leads(instant now) const { return leads_told_ && belief_->leads(now); }
+    [[nodiscard]] bool leads(instant now) const {
+        return leads_told_ && (belief_->leads(now) || Defects::has(defect::leads_past_it));
+    }
 
     operation tick_now(instant now) {
         // A tick that is a little late does not shift those to come.
@@ -327,6 +331,13 @@ private:
 
     void fail(operation const& request, error const& why, instant now) {
         failure_ = why;
+        if (Defects::has(defect::lost_ack_is_failure) && std::holds_alternative<op::acknowledge>(request)) {
+            for (auto const& a : std::exchange(acknowledging_, {})) {
+                belief_->change_table(
+                    [&](auto& table) { table[a.item.id] = {a.item.generation, 1, a.item.to, a.why}; });
+                handing_over_.insert(a.item.id);
+            }
+        }
         if (std::holds_alternative<op::join>(request)) {
             bool const hopeless =
                 why.code != errc::unavailable && why.code != errc::timed_out && why.code != errc::outcome_unknown;
@@ -397,6 +408,7 @@ private:
         }
         last_contact_ = now;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
+        if (Defects::has(defect::life_before_reading)) extend_life(until);
         if (r.version > version_) {
             server_version_ = std::max(server_version_, r.version);
             life_after_reading_ = until;
@@ -413,7 +425,7 @@ private:
         if (suspended_ && belief_->now() < belief_->alive_until()) {
             suspended_ = false;
             tell(node_resumed{self_});
-            leadership_begins(belief_->now());
+            if (!Defects::has(defect::resume_untold)) leadership_begins(belief_->now());
         }
     }
 
@@ -493,6 +505,7 @@ private:
 
     void on(op::renounce const&, reply const&, instant, instant now) {
         renouncing_.reset();
+        if (Defects::has(defect::renounce_first)) end_leadership();
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
 
@@ -503,7 +516,7 @@ private:
         auto const was = self_;
         if (data_lost) farewell_ = was.incarnation;  // it may still stand there: its schedules need not wait
         tell(node_lost{was, data_lost});
-        if constexpr (Defects::has(defect::keep_after_reap)) {
+        if (Defects::has(defect::keep_after_reap)) {
             belief_->become(was.incarnation, now + options_.node_ttl);
         } else {
             feed_.interrupt();
@@ -515,6 +528,7 @@ private:
     }
 
     void be_fenced() {
+        if (Defects::has(defect::fenced_rejoins)) return lose(false, belief_->now());
         farewell_ = self_.incarnation;  // all belief is dropped: the newer one need not wait for our deadline
         auto const was = self_;
         drop_everything(change_reason::lost);
@@ -661,7 +675,7 @@ private:
             auto const s = fresh.find(a.item.id);
             bool const still =
                 s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
-            if (still) {
+            if (still && !Defects::has(defect::resync_takes_back)) {
                 fresh.erase(s);
             } else {
                 tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
@@ -681,7 +695,7 @@ private:
         }
         handing_over_.clear();
         for (auto const& [id, s] : fresh) {
-            if (s.moving_to != 0) handing_over_.insert(id);
+            if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
     }
@@ -712,6 +726,7 @@ private:
             auto const s = belief_->table().find(id)->second;
             acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
             handing_over_.erase(id);
+            if (Defects::has(defect::acknowledge_first)) continue;
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
         op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
@@ -733,6 +748,9 @@ private:
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
                 continue;
+            }
+            if (Defects::has(defect::acknowledge_first)) {
+                belief_->change_table([&](auto& table) { table.erase(a->item.id); });
             }
             bool const given_up = out.code == errc::unknown_node || out.code == errc::capacity_exceeded;
             bool const handed = out.ok() || out.code == errc::conflict;  // conflict: a repeat of what was done already

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <type_traits>
 #include <utility>
 
@@ -14,8 +15,13 @@
 
 namespace rota::detail {
 
+// Values, not concepts: a compiler explains at length why a concept is not satisfied.
 template <typename T, typename... Others>
-concept one_of = (std::same_as<T, Others> || ...);
+inline constexpr bool one_of = (std::is_same_v<T, Others> || ...);
+template <typename... Types>
+inline constexpr bool all_different = true;
+template <typename First, typename... Rest>
+inline constexpr bool all_different<First, Rest...> = !one_of<First, Rest...> && all_different<Rest...>;
 
 enum class role : std::uint8_t { transport, strategy, clock, sink, unknown };
 
@@ -55,83 +61,137 @@ struct no_transport {
     void wake() {}
 };
 
-template <bool Say, typename T>
-constexpr bool check_transport() {
-    using plain = unwrapped_t<T>;
-    using settings = transport_settings const&;
-    constexpr bool opens = requires(plain t, settings s) {
-        { t.open(s) } -> std::same_as<result<void>>;
-    };
-    constexpr bool performs = requires(plain t, operation const& request, microseconds timeout) {
-        { t.perform(request, timeout) } -> std::same_as<result<reply>>;
-    };
-    constexpr bool waits = requires(plain t, subscription const& sub, microseconds timeout) {
-        { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
-    };
-    constexpr bool wakes = requires(plain t) { t.wake(); };
-    static_assert(!Say || (opens),
-                  "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
-    static_assert(!Say || (performs),
-                  "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
-                  "rota::microseconds timeout)`");
-    static_assert(
-        !Say || (waits),
-        "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, rota::microseconds "
-        "timeout)`");
-    static_assert(!Say || (wakes), "rota: the transport policy lacks `void wake()`");
-    return opens && performs && waits && wakes;
+/// What is wrong with a policy, or with a set of them.
+enum class policy_fault {
+    none,
+    unknown,
+    transport_lacks_open,
+    transport_lacks_perform,
+    transport_lacks_wait,
+    transport_lacks_wake,
+    strategy_is_not_const,
+    strategy_lacks_make_plan,
+    clock_is_not_const,
+    clock_lacks_now,
+    no_transport,
+    two_transports,
+    two_strategies,
+    two_clocks,
+    two_sinks,
+};
+
+template <typename T>
+constexpr policy_fault fault_of_transport() {
+    if constexpr (!requires(T t, transport_settings const& s) {
+                      { t.open(s) } -> std::same_as<result<void>>;
+                  }) {
+        return policy_fault::transport_lacks_open;
+    } else if constexpr (!requires(T t, operation const& request, microseconds timeout) {
+                             { t.perform(request, timeout) } -> std::same_as<result<reply>>;
+                         }) {
+        return policy_fault::transport_lacks_perform;
+    } else if constexpr (!requires(T t, subscription const& sub, microseconds timeout) {
+                             { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
+                         }) {
+        return policy_fault::transport_lacks_wait;
+    } else if constexpr (!requires(T t) { t.wake(); }) {
+        return policy_fault::transport_lacks_wake;
+    } else {
+        return policy_fault::none;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_strategy_policy() {
-    using plain = unwrapped_t<T>;
-    constexpr bool plans = strategy_policy<plain>;
-    constexpr bool plans_if_not_const = requires(plain s, cluster_view const& view) {
-        { s.make_plan(view) } -> std::same_as<plan>;
-    } || requires(plain s, cluster_view const& view, plan& into) { s.make_plan(view, into); };
-    static_assert(!Say || (plans || !plans_if_not_const),
-                  "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
-    static_assert(!Say || (plans || plans_if_not_const),
-                  "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
-    return plans;
+template <typename T>
+constexpr policy_fault fault_of_strategy() {
+    if constexpr (strategy_policy<T>) {
+        return policy_fault::none;
+    } else if constexpr (
+        requires(T s, cluster_view const& view) {
+            { s.make_plan(view) } -> std::same_as<plan>;
+        } || requires(T s, cluster_view const& view, plan& into) { s.make_plan(view, into); }) {
+        return policy_fault::strategy_is_not_const;
+    } else {
+        return policy_fault::strategy_lacks_make_plan;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_clock() {
-    using plain = unwrapped_t<T>;
-    constexpr bool tells = clock_policy<plain>;
-    constexpr bool tells_if_not_const = requires(plain c) {
-        { c.now() } -> std::same_as<instant>;
-    };
-    static_assert(!Say || (tells || !tells_if_not_const),
-                  "rota: the clock policy's now must be const: any thread may read it");
-    static_assert(!Say || (tells || tells_if_not_const), "rota: the clock policy lacks `rota::instant now() const`");
-    return tells;
+template <typename T>
+constexpr policy_fault fault_of_clock() {
+    if constexpr (clock_policy<T>) {
+        return policy_fault::none;
+    } else if constexpr (requires(T c) {
+                             { c.now() } -> std::same_as<instant>;
+                         }) {
+        return policy_fault::clock_is_not_const;
+    } else {
+        return policy_fault::clock_lacks_now;
+    }
 }
 
-template <bool Say, typename T>
-constexpr bool check_role() {
-    static_assert(!Say || (role_of<T>() != role::unknown),
+template <typename Policy>
+constexpr policy_fault fault_of_policy() {
+    using plain = unwrapped_t<Policy>;
+    constexpr role part = role_of<Policy>();
+    if constexpr (part == role::transport)
+        return fault_of_transport<plain>();
+    else if constexpr (part == role::strategy)
+        return fault_of_strategy<plain>();
+    else if constexpr (part == role::clock)
+        return fault_of_clock<plain>();
+    else
+        return part == role::sink ? policy_fault::none : policy_fault::unknown;
+}
+
+// The first fault: of a policy alone, then of all together.
+template <typename... Policies>
+constexpr policy_fault fault_of_set() {
+    policy_fault fault = policy_fault::none;
+    (void)((fault = fault_of_policy<Policies>(), fault != policy_fault::none) || ...);
+    if (fault != policy_fault::none) return fault;
+    if (count_of<role::transport, Policies...> == 0) return policy_fault::no_transport;
+    if (count_of<role::transport, Policies...> > 1) return policy_fault::two_transports;
+    if (count_of<role::strategy, Policies...> > 1) return policy_fault::two_strategies;
+    if (count_of<role::clock, Policies...> > 1) return policy_fault::two_clocks;
+    if (count_of<role::sink, Policies...> > 1) return policy_fault::two_sinks;
+    return policy_fault::none;
+}
+
+/// Says what is wrong, at compile time; always true, so that this is all that the compiler says.
+template <policy_fault Fault>
+constexpr bool refuse() {
+    using enum policy_fault;
+    static_assert(Fault != unknown,
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
                   "(callable with rota::event or one of its types)");
-    if constexpr (role_of<T>() == role::transport)
-        return check_transport<Say, T>();
-    else if constexpr (role_of<T>() == role::strategy)
-        return check_strategy_policy<Say, T>();
-    else if constexpr (role_of<T>() == role::clock)
-        return check_clock<Say, T>();
-    else
-        return role_of<T>() == role::sink;
+    static_assert(Fault != transport_lacks_open,
+                  "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
+    static_assert(Fault != transport_lacks_perform,
+                  "rota: the transport policy lacks `rota::result<rota::reply> perform(rota::operation const&, "
+                  "rota::microseconds timeout)`");
+    static_assert(Fault != transport_lacks_wait,
+                  "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, "
+                  "rota::microseconds timeout)`");
+    static_assert(Fault != transport_lacks_wake, "rota: the transport policy lacks `void wake()`");
+    static_assert(Fault != strategy_is_not_const,
+                  "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
+    static_assert(Fault != strategy_lacks_make_plan,
+                  "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
+    static_assert(Fault != clock_is_not_const, "rota: the clock policy's now must be const: any thread may read it");
+    static_assert(Fault != clock_lacks_now, "rota: the clock policy lacks `rota::instant now() const`");
+    static_assert(Fault != no_transport,
+                  "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never "
+                  "defaulted, for then every process would elect itself");
+    static_assert(Fault != two_transports, "rota: two transports given: a coordinator has one");
+    static_assert(Fault != two_strategies, "rota: two strategies given: a coordinator has one");
+    static_assert(Fault != two_clocks, "rota: two clocks given: a coordinator has one");
+    static_assert(Fault != two_sinks, "rota: two event sinks given: compose them with rota::sinks");
+    return true;
 }
 
 template <typename... Policies>
 struct policy_set {
-    template <role Role>
-    static constexpr std::size_t count = count_of<Role, Policies...>;
-
-    static constexpr bool each_fits = (true && ... && check_role<false, Policies>());
-    static constexpr bool valid = each_fits && count<role::transport> == 1 && count<role::strategy> < 2 &&
-                                  count<role::clock> < 2 && count<role::sink> < 2;
+    static constexpr policy_fault fault = fault_of_set<Policies...>();
+    static constexpr bool valid = fault == policy_fault::none;
 
     template <role Role, typename Fallback, typename Refused>
     using type_for = std::conditional_t<valid, typename first_of_role<Role, Fallback, Policies...>::type, Refused>;
@@ -140,29 +200,21 @@ struct policy_set {
     using strategy = type_for<role::strategy, least_moves, least_moves>;
     using clock = type_for<role::clock, boottime_clock, boottime_clock>;
     using sink = type_for<role::sink, null_sink, null_sink>;
-
-    // Last, so that the names above stand even where one fails.
-    static_assert((true && ... && (check_role<true, Policies>() || true)));
-    // One line at a time: the count is looked at once each policy is one.
-    static_assert(
-        !each_fits || count<role::transport> > 0,
-        "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never defaulted, "
-        "for then every process would elect itself");
-    static_assert(count<role::transport> < 2, "rota: two transports given: a coordinator has one");
-    static_assert(count<role::strategy> < 2, "rota: two strategies given: a coordinator has one");
-    static_assert(count<role::clock> < 2, "rota: two clocks given: a coordinator has one");
-    static_assert(count<role::sink> < 2, "rota: two event sinks given: compose them with rota::sinks");
 };
 
 /// The argument of type T among those given, or a default.
 template <typename T>
 T pick() {
     static_assert(std::is_default_constructible_v<T>, "rota: a policy without a default constructor must be passed");
-    return T{};
+    if constexpr (std::is_default_constructible_v<T>) {
+        return T{};
+    } else {
+        std::terminate();  // refused above; nothing more is said
+    }
 }
 template <typename T, typename First, typename... Rest>
 T pick(First& first, Rest&... rest) {
-    if constexpr (std::same_as<std::remove_cv_t<First>, T>) {
+    if constexpr (std::is_same_v<First, T>) {
         return std::move(first);
     } else {
         return pick<T>(rest...);

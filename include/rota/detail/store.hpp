@@ -72,6 +72,7 @@ public:
         std::string id{};
         std::uint64_t nonce = 0;
         std::uint32_t capacity = unlimited;
+        time ttl = 0;
         bool live = true;
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
         std::uint32_t pending = 0;
@@ -89,6 +90,7 @@ public:
         time deadline = 0;
         fencing_token term = 0;
         fencing_token incarnation = 0;  // 0: none
+        time lease = 0;
         std::string id{};
     };
     // What stays of an unregistered schedule: its owner may believe in it until it has heard of it.
@@ -120,7 +122,7 @@ private:
     }
 
     bool is_stale(connection_stamp from) const {
-        if constexpr (Defects::has(defect::stale_connection)) return false;
+        if (Defects::has(defect::stale_connection)) return false;
         auto s = sessions_.find(from.session);
         return s != sessions_.end() && s->second > from.number;
     }
@@ -128,7 +130,8 @@ private:
     // ---------------------------------------------------------------- tokens, liveness, logs
 
     fencing_token mint(fencing_token seen, std::size_t count = 1) {
-        auto const first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        auto first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        if (Defects::has(defect::token_counts_only)) first = fence_ + 1;
         fence_ = first + count - 1;
         return first;
     }
@@ -158,11 +161,12 @@ private:
     }
     static std::uint64_t expected_load(node_record const& n) { return n.owned.size() + n.pending; }
     bool leads(fencing_token incarnation, fencing_token term) const {
-        if constexpr (Defects::has(defect::adopt_any_term)) return true;
+        if (Defects::has(defect::adopt_any_term)) return true;
         return leader_.incarnation == incarnation && leader_.term == term && term != 0;
     }
     bool is_guarded(std::string const& id) {
         auto g = gone_.find(id);
+        if (Defects::has(defect::tombstone_ignored)) return false;
         return g != gone_.end() && g->second.until > now_ && may_believe(g->second.owner);
     }
 
@@ -174,7 +178,7 @@ private:
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
-            if constexpr (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
+            if (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
             events_.emplace_back(seq_, std::move(step_.events));
             if (events_.size() > op::event_log_length) events_.pop_front();
         }
@@ -201,6 +205,12 @@ private:
     void take_out(fencing_token incarnation, node_record& n, time adoptable_from, op::group_event_kind why) {
         n.live = false;
         n.deadline = adoptable_from;
+        if (Defects::has(defect::death_takes_all)) {
+            for (auto const& id : std::exchange(n.owned, {})) {
+                drop_move(schedules_[id]);
+                schedules_.erase(id);
+            }
+        }
         auto id = ids_.find(n.id);
         if (id != ids_.end() && id->second == incarnation) ids_.erase(id);
         emit({.kind = why, .id = n.id, .from = incarnation});
@@ -229,15 +239,17 @@ private:
         auto const incarnation = mint(r.seen);
         if (before) {
             before->live = false;
+            if (Defects::has(defect::supersede_frees)) before->deadline = now_;
             emit({.kind = op::group_event_kind::superseded, .id = r.node_id, .from = older, .to = incarnation});
         }
         auto& n = nodes_[incarnation];
         n.id = r.node_id;
         n.nonce = r.nonce;
         n.capacity = r.capacity;
+        n.ttl = r.node_ttl.count();
         n.deadline = now_ + r.node_ttl.count();
         ids_[r.node_id] = incarnation;
-        if constexpr (Defects::has(defect::join_inherits)) {
+        if (Defects::has(defect::join_inherits)) {
             if (before) {
                 n.owned = std::move(before->owned);
                 before->owned.clear();
@@ -269,6 +281,7 @@ private:
             return with_status(taken ? op::tick_status::fenced : op::tick_status::reaped);
         }
         n->deadline = now_ + r.node_ttl.count();
+        leader_.deadline = std::min(leader_.deadline, now_ + leader_.lease);  // the clock stepped back
         renew_or_take_lead(r);
         answer.version = n->version;
         if (leader_.incarnation != 0 && leader_.deadline > now_) {
@@ -277,20 +290,29 @@ private:
             answer.leader_id = leader_.id;
             answer.leader_remaining = microseconds{leader_.deadline - now_};
         }
-        if (answer.leader == r.incarnation) answer.sweep = watch_for(r.incarnation);
+        if (answer.leader == r.incarnation) {
+            answer.sweep = watch_for(r.incarnation);
+            pull_in_deadlines(r.incarnation, r.node_ttl.count());
+        }
         return with_status(op::tick_status::ok);
     }
 
     void renew_or_take_lead(op::tick const& r) {
-        bool const mine = leader_.incarnation == r.incarnation &&
-                          (leader_.term == r.term || Defects::has(defect::renew_any_term)) && r.term != 0;
-        if (mine) {
-            leader_.deadline = now_ + r.leader_lease.count();
+        bool const mine = leader_.incarnation == r.incarnation && leader_.term == r.term && r.term != 0;
+        if (Defects::has(defect::renew_any_term) && r.term != 0) {
+            leader_ = {now_ + r.leader_lease.count(), r.term, r.incarnation, r.leader_lease.count(), r.node_id};
             return;
         }
-        if (!r.candidate || (leader_.incarnation != 0 && leader_.deadline > now_)) return;
+        if (mine) {
+            leader_.lease = r.leader_lease.count();
+            leader_.deadline = now_ + leader_.lease;
+            return;
+        }
+        bool const taken = leader_.incarnation != 0 && leader_.deadline > now_;
+        if (!r.candidate || (taken && !Defects::has(defect::elected_on_request))) return;
         auto const previous = leader_.incarnation;
-        leader_ = {now_ + r.leader_lease.count(), mint(r.seen), r.incarnation, r.node_id};
+        auto const lease = r.leader_lease.count();
+        leader_ = {now_ + lease, mint(r.seen), r.incarnation, lease, r.node_id};
         emit({.kind = op::group_event_kind::led,
               .id = r.node_id,
               .from = previous,
@@ -304,7 +326,7 @@ private:
         for (auto const& [incarnation, n] : nodes_) {
             if (incarnation == leader) continue;
             auto const left = microseconds{n.deadline - now_};
-            bool const over = n.deadline <= now_;
+            bool const over = n.deadline <= now_ + early();
             if (n.live && over) expired.emplace_back(n.deadline, incarnation);
             if (n.live && !over) {
                 w.next_expiry = std::min(w.next_expiry, left);
@@ -324,6 +346,16 @@ private:
         list(fresh, w.candidates, 3);
         return w;
     }
+
+    // Once the server's clock has stepped back, what was granted before seems to last for that much longer. Nothing lasts
+    // longer than it was granted for. (Locks and hand-offs need no such care: they end with the node that has them.)
+    void pull_in_deadlines(fencing_token leader, time usual_ttl) {
+        for (auto& [incarnation, n] : nodes_) {
+            if (incarnation != leader && n.deadline > now_ + std::max(usual_ttl, n.ttl)) n.deadline = now_ + n.ttl;
+        }
+    }
+
+    static time early() { return Defects::has(defect::reap_early) ? 1'000'000 : 0; }
 
     void vacate(std::vector<fencing_token> const& wake) {
         emit({.kind = op::group_event_kind::vacated, .from = leader_.incarnation, .generation = leader_.term});
@@ -358,7 +390,7 @@ private:
         op::outcomes answer;
         for (auto incarnation : r.nodes) {
             auto* n = live(incarnation);
-            if (n && n->deadline <= now_ + (Defects::has(defect::reap_early) ? 1'000'000 : 0) &&
+            if (n && (n->deadline <= now_ + early() || Defects::has(defect::reap_unchecked)) &&
                 incarnation != r.incarnation) {
                 take_out(incarnation, *n, now_, op::group_event_kind::died);
                 answer.items.push_back({.token = incarnation});
@@ -370,7 +402,10 @@ private:
 
     // ---------------------------------------------------------------- locks
 
-    bool is_held(lock_record const& lock) { return lock.deadline > now_ && may_believe(lock.holder); }
+    bool is_held(lock_record const& lock) {
+        if (Defects::has(defect::locks_outlive_none) && !live(lock.holder)) return false;
+        return lock.deadline > now_ && may_believe(lock.holder);
+    }
 
     result<reply> on(op::acquire_locks const& r) {
         if (is_absurd(r.seen)) return absurd();
@@ -393,7 +428,8 @@ private:
                 }
             }
             if (auto l = locks.find(item.name); l != locks.end() && is_held(l->second)) {
-                bool const repeat = l->second.holder == r.incarnation && l->second.nonce == r.nonce;
+                bool const repeat = l->second.holder == r.incarnation &&
+                                    (l->second.nonce == r.nonce || Defects::has(defect::acquire_again));
                 if (repeat) out.token = l->second.token;
                 if (!repeat) out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
@@ -418,7 +454,8 @@ private:
         for (auto const& item : r.items) {
             auto& out = answer.items.emplace_back();
             auto l = locks.find(item.name);
-            bool const held = l != locks.end() && l->second.token == item.token && l->second.holder == r.incarnation &&
+            bool const theirs = l != locks.end() && l->second.token == item.token && l->second.holder == r.incarnation;
+            bool const held = l != locks.end() && (theirs || Defects::has(defect::extend_any_owner)) &&
                               (l->second.deadline > now_ || Defects::has(defect::extend_revives));
             if (!held) {
                 out.code = errc::lock_lost;
@@ -543,7 +580,9 @@ private:
             detach(item.id, s->second);
             drop_move(s->second);
             schedules_.erase(s);
-            if (live(item.owner)) tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
+            if (live(item.owner) && !Defects::has(defect::unregister_untold)) {
+                tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
+            }
             emit({.kind = op::group_event_kind::unregistered, .id = item.id, .from = item.owner});
         }
         return reply{std::move(answer)};
@@ -561,7 +600,7 @@ private:
                 out.code = errc::unknown_schedule;
             } else if (s->second.owner == r.incarnation) {
                 out.token = s->second.generation;
-            } else if (s->second.owner != 0) {
+            } else if (s->second.owner != 0 && !Defects::has(defect::claim_any_owner)) {
                 out.code = errc::owned_by_other;
             } else if (is_guarded(id)) {
                 out.code = errc::conflict;
@@ -588,16 +627,16 @@ private:
                 continue;
             }
             auto& record = s->second;
-            bool const expected =
-                (record.generation == item.generation || Defects::has(defect::adopt_any_generation)) &&
-                record.owner == item.from;
+            bool const expected = (record.generation == item.generation && record.owner == item.from) ||
+                                  Defects::has(defect::adopt_any_owner);
             bool const orphaned = item.from == 0 || !may_believe(item.from) || Defects::has(defect::adopt_live_owner);
             if (!expected || !orphaned || is_guarded(item.id)) {
                 out.code = errc::conflict;
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
             } else if (auto* to = find(item.to);
-                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity) {
+                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity &&
+                       !Defects::has(defect::capacity_ignored)) {
                 out.code = errc::capacity_exceeded;
             } else {
                 out.token = mint(r.seen);
@@ -636,7 +675,7 @@ private:
                 out.code = errc::capacity_exceeded;
             } else {
                 out.token = record.generation;
-                if constexpr (Defects::has(defect::grant_without_ack)) {
+                if (Defects::has(defect::grant_without_ack)) {
                     hand_to(item.id, record, item.to, mint(0), item.reason);
                     continue;
                 }
@@ -674,8 +713,8 @@ private:
                 out.code = errc::conflict;
                 continue;
             }
-            if (auto l = locks.find(item.id);
-                l != locks.end() && is_held(l->second) && !Defects::has(defect::ack_during_run)) {
+            if (Defects::has(defect::ack_during_run)) locks.erase(item.id);
+            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second)) {
                 out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
                 continue;
@@ -686,7 +725,7 @@ private:
             } else if (expected_load(*to) - 1 >= to->capacity) {
                 out.code = errc::capacity_exceeded;
             }
-            out.token = mint(r.seen);
+            out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
             hand_to(item.id, record, out.ok() ? item.to : 0, out.token,
                     out.ok() ? record.move.reason : change_reason::given_up);
         }

@@ -172,7 +172,7 @@ inline constexpr char departures[] = R"lua(
 local gone, gone_ids, forgotten = {}, {}, {}
 
 local function take_out(inc, n, kind)
-    local id = match(n.info, '^%d+|%d+|(.*)$')
+    local id = match(n.info, '^%d+|%d+|%d+|(.*)$')
     n.live, n.deadline = false, now
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.

@@ -46,6 +46,7 @@ struct redis_decoder {
             auto const deadline = record.number();
             auto const term = record.number();
             auto const incarnation = record.number();
+            (void)record.number();  // the lease's length
             auto const id = record.rest();
             if (!record.done()) in.fail();
             if (deadline > now) {
@@ -204,6 +205,7 @@ struct redis_decoder {
             redis_record_reader record{info.text()};
             status.capacity = record.capacity();
             (void)record.number();  // the nonce that it joined with
+            (void)record.number();  // its ttl
             status.node.id = record.rest();
             if (!record.done()) in.fail();
             status.load = load.skip_nil() ? 0 : static_cast<std::uint32_t>(load.number());

@@ -175,6 +175,7 @@ struct redis_encoder {
         w.key("dead");
         w.key("ids");
         w.key("events");
+        w.key("info");
         w.arg(from.connection);
         w.arg(r.incarnation);
         w.arg(r.epoch);

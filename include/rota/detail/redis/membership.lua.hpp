@@ -39,7 +39,7 @@ if deadline then
 end
 call('ZADD', k_nodes, now + ttl, inc)
 call('ZADD', k_roster, 0, fmt('%016.0f', inc))
-call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. id)
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|' .. id)
 call('HSET', k_ids, id, inc)
 return {0, inc, epoch, seq, deadline and older or '0'}
 )lua";
@@ -47,7 +47,7 @@ return {0, inc, epoch, seq, deadline and older or '0'}
 // Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
 // what one MGET read; the caller takes the leader's record apart.
 //
-// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events.
+// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
 // Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1:
 // none), expired, dead, next_dead (-1: none), candidates.
@@ -61,8 +61,10 @@ local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
 if seen > now + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
-if term == '0' and ARGV[5] == '0' and v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and
-        not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
+-- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
+local ends = leader and tonumber(string.match(leader, '^%d+')) or 0
+if term == '0' and (ends > now or ARGV[5] == '0') and ends <= now + ARGV[7] and
+        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
         -- 0 also if the deadline is the same as before.
         (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
     return {0, status_ok, now, v[2], v[3], v[4], leader or '', v[6] or '0'}
@@ -104,13 +106,23 @@ if not call('ZSCORE', KEYS[7], inc) then
     return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
 end
 
-local deadline, held_under, holder, id
-if leader then deadline, held_under, holder, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(.*)$') end
+local function lease_until(deadline, under, by, lease, its_id)
+    leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
+end
+
+local held_under, holder, lease, id
+if leader then held_under, holder, lease, id = string.match(leader, '^%d+|(%d+)|(%d+)|(%d+)|(.*)$') end
+local pulled_in = leader and ends > now + lease
+if pulled_in then
+    ends = now + lease
+    lease_until(ends, held_under, holder, lease, id)
+end
 local renews = holder == inc and held_under == term
-local takes = not renews and ARGV[5] == '1' and not (deadline and tonumber(deadline) > now)
-local leads = renews or takes or holder == inc and tonumber(deadline) > now
+local takes = not renews and ARGV[5] == '1' and ends <= now
+local leads = renews or takes or holder == inc and ends > now
 
 local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
+local latest = 0
 if leads then
     -- The two earliest deadlines: one of them is another node's, if there is any other.
     local first = call('ZRANGE', KEYS[7], 0, 1, 'WITHSCORES')
@@ -127,6 +139,7 @@ if leads then
         if later[other] then next_expiry = later[other + 1] - now end
     end
     local freshest = has_others and call('ZREVRANGE', KEYS[7], 0, 3, 'WITHSCORES') or {}
+    if freshest[1] then latest = tonumber(freshest[2]) end
     for i = 1, #freshest, 2 do
         if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
             candidates[#candidates + 1] = freshest[i]
@@ -137,20 +150,35 @@ if leads then
         dead = call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, limit_batch)
         soonest = call('ZRANGEBYSCORE', KEYS[8], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     end
-    if soonest[1] then next_dead = soonest[2] - now end
+    if soonest[1] then
+        next_dead = soonest[2] - now
+        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[8], 0, 0, 'WITHSCORES')[2]))
+    end
+end
+
+-- Other nodes' deadlines that are further ahead than the node's ttl.
+local too_late = {}
+if latest > now + ARGV[6] then
+    for i = 7, 8 do
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[i], '(' .. fmt('%.0f', now + ARGV[6]), '+inf')) do
+            local ttl = node ~= inc and string.match(call('HGET', KEYS[11], node) or '', '^%d+|%d+|(%d+)|')
+            if ttl then too_late[#too_late + 1] = {KEYS[i], now + ttl, node} end
+        end
+    end
 end
 
 if renews then
-    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. id
+    lease_until(now + ARGV[7], term, inc, ARGV[7], id)
 elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
-    leader = fmt('%.0f', now + ARGV[7]) .. '|' .. term .. '|' .. inc .. '|' .. ARGV[9]
+    lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
     emit('event_led', term, holder or '0', inc, ARGV[9])
     commit()
 end
-if renews or takes then call('SET', KEYS[5], leader) end
+if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
 call('ZADD', KEYS[7], 'XX', now + ARGV[6], inc)
+for _, node in ipairs(too_late) do call('ZADD', node[1], 'XX', 'LT', node[2], node[3]) end
 if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[6] or '0'} end
 return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
 )lua";
