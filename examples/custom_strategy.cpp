@@ -6,10 +6,11 @@
 // its capacity and touches nothing that is `moving`.
 #include <cstdint>
 #include <cstdio>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include <rota/cluster_view.hpp>
+#include <rota/rota.hpp>
 
 struct sticky_by_hash {
     rota::plan make_plan(rota::cluster_view const& view) const {
@@ -45,32 +46,38 @@ struct sticky_by_hash {
     }
 };
 
-int main() {
-    // A strategy needs no group to be tried out: make the view by hand.
-    std::vector<rota::cluster_view::node> const nodes{
-        {.id = "node-1", .load = 1, .capacity = 3},
-        {.id = "node-2", .capacity = 2},
-        {.id = "node-3"},
-    };
-    std::vector<rota::cluster_view::schedule> const schedules{
-        {.id = "feed-0", .owner = 0},
-        {.id = "feed-1"},
-        {.id = "feed-2"},
-        {.id = "feed-3"},
-        {.id = "feed-4"},
-        {.id = "feed-5"},
-        {.id = "feed-6"},
-        {.id = "feed-7"},
-    };
-    std::vector<std::uint32_t> const orphans{1, 2, 3, 4, 5, 6, 7};
+// Any member of the group: a strategy is one of the coordinator's policies, recognised by make_plan.
+using member = rota::basic_coordinator<rota::memory_transport, sticky_by_hash>;
 
-    auto const plan = sticky_by_hash{}.make_plan({.nodes = nodes, .schedules = schedules, .orphans = orphans});
-    for (auto const& step : plan.moves) {
-        auto const schedule = schedules[step.schedule].id;
-        auto const node = nodes[step.to].id;
-        std::printf("%.*s goes to %.*s\n", static_cast<int>(schedule.size()), schedule.data(),
-                    static_cast<int>(node.size()), node.data());
+bool tell(member const& node, char const* name) {
+    std::printf("%s:", name);
+    for (auto const& s : node.owned()) std::printf(" %s", s.id.c_str());
+    std::printf("\n");
+    return !node.owned().empty();
+}
+
+int main() {
+    rota::memory_store store;  // what Redis would hold
+    member first{{.node_id = "node-1", .max_schedules_per_node = 4}, rota::memory_transport{store}};
+    member second{{.node_id = "node-2"}, rota::memory_transport{store}};
+    member third{{.node_id = "node-3"}, rota::memory_transport{store}};
+    for (auto* node : {&first, &second, &third}) {
+        if (auto joined = node->join(); !joined) {
+            std::fprintf(stderr, "%s\n", joined.error().message().c_str());
+            return 1;
+        }
     }
-    std::printf("%u placed, %u without a place\n", plan.forced, plan.unplaced);
-    return plan.forced == orphans.size() ? 0 : 1;
+    std::vector<rota::schedule> feeds;
+    for (int i = 0; i < 12; ++i) feeds.push_back({.id = "feed-" + std::to_string(i)});
+    if (auto made = first.register_schedules(feeds).all(); !made) return 1;
+
+    for (auto* node : {&first, &second, &third}) node->tick();  // the leader places them, and all of them hear of it
+    bool const spread = tell(first, "node-1") && tell(second, "node-2") && tell(third, "node-3");
+
+    std::puts("node-1 leaves; the others keep theirs");
+    first.leave();
+    for (auto* node : {&second, &third, &second}) node->tick();
+    tell(second, "node-2");
+    tell(third, "node-3");
+    return spread && second.owned().size() + third.owned().size() == feeds.size() ? 0 : 1;
 }

@@ -59,8 +59,8 @@ public:
     /// Connects to nothing and refuses nothing: join() does. `policies`: in any order; those left out are
     /// default-constructed.
     template <typename... Given>
-    explicit basic_coordinator(rota::options options, Given... policies)
-        : shell_{std::move(options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
+    explicit basic_coordinator(rota::options given_options, Given... policies)
+        : shell_{std::move(given_options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
                  detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
         static_assert(
             !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),

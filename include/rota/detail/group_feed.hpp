@@ -19,6 +19,9 @@
 
 namespace rota::detail {
 
+// (Outside of the template for the reason that node_core.hpp gives.)
+enum class feed_stage : std::uint8_t { off, nodes, schedules, following };
+
 template <typename Defects = sound>
 class group_feed {
 public:
@@ -36,20 +39,20 @@ public:
 
     /// Begin to follow; nothing is told of the first snapshot.
     void start(fencing_token epoch) {
-        if (stage_ != stage::off && epoch == epoch_) return;
+        if (stage_ != feed_stage::off && epoch == epoch_) return;
         begin_snapshot(epoch);
     }
     void stop() { *this = group_feed{}; }
 
     /// Stop for now; after the next start the differences to what was told until here are told.
     void interrupt() {
-        if (stage_ == stage::following && !catching_up_) remember();
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         auto told = std::move(told_);
         stop();
         told_ = std::move(told);
     }
 
-    [[nodiscard]] bool active() const { return stage_ != stage::off; }
+    [[nodiscard]] bool active() const { return stage_ != feed_stage::off; }
 
     /// The server's newest event is at least `seq`.
     void heard_of(std::uint64_t seq) {
@@ -60,21 +63,21 @@ public:
 
     /// The server may have lost what it told: read all of it anew, and tell the differences.
     void doubt() {
-        if (stage_ == stage::off) return;
-        if (stage_ == stage::following && !catching_up_) remember();
+        if (stage_ == feed_stage::off) return;
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch_);
     }
 
-    [[nodiscard]] bool current() const { return stage_ == stage::following && cursor_ >= head_; }
+    [[nodiscard]] bool current() const { return stage_ == feed_stage::following && cursor_ >= head_; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
 
     [[nodiscard]] std::optional<operation> next() const {
         switch (stage_) {
-            case stage::off: return std::nullopt;
-            case stage::nodes: return op::nodes_page{.after = after_node_};
-            case stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
-            case stage::following: break;
+            case feed_stage::off: return std::nullopt;
+            case feed_stage::nodes: return op::nodes_page{.after = after_node_};
+            case feed_stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
+            case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
         return op::events_since{.epoch = epoch_, .seq = cursor_};
@@ -83,7 +86,7 @@ public:
     // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`
 
     void on(op::nodes_reply const& page) {
-        if (stage_ != stage::nodes) return;
+        if (stage_ != feed_stage::nodes) return;
         if (after_node_ == 0) {
             epoch_ = page.epoch;
             cursor_ = page.seq;
@@ -95,11 +98,11 @@ public:
             holders_.push_back(n.node.incarnation);
             after_node_ = n.node.incarnation;
         }
-        if (page.items.size() < op::max_batch) stage_ = stage::schedules;
+        if (page.items.size() < op::max_batch) stage_ = feed_stage::schedules;
     }
 
     void on(op::page_reply const& page) {
-        if (stage_ != stage::schedules) return;
+        if (stage_ != feed_stage::schedules) return;
         for (auto const& s : page.items) {
             schedules_[s.id] = {s.generation, s.owner, s.moving_to, s.weight};
             after_schedule_ = s.id;
@@ -110,14 +113,14 @@ public:
         if (!holders_.empty()) return;
         // What happened while pages were read is still to be folded in; nothing is told of it one by one, as the pages
         // may hold it already.
-        stage_ = stage::following;
+        stage_ = feed_stage::following;
         catching_up_ = true;
         ++head_;
     }
 
     template <typename Tell>
     void on(op::events_reply const& page, Tell&& tell) {
-        if (stage_ != stage::following) return;
+        if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
             begin_snapshot(epoch_);
@@ -155,14 +158,13 @@ public:
     void clean() { dirty_ = false; }
 
 private:
-    enum class stage : std::uint8_t { off, nodes, schedules, following };
     struct picture {
         std::map<fencing_token, node> nodes;
         std::map<std::string, item, std::less<>> schedules;
     };
 
     void begin_snapshot(fencing_token epoch) {
-        stage_ = stage::nodes;
+        stage_ = feed_stage::nodes;
         epoch_ = epoch;
         cursor_ = head_ = 0;
         nodes_.clear();
@@ -252,7 +254,7 @@ private:
         told_.reset();
     }
 
-    stage stage_ = stage::off;
+    feed_stage stage_ = feed_stage::off;
     fencing_token epoch_ = 0;
     std::uint64_t cursor_ = 0;
     std::uint64_t head_ = 0;

@@ -63,15 +63,18 @@ struct held_lock {
     bool released = false;  // the handle is gone; the server may still have it
 };
 
+// (Outside of the template: g++ 12 compares the names within one with those of the program that includes this.)
+enum class standing : std::uint8_t {
+    out,      // not a member, and not trying to be
+    joining,  // trying
+    member,
+    fenced,  // a newer process has the node_id
+};
+
 template <typename Defects = sound>
 class node_core {
 public:
-    enum class standing : std::uint8_t {
-        out,      // not a member, and not trying to be
-        joining,  // trying
-        member,
-        fenced,  // a newer process has the node_id
-    };
+    using standing = detail::standing;
 
     /// `entropy`: random bits that no other process shares.
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)

@@ -96,8 +96,8 @@ public:
 
     /// To a store of its own, in real time.
     basic_memory_transport() : basic_memory_transport{store_type{}} {}
-    explicit basic_memory_transport(store_type store) : link_{std::make_shared<link>()} {
-        link_->store = store.shared_;
+    explicit basic_memory_transport(store_type shared_store) : link_{std::make_shared<link>()} {
+        link_->store = shared_store.shared_;
         std::lock_guard const lock{link_->store->mutex};
         link_->from.session = ++link_->store->sessions;
         link_->from.number = 1;
