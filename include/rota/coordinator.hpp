@@ -81,7 +81,8 @@ public:
     /// (options::on_conflict); on every error the node is out again.
     [[nodiscard]] result<void> join() { return engine().join(); }
 
-    /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed. For loops of your own:
+    /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed; returns after about a
+    /// heartbeat_interval even if there is more to do (then next_tick() is zero). For loops of your own:
     /// at least every heartbeat_interval, best when next_tick() is over or wake_fd() is readable. A node that the group
     /// took for dead rejoins in it.
     result<void> tick() { return engine().tick(); }

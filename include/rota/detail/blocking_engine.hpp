@@ -579,9 +579,11 @@ private:
         return std::get<typename Op::reply>(*std::move(answer));
     }
 
-    // The background lane, until it has nothing to ask for. The mutex is free between requests.
+    // The background lane, until it has nothing to ask for. The mutex is free between requests. Where each takes longer
+    // than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
     void drive() {
-        for (bool more = true; more;) {
+        auto const until = now() + core_.settings().heartbeat_interval;
+        for (bool more = true; more; more = more && now() < until) {
             {
                 std::lock_guard const io{lane_io_};
                 release_abandoned();
