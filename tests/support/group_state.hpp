@@ -120,8 +120,8 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
     s.epoch = store.epoch();
     s.fence = store.fence();
     s.seq = store.seq();
-    auto const& l = store.leader();
-    s.leader = {l.deadline, l.term, l.incarnation, static_cast<std::uint64_t>(l.lease), l.id};
+    auto const& leads = store.leader();
+    s.leader = {leads.deadline, leads.term, leads.incarnation, static_cast<std::uint64_t>(leads.lease), leads.id};
     for (auto const& [incarnation, n] : store.nodes()) {
         auto& node = s.nodes[incarnation];
         node.id = n.id;
