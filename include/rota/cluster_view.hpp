@@ -62,7 +62,11 @@ struct plan {
     double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
 
-    void clear() noexcept { *this = plan{std::move(moves), 0, 0, 0, 0, 0, 0}, moves.clear(); }
+    void clear() noexcept {
+        moves.clear();
+        forced = voluntary = bound = unplaced = 0;
+        spread_before = spread_after = 0;
+    }
 };
 
 }  // namespace rota

@@ -26,6 +26,7 @@
 #include "detail/blocking_engine.hpp"
 #include "detail/deliver.hpp"
 #include "detail/entropy.hpp"
+#include "detail/late.hpp"
 #include "detail/policy_set.hpp"
 #include "options.hpp"
 #include "policies.hpp"
@@ -49,6 +50,14 @@ template <typename... Policies>
 class basic_coordinator {
     using set = detail::policy_set<Policies...>;
     static_assert(detail::refuse<set::fault>());
+
+    // See late.hpp: who includes this does not pay for what it does not call.
+    using engine_type = detail::late<detail::blocking_engine<>, set>;
+    using reply = detail::late<rota::reply, set>;
+    template <typename T>
+    using result = detail::late<rota::result<T>, set>;
+    template <typename T>
+    using results = detail::late<rota::results<T>, set>;
 
 public:
     using transport_type = typename set::transport;
@@ -78,7 +87,7 @@ public:
 
     /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
     /// transport's address, naming field, value and rule; conflict: another live process has the node_id
-    /// (options::on_conflict); on every error the node is out again.
+    /// (options::on_conflict). After an error the node is out again, unless run() keeps trying on another thread.
     [[nodiscard]] result<void> join() { return engine().join(); }
 
     /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed; returns after about a
@@ -109,10 +118,12 @@ public:
     /// Ends the present or next sleep of run(). Any thread; never blocks.
     void wake() { detail::unwrap(shell_.transport).wake(); }
 
-    /// A descriptor that polls readable when something was pushed or wake() was called; for loops of your own.
+    /// A descriptor that polls readable when something was pushed or wake() was called, until the next tick(); for loops
+    /// of your own. Once this was called, tick() also listens for what is pushed (a second connection).
     [[nodiscard]] int wake_fd()
         requires requires(detail::unwrapped_t<transport_type>& t) { t.wake_fd(); }
     {
+        engine().be_watched();
         return detail::unwrap(shell_.transport).wake_fd();
     }
 
@@ -240,7 +251,7 @@ private:
               rules{std::move(s)},
               sink{std::move(k)},
               published{std::make_shared<belief_type>(std::move(clock))},
-              engine{std::make_unique<detail::blocking_engine<>>(std::move(o), *this, published, detail::entropy())} {}
+              engine{std::make_unique<engine_type>(std::move(o), *this, published, detail::entropy())} {}
 
         result<void> open(transport_settings const& settings) override {
             return detail::unwrap(transport).open(settings);
@@ -285,11 +296,11 @@ private:
         [[no_unique_address]] strategy_type rules;
         [[no_unique_address]] sink_type sink;
         std::shared_ptr<belief_type> published;
-        std::unique_ptr<detail::blocking_engine<>> engine;
+        std::unique_ptr<engine_type> engine;
     };
 
-    [[nodiscard]] detail::blocking_engine<>& engine() noexcept { return *shell_.engine; }
-    [[nodiscard]] detail::blocking_engine<> const& engine() const noexcept { return *shell_.engine; }
+    [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
+    [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }
 
     shell shell_;
 };

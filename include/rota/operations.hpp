@@ -4,7 +4,9 @@
 // Common rules:
 //  * Times in requests and replies are durations; the server compares deadlines with its own clock only.
 //  * `seen` is the highest fencing token the caller knows. Tokens are minted as
-//    max(last + 1, server time in µs, seen + 1); a `seen` over one hour above server time: refused_by_server.
+//    max(last + 1, server time in µs, seen + 1). A `seen` above the last one means that the server has lost writes: a
+//    join or tick mends that (a new epoch), unless it is over one hour above both the last token and server time
+//    (refused_by_server); whatever else mints answers not_joined, and grants nothing that would hide the loss.
 //  * Batches hold at most max_batch items, no two for the same thing, and take consecutive tokens, in item order.
 //    Items are checked in order, each seeing the effect of those before it.
 //  * Repeating an operation whose reply was lost has one effect: each checks what it expects, and those that could
@@ -60,7 +62,7 @@ inline constexpr std::size_t max_change_steps = 8;
 /// How long a repeat of unregister_schedules is recognised by its nonce.
 inline constexpr microseconds repeat_window = std::chrono::seconds{60};
 
-/// How far above server time the `seen` of a caller may be.
+/// How far above server time and the last token the `seen` of a caller may be.
 inline constexpr microseconds max_seen_lead = std::chrono::hours{1};
 
 /// What became of one item of a batch: code == errc{} for success.

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <chrono>
-#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -69,6 +69,11 @@ struct options {
 
 namespace detail {
 
+/// Neither infinite nor a NaN. (Including <cmath> would cost a compiler a tenth of what all of rota does.)
+constexpr bool is_finite(double x) {
+    return x >= std::numeric_limits<double>::lowest() && x <= std::numeric_limits<double>::max();
+}
+
 // Templates although nothing varies, here and for validate(): so that a program that includes rota pays for compiling
 // them (and what they use of fmt) only where it uses them.
 template <typename = void>
@@ -128,7 +133,7 @@ template <typename = void>
         return wrong(r.error().detail + ", that is at least 2 heartbeats");
     }
     if (auto r = detail::check_duration("operation_timeout", o.operation_timeout, 1ms, 1h); !r) return r;
-    if (!std::isfinite(o.clock_drift) || o.clock_drift < 0 || o.clock_drift > 0.1) {
+    if (!detail::is_finite(o.clock_drift) || o.clock_drift < 0 || o.clock_drift > 0.1) {
         return wrong(fmt::format("clock_drift is {}, must be 0 .. 0.1", o.clock_drift));
     }
     auto const shorter = o.node_ttl < o.leader_lease ? o.node_ttl : o.leader_lease;
@@ -150,7 +155,7 @@ template <typename = void>
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));
     }
-    if (!std::isfinite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
+    if (!detail::is_finite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;

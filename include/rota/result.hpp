@@ -41,6 +41,10 @@ public:
     [[nodiscard]] T value_or(U&& otherwise) const& {
         return has_value() ? value() : static_cast<T>(std::forward<U>(otherwise));
     }
+    template <typename U>
+    [[nodiscard]] T value_or(U&& otherwise) && {
+        return has_value() ? *std::move(value_) : static_cast<T>(std::forward<U>(otherwise));
+    }
 
     [[nodiscard]] rota::error const& error() const {
         if (value_) throw std::logic_error("rota::result: error() of a result that holds a value");

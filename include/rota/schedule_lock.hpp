@@ -52,10 +52,14 @@ public:
             if (host) ++users_;
         }
         if (!host) return errc::lock_lost;
-        auto answer = call(*host);
-        std::lock_guard const lock{mutex_};
-        if (--users_ == 0) unused_.notify_all();
-        return answer;
+        struct no_longer_inside {
+            lock_link& link;
+            ~no_longer_inside() {
+                std::lock_guard const lock{link.mutex_};
+                if (--link.users_ == 0) link.unused_.notify_all();
+            }
+        } const guard{*this};
+        return call(*host);
     }
 
     void close() {
@@ -88,6 +92,7 @@ public:
         : link_{std::move(other.link_)},
           target_{std::exchange(other.target_, {})} {
         until_.store(other.until_.load());
+        ended_.store(other.ended_.load());
     }
     schedule_lock& operator=(schedule_lock&& other) noexcept {
         schedule_lock{std::move(other)}.swap(*this);

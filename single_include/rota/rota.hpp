@@ -198,6 +198,10 @@ public:
     [[nodiscard]] T value_or(U&& otherwise) const& {
         return has_value() ? value() : static_cast<T>(std::forward<U>(otherwise));
     }
+    template <typename U>
+    [[nodiscard]] T value_or(U&& otherwise) && {
+        return has_value() ? *std::move(value_) : static_cast<T>(std::forward<U>(otherwise));
+    }
 
     [[nodiscard]] rota::error const& error() const {
         if (value_) throw std::logic_error("rota::result: error() of a result that holds a value");
@@ -355,7 +359,9 @@ struct node_status {
 // Common rules:
 //  * Times in requests and replies are durations; the server compares deadlines with its own clock only.
 //  * `seen` is the highest fencing token the caller knows. Tokens are minted as
-//    max(last + 1, server time in µs, seen + 1); a `seen` over one hour above server time: refused_by_server.
+//    max(last + 1, server time in µs, seen + 1). A `seen` above the last one means that the server has lost writes: a
+//    join or tick mends that (a new epoch), unless it is over one hour above both the last token and server time
+//    (refused_by_server); whatever else mints answers not_joined, and grants nothing that would hide the loss.
 //  * Batches hold at most max_batch items, no two for the same thing, and take consecutive tokens, in item order.
 //    Items are checked in order, each seeing the effect of those before it.
 //  * Repeating an operation whose reply was lost has one effect: each checks what it expects, and those that could
@@ -404,7 +410,7 @@ inline constexpr std::size_t max_change_steps = 8;
 /// How long a repeat of unregister_schedules is recognised by its nonce.
 inline constexpr microseconds repeat_window = std::chrono::seconds{60};
 
-/// How far above server time the `seen` of a caller may be.
+/// How far above server time and the last token the `seen` of a caller may be.
 inline constexpr microseconds max_seen_lead = std::chrono::hours{1};
 
 /// What became of one item of a batch: code == errc{} for success.
@@ -837,7 +843,11 @@ struct plan {
     double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
 
-    void clear() noexcept { *this = plan{std::move(moves), 0, 0, 0, 0, 0, 0}, moves.clear(); }
+    void clear() noexcept {
+        moves.clear();
+        forced = voluntary = bound = unplaced = 0;
+        spread_before = spread_after = 0;
+    }
 };
 
 }  // namespace rota
@@ -949,8 +959,6 @@ using event = std::variant<node_joined, node_left, node_suspended, node_resumed,
 // The options of a coordinator, and validate(), which checks them as a whole: every member alone and all of them
 // together (the lease must outlive heartbeats and margin). Constructors never refuse; join() calls validate().
 
-#include <cmath>
-
 #include <fmt/core.h>
 
 namespace rota {
@@ -1007,6 +1015,11 @@ struct options {
 }
 
 namespace detail {
+
+/// Neither infinite nor a NaN. (Including <cmath> would cost a compiler a tenth of what all of rota does.)
+constexpr bool is_finite(double x) {
+    return x >= std::numeric_limits<double>::lowest() && x <= std::numeric_limits<double>::max();
+}
 
 // Templates although nothing varies, here and for validate(): so that a program that includes rota pays for compiling
 // them (and what they use of fmt) only where it uses them.
@@ -1067,7 +1080,7 @@ template <typename = void>
         return wrong(r.error().detail + ", that is at least 2 heartbeats");
     }
     if (auto r = detail::check_duration("operation_timeout", o.operation_timeout, 1ms, 1h); !r) return r;
-    if (!std::isfinite(o.clock_drift) || o.clock_drift < 0 || o.clock_drift > 0.1) {
+    if (!detail::is_finite(o.clock_drift) || o.clock_drift < 0 || o.clock_drift > 0.1) {
         return wrong(fmt::format("clock_drift is {}, must be 0 .. 0.1", o.clock_drift));
     }
     auto const shorter = o.node_ttl < o.leader_lease ? o.node_ttl : o.leader_lease;
@@ -1089,7 +1102,7 @@ template <typename = void>
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));
     }
-    if (!std::isfinite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
+    if (!detail::is_finite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
@@ -1368,8 +1381,8 @@ private:
 
 namespace rota::detail {
 
-template <typename Sink, typename Event>
-constexpr bool deliver_if_taken(Sink& sink, event const& e) noexcept {
+template <typename Event, typename Sink, typename Variant>
+constexpr bool deliver_if_taken(Sink& sink, Variant const& e) noexcept {
     if constexpr (takes<Sink, Event>) {
         if (auto const* held = std::get_if<Event>(&e)) {
             static_cast<void>(sink(*held));
@@ -1384,8 +1397,8 @@ struct alternatives_of;
 template <typename... Events>
 struct alternatives_of<std::variant<Events...>> {
     template <typename Sink>
-    static constexpr bool deliver(Sink& sink, event const& e) noexcept {
-        return (deliver_if_taken<Sink, Events>(sink, e) || ...);
+    static constexpr bool deliver(Sink& sink, std::variant<Events...> const& e) noexcept {
+        return (deliver_if_taken<Events>(sink, e) || ...);
     }
 };
 
@@ -1446,6 +1459,26 @@ private:
 // written is dropped: coordination does not end for the lack of a log.
 
 #include <cstdio>
+
+// ---- rota/detail/late.hpp ------------------------------------------------------------------------------------------
+// late<T, Parameter>: T, by a name that means something only once Parameter is known.
+//
+// Whoever includes rota has its templates parsed, used or not. What a template's body says about types that depend on
+// its parameters is put aside until it is instantiated; all else is looked into at once, and std::optional<operation>
+// alone makes some 2,500 instantiations. So a template that deals in dear types names them late, and what holds no
+// template parameter at all (detail::in_words, validate) is one all the same: `template <typename = void>`.
+// tests/bench/compile_time.py watches what this is for.
+
+namespace rota::detail {
+
+template <typename T, typename Parameter>
+struct late_type {
+    using type = T;
+};
+template <typename T, typename Parameter>
+using late = typename late_type<T, Parameter>::type;
+
+}  // namespace rota::detail
 
 // ---- rota/sink/describe.hpp ----------------------------------------------------------------------------------------
 // The words for an event: one line of text for people, as log_sink writes it, recording_sink compares it and the
@@ -1616,8 +1649,8 @@ public:
         : writer_{std::make_shared<function_writer<std::decay_t<Write>>>(std::forward<Write>(write))},
           prefix_{as_prefix(std::move(prefix))} {}
 
-    template <typename = void>  // see describe.hpp
-    void operator()(event const& e) const {
+    template <typename T = void>
+    void operator()(detail::late<event, T> const& e) const {
         auto line = prefix_ + describe(e);
         if (writer_) {
             writer_->write(line);
@@ -1673,24 +1706,24 @@ struct null_sink {
 
 namespace rota {
 
-// (Its members are templates for the reason that describe.hpp gives.)
-class recording_sink {
+// (A template for the reason that late.hpp gives.)
+template <typename T = void>
+class basic_recording_sink {
+    using event = detail::late<rota::event, T>;
+
 public:
-    template <typename = void>
     void operator()(event const& e) const {
         std::lock_guard const lock{record_->mutex};
         record_->events.push_back(e);
     }
 
     /// All events so far, oldest first.
-    template <typename = void>
     [[nodiscard]] std::vector<event> events() const {
         std::lock_guard const lock{record_->mutex};
         return record_->events;
     }
 
     /// As events(), and forgets them.
-    template <typename = void>
     [[nodiscard]] std::vector<event> take() const {
         std::lock_guard const lock{record_->mutex};
         return std::exchange(record_->events, {});
@@ -1706,7 +1739,6 @@ public:
     }
 
     /// The events in words, a line each: equal runs of a scenario have equal text, byte for byte.
-    template <typename = void>
     [[nodiscard]] std::string text() const {
         std::string lines;
         for (auto const& e : events()) lines += describe(e) + '\n';
@@ -1720,6 +1752,8 @@ private:
     };
     std::shared_ptr<record> record_ = std::make_shared<record>();
 };
+
+using recording_sink = basic_recording_sink<>;
 
 }  // namespace rota
 
@@ -1926,7 +1960,8 @@ namespace rota {
 /// is held over capacity and has no other place stays. A balanced view gives an empty plan. Among equals the node
 /// with the lower index comes first, so the same view gives the same plan.
 struct least_moves {
-    void make_plan(cluster_view const& view, plan& into) const;
+    template <typename T = void>  // see late.hpp
+    void make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const;
 };
 
 namespace detail {
@@ -1934,6 +1969,7 @@ namespace detail {
 // Raises the lowest of its members by one, again and again; among equals, the one with the lowest node index. A
 // member leaves at its limit. Members at the lowest level form a round, which is walked in order, so a step costs
 // O(1) and no heap is needed. Lowering the highest is the same walk over loads counted downwards.
+template <typename T>
 class level_walk {
 public:
     struct place {
@@ -2079,7 +2115,8 @@ struct load_extremes {
     bool over_capacity = false;
 };
 
-inline load_extremes extremes_of(cluster_view const& view) {
+template <typename View>
+load_extremes extremes_of(View const& view) {
     load_extremes found;
     for (auto const& node : view.nodes) {
         if (node.load > found.fullest) found.fullest = node.load;
@@ -2091,7 +2128,11 @@ inline load_extremes extremes_of(cluster_view const& view) {
 }
 
 // One run of least_moves: the receivers, and what each node still holds that may be moved.
+template <typename T>
 class least_moves_run {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+
 public:
     least_moves_run(cluster_view const& view, plan& into) : view_{view}, plan_{into}, receivers_{view.nodes.size()} {
         loads_.reserve(view.nodes.size());
@@ -2122,7 +2163,7 @@ public:
 
     /// What a node holds over its capacity goes to whoever has room, even if that one is no emptier.
     void keep_capacities() {
-        level_walk givers{loads_.size()};
+        level_walk<T> givers{loads_.size()};
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             auto const capacity = view_.nodes[i].capacity;
             if (loads_[i] > capacity) givers.add(i, ~loads_[i], ~capacity);
@@ -2132,7 +2173,7 @@ public:
 
     void even_out() {
         if (!receivers_.more()) return;
-        level_walk givers{loads_.size()};
+        level_walk<T> givers{loads_.size()};
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             if (differ(loads_[i], receivers_.level())) givers.add(i, ~loads_[i], ~std::uint32_t{0});
         }
@@ -2156,7 +2197,7 @@ private:
     }
 
     template <typename Worthwhile>
-    void hand_over(level_walk& givers, Worthwhile const& worthwhile) {
+    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile) {
         while (givers.more() && receivers_.more() && worthwhile(~givers.level(), receivers_.level())) {
             auto const from = givers.take_one();
             auto const schedule = next_movable(from);
@@ -2181,15 +2222,16 @@ private:
 
     cluster_view const& view_;
     plan& plan_;
-    level_walk receivers_;
+    level_walk<T> receivers_;
     std::uint64_t room_ = 0;             // of all receivers, before the first step
-    std::vector<std::uint32_t> loads_;   // what was given is taken off at once, what was received is added at the end
-    std::vector<std::uint32_t> passed_;  // per node, how many of its schedules were looked at
+    std::vector<late<std::uint32_t, T>> loads_;   // what was given is taken off at once, what was received is added at the end
+    std::vector<late<std::uint32_t, T>> passed_;  // per node, how many of its schedules were looked at
 };
 
 }  // namespace detail
 
-inline void least_moves::make_plan(cluster_view const& view, plan& into) const {
+template <typename T>
+void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const {
     auto const found = detail::extremes_of(view);
     bool const any_room = found.emptiest_with_room != unlimited;
     bool const uneven = found.over_capacity || (any_room && found.fullest - found.emptiest_with_room > 1);
@@ -2200,7 +2242,7 @@ inline void least_moves::make_plan(cluster_view const& view, plan& into) const {
         return;
     }
 
-    detail::least_moves_run run{view, into};
+    detail::least_moves_run<T> run{view, into};
     run.place_orphans();
     if (found.over_capacity) run.keep_capacities();
     run.even_out();
@@ -2511,10 +2553,14 @@ public:
             if (host) ++users_;
         }
         if (!host) return errc::lock_lost;
-        auto answer = call(*host);
-        std::lock_guard const lock{mutex_};
-        if (--users_ == 0) unused_.notify_all();
-        return answer;
+        struct no_longer_inside {
+            lock_link& link;
+            ~no_longer_inside() {
+                std::lock_guard const lock{link.mutex_};
+                if (--link.users_ == 0) link.unused_.notify_all();
+            }
+        } const guard{*this};
+        return call(*host);
     }
 
     void close() {
@@ -2547,6 +2593,7 @@ public:
         : link_{std::move(other.link_)},
           target_{std::exchange(other.target_, {})} {
         until_.store(other.until_.load());
+        ended_.store(other.ended_.load());
     }
     schedule_lock& operator=(schedule_lock&& other) noexcept {
         schedule_lock{std::move(other)}.swap(*this);
@@ -2653,8 +2700,14 @@ private:
 
 namespace rota::detail {
 
+// (Outside of the template for the reason that node_core.hpp gives.)
+enum class feed_stage : std::uint8_t { off, nodes, schedules, following };
+
 template <typename Defects = sound>
 class group_feed {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+
 public:
     struct node {
         std::string id;
@@ -2670,20 +2723,21 @@ public:
 
     /// Begin to follow; nothing is told of the first snapshot.
     void start(fencing_token epoch) {
-        if (stage_ != stage::off && epoch == epoch_) return;
+        if (stage_ != feed_stage::off && epoch == epoch_) return;
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch);
     }
     void stop() { *this = group_feed{}; }
 
     /// Stop for now; after the next start the differences to what was told until here are told.
     void interrupt() {
-        if (stage_ == stage::following && !catching_up_) remember();
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         auto told = std::move(told_);
         stop();
         told_ = std::move(told);
     }
 
-    [[nodiscard]] bool active() const { return stage_ != stage::off; }
+    [[nodiscard]] bool active() const { return stage_ != feed_stage::off; }
 
     /// The server's newest event is at least `seq`.
     void heard_of(std::uint64_t seq) {
@@ -2694,21 +2748,21 @@ public:
 
     /// The server may have lost what it told: read all of it anew, and tell the differences.
     void doubt() {
-        if (stage_ == stage::off) return;
-        if (stage_ == stage::following && !catching_up_) remember();
+        if (stage_ == feed_stage::off) return;
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch_);
     }
 
-    [[nodiscard]] bool current() const { return stage_ == stage::following && cursor_ >= head_; }
+    [[nodiscard]] bool current() const { return stage_ == feed_stage::following && cursor_ >= head_; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
 
     [[nodiscard]] std::optional<operation> next() const {
         switch (stage_) {
-            case stage::off: return std::nullopt;
-            case stage::nodes: return op::nodes_page{.after = after_node_};
-            case stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
-            case stage::following: break;
+            case feed_stage::off: return std::nullopt;
+            case feed_stage::nodes: return op::nodes_page{.after = after_node_};
+            case feed_stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
+            case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
         return op::events_since{.epoch = epoch_, .seq = cursor_};
@@ -2717,7 +2771,7 @@ public:
     // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`
 
     void on(op::nodes_reply const& page) {
-        if (stage_ != stage::nodes) return;
+        if (stage_ != feed_stage::nodes) return;
         if (after_node_ == 0) {
             epoch_ = page.epoch;
             cursor_ = page.seq;
@@ -2729,11 +2783,11 @@ public:
             holders_.push_back(n.node.incarnation);
             after_node_ = n.node.incarnation;
         }
-        if (page.items.size() < op::max_batch) stage_ = stage::schedules;
+        if (page.items.size() < op::max_batch) stage_ = feed_stage::schedules;
     }
 
     void on(op::page_reply const& page) {
-        if (stage_ != stage::schedules) return;
+        if (stage_ != feed_stage::schedules) return;
         for (auto const& s : page.items) {
             schedules_[s.id] = {s.generation, s.owner, s.moving_to, s.weight};
             after_schedule_ = s.id;
@@ -2744,14 +2798,14 @@ public:
         if (!holders_.empty()) return;
         // What happened while pages were read is still to be folded in; nothing is told of it one by one, as the pages
         // may hold it already.
-        stage_ = stage::following;
+        stage_ = feed_stage::following;
         catching_up_ = true;
         ++head_;
     }
 
     template <typename Tell>
     void on(op::events_reply const& page, Tell&& tell) {
-        if (stage_ != stage::following) return;
+        if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
             begin_snapshot(epoch_);
@@ -2789,14 +2843,13 @@ public:
     void clean() { dirty_ = false; }
 
 private:
-    enum class stage : std::uint8_t { off, nodes, schedules, following };
     struct picture {
         std::map<fencing_token, node> nodes;
         std::map<std::string, item, std::less<>> schedules;
     };
 
     void begin_snapshot(fencing_token epoch) {
-        stage_ = stage::nodes;
+        stage_ = feed_stage::nodes;
         epoch_ = epoch;
         cursor_ = head_ = 0;
         nodes_.clear();
@@ -2886,7 +2939,7 @@ private:
         told_.reset();
     }
 
-    stage stage_ = stage::off;
+    feed_stage stage_ = feed_stage::off;
     fencing_token epoch_ = 0;
     std::uint64_t cursor_ = 0;
     std::uint64_t head_ = 0;
@@ -2919,13 +2972,16 @@ struct planner {
     void (*make)(void const* strategy, cluster_view const&, plan&) = nullptr;
 
     /// Plans, and says why the plan must not be applied; empty if it may.
-    template <typename = void>
-    [[nodiscard]] std::string operator()(cluster_view const& view, plan& into) const;
+    template <typename T = void>
+    [[nodiscard]] std::string operator()(late<cluster_view, T> const& view, late<plan, T>& into) const;
 };
 
 /// A cluster_view and what it points into, made from the picture that a group_feed keeps.
 template <typename Defects = sound>
 class planning_board {
+    template <typename T>
+    using late_vector = std::vector<late<T, Defects>>;
+
 public:
     cluster_view const& draw(group_feed<Defects> const& feed) {
         nodes_.clear();
@@ -2973,17 +3029,17 @@ public:
     [[nodiscard]] std::string const& id_of(std::uint32_t schedule) const { return *ids_[schedule]; }
 
 private:
-    std::vector<cluster_view::node> nodes_;
-    std::vector<cluster_view::schedule> schedules_;
-    std::vector<std::uint32_t> orphans_;
-    std::vector<std::string const*> ids_;  // into the feed's picture
-    std::vector<std::vector<std::uint32_t>> owned_;
+    late_vector<cluster_view::node> nodes_;
+    late_vector<cluster_view::schedule> schedules_;
+    late_vector<std::uint32_t> orphans_;
+    late_vector<std::string const*> ids_;  // into the feed's picture
+    std::vector<late_vector<std::uint32_t>> owned_;
     cluster_view view_;
 };
 
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
-template <typename = void>
-[[nodiscard]] std::string fault_of(plan const& p, cluster_view const& view) {
+template <typename T = void>
+[[nodiscard]] std::string fault_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
     std::vector<std::uint32_t> load;
     for (auto const& n : view.nodes) load.push_back(n.load);
     std::vector<bool> taken(view.schedules.size());
@@ -3008,8 +3064,8 @@ template <typename = void>
     return {};
 }
 
-template <typename>
-std::string planner::operator()(cluster_view const& view, plan& into) const {
+template <typename T>
+std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>& into) const {
     into.clear();
     if (view.nodes.empty()) {
         into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
@@ -3031,6 +3087,9 @@ std::string planner::operator()(cluster_view const& view, plan& into) const {
 
 template <typename Defects = sound>
 class leader_machine {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+
 public:
     leader_machine(options const& o, planner strategy) : options_{o}, strategy_{strategy} {}
 
@@ -3059,6 +3118,9 @@ public:
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
     [[nodiscard]] instant tick_due() const {
         if (!active()) return instant::max();
+        if (reaped_ && watch_.expired.size() + watch_.dead.size() >= op::max_batch) {
+            return instant::min();  // there were more than go into one reap, or into the lists
+        }
         auto const next = std::min(watch_.next_expiry, watch_.next_dead);
         return next == microseconds::max() ? instant::max() : heard_ + next + microseconds{1000};
     }
@@ -3067,6 +3129,7 @@ public:
     /// plan that met a state it was not made for.
     [[nodiscard]] instant work_due() const {
         if (!active()) return instant::max();
+        if (!placements_.empty() || !moves_.empty()) return instant::min();
         return !watch_.expired.empty() && !reaped_ ? std::min(plan_again_, reap_from_) : plan_again_;
     }
 
@@ -3167,8 +3230,8 @@ private:
     bool forced_round_ = false;
     std::uint64_t planned_at_ = ~std::uint64_t{0};
     instant plan_again_ = instant::max();
-    std::vector<op::adopt::item> placements_;
-    std::vector<op::revoke::item> moves_;
+    std::vector<late<op::adopt::item, Defects>> placements_;
+    std::vector<late<op::revoke::item, Defects>> moves_;
     planning_board<Defects> board_;
     plan plan_;
 };
@@ -3211,15 +3274,23 @@ struct held_lock {
     bool released = false;  // the handle is gone; the server may still have it
 };
 
+// (Outside of the template: g++ 12 compares the names within one with those of the program that includes this.)
+enum class standing : std::uint8_t {
+    out,      // not a member, and not trying to be
+    joining,  // trying
+    member,
+    fenced,  // a newer process has the node_id
+};
+
 template <typename Defects = sound>
 class node_core {
+    using error = late<rota::error, Defects>;
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+    using reply = late<rota::reply, Defects>;
+
 public:
-    enum class standing : std::uint8_t {
-        out,      // not a member, and not trying to be
-        joining,  // trying
-        member,
-        fenced,  // a newer process has the node_id
-    };
+    using standing = detail::standing;
 
     /// `entropy`: random bits that no other process shares.
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
@@ -3259,10 +3330,11 @@ public:
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
             farewell_ = self_.incarnation;
+            left_ = true;
             if (Defects::has(defect::leave_first)) return;
             drop_everything(change_reason::lost);
         }
-        feed_.stop();
+        feed_.interrupt();
         failure_.reset();
         standing_ = standing::out;
     }
@@ -3274,7 +3346,7 @@ public:
 
     void finish_leave(bool done) {
         auto const gone = std::exchange(farewell_, 0);
-        if (gone != 0 && done) tell(node_left{{options_.node_id, gone}});
+        if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
 
     /// Drops the belief in leadership at once. Then the operation is to be performed; nullopt if it is not held.
@@ -3338,7 +3410,7 @@ public:
             return farewell_ != 0 ? retry_at_ : instant::max();
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
-        auto request = std::min(tick_due(), leader_.work_due());
+        auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
         }
@@ -3348,6 +3420,13 @@ public:
         if (leads_told_ && !Defects::has(defect::leads_past_it)) belief_ends = belief_->leads_until();
         if (!suspended_) belief_ends = std::min(belief_ends, belief_->alive_until());
         return std::min(belief_ends, std::max(request, retry_at_));
+    }
+
+    /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
+    [[nodiscard]] bool has_to_ask() const {
+        if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        bool const follows = feed_.active() && (!leads_told_ || leader_.active());
+        return follows && !feed_.current();
     }
 
     [[nodiscard]] subscription what_to_listen_for() const {
@@ -3432,7 +3511,7 @@ public:
     }
 
 private:
-    using lock_table = std::map<std::string, held_lock, std::less<>>;
+    using lock_table = std::map<std::string, late<held_lock, Defects>, std::less<>>;
 
     // ================================================================ time
 
@@ -3507,6 +3586,11 @@ private:
             warn_again_at_ = now + std::chrono::minutes{1};
             tell(warning{why});
         }
+        // What the server refuses is not said again: the lease, or the life, ends by itself.
+        if (!transient || why.code == errc::conflict) {
+            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
+            if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
+        }
         ++failures_;
         auto const step =
             std::min(options_.heartbeat_interval / 2, microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
@@ -3557,12 +3641,15 @@ private:
         last_contact_ = now;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
         if (Defects::has(defect::life_before_reading)) extend_life(until);
-        if (r.version > version_) {
-            server_version_ = std::max(server_version_, r.version);
-            life_after_reading_ = until;
-            life_needs_version_ = r.version;
-        } else {
+        if (r.version < version_) server_changed();  // what we have read is not there any more
+        if (r.version == version_) {
             extend_life(until);
+        } else {
+            server_version_ = std::max(server_version_, r.version);
+            if (life_needs_version_ == 0) {
+                life_after_reading_ = until;
+                life_needs_version_ = r.version;
+            }
         }
         feed_.heard_of(r.seq);
         hear_of_leader(r, sent, now);
@@ -3957,7 +4044,7 @@ private:
     [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
 
     options options_;
-    std::shared_ptr<belief> belief_;
+    std::shared_ptr<late<belief, Defects>> belief_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
     jitter_source nonces_;
@@ -3973,9 +4060,10 @@ private:
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
     fencing_token farewell_ = 0;  // an incarnation that is still to take its leave
+    bool left_ = false;           // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
-    std::optional<op::renounce> renouncing_;
+    std::optional<late<op::renounce, Defects>> renouncing_;
 
     instant tick_at_ = instant::max();
     instant tick_from_{};
@@ -3995,7 +4083,7 @@ private:
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;
-    std::set<std::string, std::less<>> handing_over_;  // owned, but another is to have it
+    std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     lock_table held_[2];
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;
@@ -4064,6 +4152,13 @@ protected:
 
 template <typename Defects = sound>
 class blocking_engine final : private lock_host {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
 public:
     blocking_engine(options given, ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
         : ports_{policies},
@@ -4081,20 +4176,29 @@ public:
 
     result<void> join() {
         if (auto r = enter(); !r) return r;
-        if (auto r = begin_join(); !r) return r;
+        auto const began = begin_join();
+        if (!began) return began.error();
         auto const limit = now() + core_.settings().operation_timeout;
+        bool unknown = false;
         for (unsigned n = 1;; ++n) {
             drive();
-            auto const [state, failure] = where_we_are();
-            if (state == standing::member) return {};
             std::lock_guard const io{io_};
-            if (state == standing::joining && failure == errc::outcome_unknown && n < most_attempts && now() < limit) {
+            auto const state = core_.state();
+            if (state == standing::member) break;
+            auto failure = core_.last_failure().value_or(error{errc::unavailable, "could not join"});
+            bool const again = failure == errc::outcome_unknown;
+            unknown = unknown || again;
+            if (state == standing::joining && again && n < most_attempts && now() < limit) {
                 core_.want_tick(now());
                 continue;
             }
-            core_.begin_leave();
-            return failure.value_or(error{errc::unavailable, "could not join"});
+            // What run() is still trying, or a member that was taken for dead, is left to try.
+            if (*began && !running_.load()) core_.begin_leave();
+            if (unknown) failure.code = errc::outcome_unknown;
+            return failure;
         }
+        if (has_more_to_do()) drive();  // its first tick, if joining took long
+        return {};
     }
 
     result<void> tick() {
@@ -4105,8 +4209,12 @@ public:
             core_.want_tick(now());
         }
         drive();
+        if (watched_.load()) listen();
         return outcome_of_tick();
     }
+
+    /// From now on a loop watches the transport's wake_fd().
+    void be_watched() { watched_.store(true); }
 
     result<void> run(std::stop_token stop, instant until) {
         if (auto r = enter(); !r) return r;
@@ -4118,7 +4226,7 @@ public:
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
         if (state() != standing::member) {
-            if (auto r = begin_join(); !r) return r;
+            if (auto r = begin_join(); !r) return r.error();
         }
         for (;;) {
             drive();
@@ -4129,8 +4237,11 @@ public:
             if (stop.stop_requested() || at >= until) return {};
             auto const [listen, due] = fall_asleep();
             auto const wake_at = std::min(due, until);
-            auto const why =
-                wake_at <= at ? wake_reason::timeout : ports_.wait(listen, std::min(wake_at - at, longest_sleep));
+            auto why = wake_reason::timeout;
+            if (wake_at > at) {
+                std::lock_guard const turn{sleep_};
+                why = ports_.wait(listen, std::min(wake_at - at, longest_sleep));
+            }
             std::lock_guard const io{lane_io_};
             nap_.reset();
             if (why == wake_reason::pushed) core_.want_tick(now());
@@ -4247,7 +4358,7 @@ public:
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
         for (auto const& s : list) {
             if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
-            if (!std::isfinite(s.weight) || s.weight <= 0) {
+            if (!is_finite(s.weight) || s.weight <= 0) {
                 return all_failed<void>(
                     list.size(),
                     {errc::invalid_argument,
@@ -4367,7 +4478,12 @@ public:
         note_own_change(*r);
         after_change();
         auto const& out = r->items.front();
-        return out.ok() ? result<void>{} : result<void>{out.code, in_words(id) + " to " + in_words(node_id)};
+        if (out.ok()) return {};
+        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
+            auto const now_at = perform<op::lookup>({.ids = {id}});
+            if (now_at && now_at->items.front().status.owner == *to) return {};
+        }
+        return {out.code, in_words(id) + " to " + in_words(node_id)};
     }
 
     // ================================================================ queries
@@ -4505,11 +4621,40 @@ private:
         return {};
     }
 
-    result<void> begin_join() {
+    // Whether it was neither a member nor trying to be one.
+    result<bool> begin_join() {
         std::lock_guard const io{io_};
-        if (auto r = open_locked(); !r) return r;
+        if (auto r = open_locked(); !r) return r.error();
+        if (core_.state() == standing::member) return false;
+        bool const fresh = core_.state() != standing::joining;
         core_.want_join(now());
-        return {};
+        core_.want_tick(now());
+        return fresh;
+    }
+
+    bool has_more_to_do() {
+        std::lock_guard const io{lane_io_};
+        return core_.due() <= now();
+    }
+
+    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
+    // listens for what comes next.
+    void listen() {
+        std::unique_lock const turn{sleep_, std::try_to_lock};
+        if (!turn) return;  // run() is asleep: it listens
+        for (int rounds = 0; rounds < 2; ++rounds) {
+            subscription next;
+            {
+                std::lock_guard const io{lane_io_};
+                next = core_.what_to_listen_for();
+            }
+            if (ports_.wait(next, microseconds{}) != wake_reason::pushed) return;
+            {
+                std::lock_guard const io{lane_io_};
+                core_.want_tick(now());
+            }
+            drive();
+        }
     }
 
     // Before the first request: options and settings, as a whole.
@@ -4545,23 +4690,17 @@ private:
         for (auto& e : fresh) queue_.push_back(std::move(e));
     }
 
-    // Without any other lock: one thread at a time delivers, in order; who comes second waits until its own are out.
+    // Without any lock: one thread at a time delivers, in order. Who comes meanwhile leaves its events to that one, and
+    // does not wait: the sink may be waiting for something that it holds.
     void deliver() {
-        if (in_sink()) return;
-        {
-            std::lock_guard const lock{queue_mutex_};
-            if (queue_.empty() && delivering_.load() == std::thread::id{}) return;
-        }
-        std::lock_guard const turn{delivery_mutex_};
-        delivering_.store(std::this_thread::get_id());
-        for (;;) {
-            std::vector<event> batch;
-            {
-                std::lock_guard const lock{queue_mutex_};
-                batch.swap(queue_);
-            }
-            if (batch.empty()) break;
+        std::unique_lock lock{queue_mutex_};
+        if (delivering_.load() != std::thread::id{}) return;
+        while (!queue_.empty()) {
+            delivering_.store(std::this_thread::get_id());
+            auto const batch = std::exchange(queue_, {});
+            lock.unlock();
             for (auto const& e : batch) ports_.deliver(e);
+            lock.lock();
         }
         delivering_.store(std::thread::id{});
     }
@@ -4572,14 +4711,18 @@ private:
     // allowed is not up.
     result<reply> attempt(operation const& request) {
         auto const limit = now() + core_.settings().operation_timeout;
+        bool unknown = false;
         for (unsigned n = 1;; ++n) {
             auto const left = limit - now();
             auto answer = ports_.perform(request, std::max(left, microseconds{1000}));
             if (answer) return answer;
             auto const code = answer.error().code;
+            unknown = unknown || code == errc::outcome_unknown;
             bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
             if (code == errc::not_joined || code == errc::not_leader) core_.want_tick(now());
-            if (!worth_it || n == most_attempts || now() >= limit) return answer;
+            if (worth_it && n < most_attempts && now() < limit) continue;
+            if (unknown) return error{errc::outcome_unknown, answer.error().detail};  // an attempt may have done it
+            return answer;
         }
     }
 
@@ -4598,15 +4741,18 @@ private:
         return std::get<typename Op::reply>(*std::move(answer));
     }
 
-    // The background lane, until it has nothing to ask for. The mutex is free between requests.
+    // The background lane, until it has nothing to ask for. The mutex is free between requests. Where each takes longer
+    // than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
     void drive() {
-        for (bool more = true; more;) {
+        auto const until = now() + core_.settings().heartbeat_interval;
+        for (bool more = true; more; more = more && now() < until) {
             {
                 std::lock_guard const io{lane_io_};
-                release_abandoned();
+                more = release_abandoned();
                 auto request = core_.next(now());
-                more = request.has_value();
-                if (more) {
+                if (!request) more = settle_unanswered() || more;
+                if (request) {
+                    more = true;
                     collect();
                     auto const sent = now();
                     auto const answer = ports_.perform(*request, core_.settings().operation_timeout);
@@ -4742,7 +4888,10 @@ private:
         auto const sent = now();
         auto const answer = attempt(request);
         collect();
-        if (!answer) return answer.error();
+        if (!answer) {
+            if (answer.error() == errc::outcome_unknown) unanswered_.push_back({request, now() + ttl});
+            return answer.error();
+        }
         auto const& granted = std::get<op::outcomes>(*answer).items;
         auto const at = now();
         for (std::size_t i = 0; i < granted.size(); ++i) {
@@ -4902,14 +5051,41 @@ private:
         deliver();
     }
 
-    // Under io_.
-    void release_abandoned() {
-        std::vector<target> list;
+    // Under io_: one request, for locks whose handles died in a sink, or were granted too late. False: there are none.
+    bool release_abandoned() {
+        op::release_locks request;
         {
             std::lock_guard const lock{queue_mutex_};
-            list.swap(abandoned_);
+            if (abandoned_.empty()) return false;
+            request.kind = abandoned_.front().kind;
+            std::erase_if(abandoned_, [&](target const& held) {
+                if (held.kind != request.kind || request.items.size() == op::max_batch) return false;
+                request.items.push_back({held.name, held.token});
+                return true;
+            });
         }
-        for (auto& held : list) (void)release_locked({.kind = held.kind, .items = {{held.name, held.token}}});
+        (void)release_locked(std::move(request));
+        return true;
+    }
+
+    // Under io_: an acquisition that was never answered is asked about once there is contact again, and what it took is
+    // given back; else that would stand in this node's own way for its ttl. (A repeat has one effect.) False: nothing
+    // to ask.
+    bool settle_unanswered() {
+        if (unanswered_.empty() || core_.last_failure()) return false;
+        auto const [request, until] = std::move(unanswered_.back());
+        unanswered_.pop_back();
+        auto const& asked = std::get<op::acquire_locks>(request);
+        if (now() >= until || asked.incarnation != core_.self().incarnation) return true;
+        auto const answer = attempt(request);
+        if (!answer) return false;
+        op::release_locks taken{.kind = asked.kind};
+        auto const& out = std::get<op::outcomes>(*answer).items;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i].ok()) taken.items.push_back({asked.items[i].name, out[i].token});
+        }
+        if (!taken.items.empty()) (void)release_locked(std::move(taken));
+        return true;
     }
 
     ports& ports_;
@@ -4919,13 +5095,20 @@ private:
     core core_;
     bool opened_ = false;
     std::optional<nap> nap_;  // while run() sleeps
+    struct unanswered {
+        operation request;
+        instant until{};
+    };
+    std::vector<unanswered> unanswered_;  // acquisitions
     std::shared_ptr<lock_link> link_;
     std::atomic<bool> running_{false};
     atomic_instant due_;
 
-    std::mutex delivery_mutex_;  // held by the thread that runs the sink
-    std::atomic<std::thread::id> delivering_{};
-    std::mutex queue_mutex_;  // of what follows
+    std::mutex sleep_;                  // held by the thread that waits for what is pushed
+    std::atomic<bool> watched_{false};  // a loop polls wake_fd()
+
+    std::mutex queue_mutex_;                     // of what follows
+    std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
     std::vector<event> queue_;
     std::vector<target> abandoned_;
 };
@@ -4999,12 +5182,12 @@ struct first_of_role<Role, Fallback, First, Rest...> {
                                              first_of_role<Role, Fallback, Rest...>>::type;
 };
 
-// What stands in for a policy that was refused.
+// What stands in for a policy that was refused. (Nothing is ever linked that uses it.)
 struct no_transport {
-    result<void> open(transport_settings const&) { return {}; }
-    result<reply> perform(operation const&, microseconds) { return errc::unavailable; }
-    wake_reason wait(subscription const&, microseconds) { return wake_reason::timeout; }
-    void wake() {}
+    result<void> open(transport_settings const&);
+    result<reply> perform(operation const&, microseconds);
+    wake_reason wait(subscription const&, microseconds);
+    void wake();
 };
 
 /// What is wrong with a policy, or with a set of them.
@@ -5185,6 +5368,14 @@ class basic_coordinator {
     using set = detail::policy_set<Policies...>;
     static_assert(detail::refuse<set::fault>());
 
+    // See late.hpp: who includes this does not pay for what it does not call.
+    using engine_type = detail::late<detail::blocking_engine<>, set>;
+    using reply = detail::late<rota::reply, set>;
+    template <typename T>
+    using result = detail::late<rota::result<T>, set>;
+    template <typename T>
+    using results = detail::late<rota::results<T>, set>;
+
 public:
     using transport_type = typename set::transport;
     using strategy_type = typename set::strategy;
@@ -5194,8 +5385,8 @@ public:
     /// Connects to nothing and refuses nothing: join() does. `policies`: in any order; those left out are
     /// default-constructed.
     template <typename... Given>
-    explicit basic_coordinator(rota::options options, Given... policies)
-        : shell_{std::move(options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
+    explicit basic_coordinator(rota::options given_options, Given... policies)
+        : shell_{std::move(given_options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
                  detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
         static_assert(
             !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
@@ -5213,10 +5404,11 @@ public:
 
     /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
     /// transport's address, naming field, value and rule; conflict: another live process has the node_id
-    /// (options::on_conflict); on every error the node is out again.
+    /// (options::on_conflict). After an error the node is out again, unless run() keeps trying on another thread.
     [[nodiscard]] result<void> join() { return engine().join(); }
 
-    /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed. For loops of your own:
+    /// One heartbeat now, and all that it gives occasion for: one request if nothing has changed; returns after about a
+    /// heartbeat_interval even if there is more to do (then next_tick() is zero). For loops of your own:
     /// at least every heartbeat_interval, best when next_tick() is over or wake_fd() is readable. A node that the group
     /// took for dead rejoins in it.
     result<void> tick() { return engine().tick(); }
@@ -5243,10 +5435,12 @@ public:
     /// Ends the present or next sleep of run(). Any thread; never blocks.
     void wake() { detail::unwrap(shell_.transport).wake(); }
 
-    /// A descriptor that polls readable when something was pushed or wake() was called; for loops of your own.
+    /// A descriptor that polls readable when something was pushed or wake() was called, until the next tick(); for loops
+    /// of your own. Once this was called, tick() also listens for what is pushed (a second connection).
     [[nodiscard]] int wake_fd()
         requires requires(detail::unwrapped_t<transport_type>& t) { t.wake_fd(); }
     {
+        engine().be_watched();
         return detail::unwrap(shell_.transport).wake_fd();
     }
 
@@ -5374,7 +5568,7 @@ private:
               rules{std::move(s)},
               sink{std::move(k)},
               published{std::make_shared<belief_type>(std::move(clock))},
-              engine{std::make_unique<detail::blocking_engine<>>(std::move(o), *this, published, detail::entropy())} {}
+              engine{std::make_unique<engine_type>(std::move(o), *this, published, detail::entropy())} {}
 
         result<void> open(transport_settings const& settings) override {
             return detail::unwrap(transport).open(settings);
@@ -5419,11 +5613,11 @@ private:
         [[no_unique_address]] strategy_type rules;
         [[no_unique_address]] sink_type sink;
         std::shared_ptr<belief_type> published;
-        std::unique_ptr<detail::blocking_engine<>> engine;
+        std::unique_ptr<engine_type> engine;
     };
 
-    [[nodiscard]] detail::blocking_engine<>& engine() noexcept { return *shell_.engine; }
-    [[nodiscard]] detail::blocking_engine<> const& engine() const noexcept { return *shell_.engine; }
+    [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
+    [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }
 
     shell shell_;
 };
@@ -7018,9 +7212,15 @@ local function mint(seen)
     return fence
 end
 
+-- Of one that joins: may know of tokens that this server has lost, but not of just any.
 local function absurd(seen)
-    return seen > now + limit_seen_lead and
+    return seen > math.max(now, fence) + limit_seen_lead and
         {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
+end
+
+-- Of a member: it is told by its next tick.
+local function behind(seen)
+    return fence < seen and {errc_not_joined, 'the server has lost writes'}
 end
 )lua";
 
@@ -7454,10 +7654,9 @@ local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), ARGV[5] + 1, v[3]
-if token > now + limit_seen_lead + 1 then
-    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
+local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
+if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
+if tonumber(v[2] or 0) < tonumber(ARGV[5]) then return {errc_not_joined, 'the server has lost writes'} end
 if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
 if KEYS[6] then
     local own = call('HGET', KEYS[6], ARGV[6])
@@ -7477,8 +7676,6 @@ if lock then
         return {0, errc_locked_by_other, 0, deadline - now}
     end
 end
-if now > token then token = now end
-if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
 local text = string.format('%.0f|%.0f|%s|%s', now + ttl, token, inc, ARGV[4])
 -- In ms and twice as long: it only collects garbage.
 local kept = math.max(math.ceil(ttl / 500), 1)
@@ -7502,12 +7699,10 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, ttl, seen, locks = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5]), #KEYS - 6
-if seen > now + limit_seen_lead then
-    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
+if not v[2] then call('GET', KEYS[2]) end
+if tonumber(v[2] or 0) < seen then return {errc_not_joined, 'the server has lost writes'} end
 if not call('ZSCORE', KEYS[3], inc) then return {errc_not_joined} end
 if locks == 0 then return {0} end
-if not v[2] then call('GET', KEYS[2]) end
 
 local is_schedule, own, moves = #ARGV > 5, {}, {}
 if is_schedule then
@@ -7548,7 +7743,7 @@ for i = 1, locks do
 end
 if #granted == 0 then return answer end
 
-local token = math.max(tonumber(v[2] or 0) + 1, now, seen + 1)
+local token = math.max(tonumber(v[2] or 0) + 1, now)
 local head, tail = fmt('%.0f|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
 local kept = math.max(math.ceil(ttl / 500), 1)
 for _, i in ipairs(granted) do
@@ -7677,13 +7872,18 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
-if seen > now + limit_seen_lead then
+if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
 -- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
-local ends = leader and tonumber(string.match(leader, '^%d+')) or 0
-if term == '0' and (ends > now or ARGV[5] == '0') and ends <= now + ARGV[7] and
-        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
+local ends, held_under, holder, lease, id = 0
+if leader then
+    ends, held_under, holder, lease, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
+    ends = tonumber(ends)
+end
+local pulled_in = leader and ends > now + lease
+if term == '0' and holder ~= inc and (ends > now or ARGV[5] == '0') and not pulled_in and
+        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and
         -- 0 also if the deadline is the same as before.
         (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
     return {0, status_ok, now, v[2], v[3], v[4], leader or '', v[6] or '0'}
@@ -7729,9 +7929,6 @@ local function lease_until(deadline, under, by, lease, its_id)
     leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
 end
 
-local held_under, holder, lease, id
-if leader then held_under, holder, lease, id = string.match(leader, '^%d+|(%d+)|(%d+)|(%d+)|(.*)$') end
-local pulled_in = leader and ends > now + lease
 if pulled_in then
     ends = now + lease
     lease_until(ends, held_under, holder, lease, id)
@@ -7920,9 +8117,10 @@ read_tombstones(4, 3 + n, n > 0 and strings(17, 16 + n) or {})
 for i = 1, n do
     local id, owner = ARGV[3 + i], ARGV[3 + n + i]
     local s, g = records[id], stones[id]
-    if not s then
-        local is_repeat = g and g.nonce == nonce and tonumber(g.kept) > now
-        answer[i + 1] = is_repeat and 0 or errc_unknown_schedule
+    if g and g.nonce == nonce and tonumber(g.kept) > now then
+        answer[i + 1] = 0 -- a repeat, even if it was registered anew meanwhile
+    elseif not s then
+        answer[i + 1] = errc_unknown_schedule
     elseif s.owner ~= owner then
         answer[i + 1] = errc_conflict
     else
@@ -7960,7 +8158,7 @@ return answer
 // ARGV: connection, P, incarnation, seen, ids...; KEYS[17..]: gone:<id>, then the node's. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
@@ -8002,7 +8200,7 @@ return answer
 // KEYS[17..]: gone:<id>, then of froms and tos. Reply: code, token of each.
 inline constexpr char adopt[] = R"lua(
 local n, seen = (#ARGV - 5) / 5, tonumber(ARGV[5])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
 read_schedules(6, 5 + n)
@@ -8102,7 +8300,7 @@ return answer
 // the tos. Reply: code, token, remaining of each.
 inline constexpr char acknowledge[] = R"lua(
 local n, inc, seen = (#ARGV - 4) / 3, ARGV[3], tonumber(ARGV[4])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
@@ -9356,8 +9554,10 @@ struct connection_stamp {
 
 template <typename Defects = sound>
 class basic_store {
+    using reply = late<rota::reply, Defects>;
+
 public:
-    using time = std::int64_t;  // µs of the server's clock
+    using time = late<std::int64_t, Defects>;  // µs of the server's clock
 
     /// The first request of each connection: later ones of older connections of the session are refused.
     void raise(connection_stamp from) {
@@ -9464,11 +9664,16 @@ private:
     }
 
     bool is_absurd(fencing_token seen) const {
-        return seen > static_cast<fencing_token>(now_ + op::max_seen_lead.count());
+        auto const newest = std::max(fence_, static_cast<fencing_token>(now_));
+        return seen > newest + static_cast<fencing_token>(op::max_seen_lead.count());
     }
     static result<reply> absurd() {
         return {errc::refused_by_server, "a fencing token of more than an hour ahead of the server's clock"};
     }
+
+    // Writes that the caller has seen are missing here: nothing is granted before its tick has told it so.
+    bool is_behind(fencing_token seen) const { return fence_ < seen; }
+    static result<reply> behind() { return {errc::not_joined, "the server has lost writes"}; }
 
     node_record* find(fencing_token incarnation) {
         auto n = nodes_.find(incarnation);
@@ -9735,7 +9940,7 @@ private:
     }
 
     result<reply> on(op::acquire_locks const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!live(r.incarnation)) return {errc::not_joined};
         auto& locks = locks_[index(r.kind)];
         op::outcomes answer;
@@ -9887,9 +10092,10 @@ private:
             auto& out = answer.items.emplace_back();
             auto const g = gone_.find(item.id);
             auto s = schedules_.find(item.id);
+            bool const repeat = g != gone_.end() && g->second.nonce == r.nonce && g->second.kept > now_;
+            if (repeat) continue;  // even if it was registered anew meanwhile
             if (s == schedules_.end()) {
-                bool const repeat = g != gone_.end() && g->second.nonce == r.nonce && g->second.kept > now_;
-                if (!repeat) out.code = errc::unknown_schedule;
+                out.code = errc::unknown_schedule;
                 continue;
             }
             if (s->second.owner != item.owner) {
@@ -9916,7 +10122,7 @@ private:
     }
 
     result<reply> on(op::claim const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         auto* me = live(r.incarnation);
         if (!me) return {errc::not_joined};
         op::outcomes answer;
@@ -9942,7 +10148,7 @@ private:
     }
 
     result<reply> on(op::adopt const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!leads(r.incarnation, r.term)) return {errc::not_leader};
         op::outcomes answer;
         std::vector<fencing_token> sources{};
@@ -10023,7 +10229,7 @@ private:
     }
 
     result<reply> on(op::acknowledge const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!live(r.incarnation)) return {errc::not_joined};
         auto& locks = locks_[index(op::lock_kind::schedule)];
         op::outcomes answer;
@@ -10220,13 +10426,15 @@ using memory_store = basic_memory_store<>;
 /// A blocking transport (see policies.hpp) to a memory_store. A handle: copies are the same connection.
 template <typename Defects = detail::sound>
 class basic_memory_transport {
+    using reply = detail::late<rota::reply, Defects>;
+
 public:
     using store_type = basic_memory_store<Defects>;
 
     /// To a store of its own, in real time.
     basic_memory_transport() : basic_memory_transport{store_type{}} {}
-    explicit basic_memory_transport(store_type store) : link_{std::make_shared<link>()} {
-        link_->store = store.shared_;
+    explicit basic_memory_transport(store_type shared_store) : link_{std::make_shared<link>()} {
+        link_->store = shared_store.shared_;
         std::lock_guard const lock{link_->store->mutex};
         link_->from.session = ++link_->store->sessions;
         link_->from.number = 1;

@@ -23,6 +23,7 @@ CONSUMERS = [
     "single_file",
     "single_file_no_hiredis",
     "two_translation_units",
+    "simulator",
 ]
 
 
@@ -108,6 +109,31 @@ class Run:
             units = [self.project / "main.cpp", self.project / "other.cpp"]
             where = f"-I{self.source / include}"
             self.compile_and_run(include, where, *units, *self.libraries(self.hiredis))
+
+    def simulator(self):
+        """The two single files and a main.cpp. What is simulated is the same whatever compiled it."""
+        for name in ("rota.hpp", "sim.hpp"):
+            shutil.copy(self.source / "single_include" / "rota" / name, self.folder)
+        shutil.copy(self.project / "main.cpp", self.folder)
+        other = shutil.which("g++" if "clang" in Path(self.compiler).name else "clang++-19")
+        included = ["-DROTA_NO_HIREDIS", "-iquote", self.source / "include" / "rota"]
+        builds = {
+            "not_optimised": [self.compiler, "main.cpp"],
+            "optimised": [self.compiler, "-O2", "-DNDEBUG", "main.cpp"],
+            "from_include": [self.compiler, *included, self.project / "main.cpp"],
+            "other_compiler": [other, "-O1", "main.cpp"],
+        }
+        outputs = set()
+        for name, (compiler, *words) in builds.items():
+            if compiler is None:
+                print("no other compiler here")
+                continue
+            self.command(compiler, *FLAGS, *words, *self.libraries(hiredis=False), "-o", name)
+            for _ in range(2):
+                outputs.add(self.output_of(self.folder / name))
+        print("\n".join(outputs))
+        if len(outputs) != 1:
+            sys.exit("the same seeds gave different runs")
 
 
 def main():

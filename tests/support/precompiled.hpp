@@ -1,5 +1,5 @@
-// Precompiled for all tests: what every test needs and is slow to read. None of rota's own headers, so that a change of
-// one recompiles only who includes it. Not a substitute for includes: `headers.self_contained` checks rota's.
+// Precompiled for all tests: what every test needs and is slow to compile. Not a substitute for includes:
+// `headers.self_contained` checks rota's.
 #pragma once
 
 #include "assert.hpp"
@@ -22,3 +22,4 @@
 #include <fmt/core.h>
 
 #include "../catch.hpp"
+#include "instantiated.hpp"

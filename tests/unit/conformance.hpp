@@ -262,28 +262,67 @@ std::vector<scenario<Store>> membership_scenarios() {
              s.advance(1us);
              CHECK(s.get(polite).superseded == older);
          }},
-        {"tokens stay above what a caller has seen, unless that is absurd",
+        {"tokens stay above what one that joins has seen, unless that is absurd",
          [](on s) {
              auto const a = s.join("a");
              auto const seen = a + 3'000'000;
-             s.add({"x", "y"});
-             auto const both = s.get(op::claim{.incarnation = a, .ids = {"x", "y"}, .seen = seen});
-             CHECK(both.items[0].token == seen + 1);
-             CHECK(both.items[1].token == seen + 2);
+             auto const b = s.get(op::join{.node_id = "b", .nonce = 1, .node_ttl = 10s, .seen = seen});
+             CHECK(b.epoch == seen + 1);
+             CHECK(b.incarnation == seen + 2);
              auto const absurd = a + 3'700'000'000;
-             CHECK(s.refusal(op::join{.node_id = "b", .nonce = 1, .node_ttl = 10s, .seen = absurd}) ==
-                   errc::refused_by_server);
-             CHECK(s.refusal(op::claim{.incarnation = a, .ids = {"x"}, .seen = absurd}) == errc::refused_by_server);
-             CHECK(s.refusal(op::adopt{.incarnation = a, .term = 1, .seen = absurd}) == errc::refused_by_server);
-             CHECK(s.refusal(op::acknowledge{.incarnation = a, .seen = absurd}) == errc::refused_by_server);
-             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .ttl = 5s, .seen = absurd}) ==
-                   errc::refused_by_server);
-             CHECK(s.refusal(op::acquire_locks{
-                       .incarnation = a, .items = {{"x", both.items[0].token}}, .ttl = 5s, .seen = absurd}) ==
+             CHECK(s.refusal(op::join{.node_id = "c", .nonce = 1, .node_ttl = 10s, .seen = absurd}) ==
                    errc::refused_by_server);
              auto t = s.heartbeat(a, "a");
              t.seen = absurd;
              CHECK(s.refusal(t) == errc::refused_by_server);
+         }},
+        {"once the clock stepped back by hours, what the group has minted is not absurd",
+         [](on s) {
+             auto const a = s.join("a");
+             s.advance(-5h);
+             auto t = s.heartbeat(a, "a");
+             t.seen = a;
+             CHECK(s.get(t).status == op::tick_status::ok);
+             CHECK(s.get(op::join{.node_id = "b", .nonce = 1, .node_ttl = 10s, .seen = a}).incarnation > a);
+         }},
+        {"to a member that has seen more tokens than there are, nothing is granted before its tick has told it",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const term = s.lead(a, "a");
+             s.add({"x", "y"});
+             auto const x = s.claim(a, "x");
+             auto const seen = x + 1'000'000;
+             CHECK(s.refusal(op::claim{.incarnation = a, .ids = {"y"}, .seen = seen}) == errc::not_joined);
+             CHECK(s.refusal(op::adopt{.incarnation = a, .term = term, .seen = seen}) == errc::not_joined);
+             CHECK(s.refusal(op::acknowledge{.incarnation = a, .seen = seen}) == errc::not_joined);
+             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .ttl = 5s, .seen = seen}) == errc::not_joined);
+             CHECK(s.refusal(op::acquire_locks{.incarnation = a, .items = {{"x", x}}, .ttl = 5s, .seen = seen}) ==
+                   errc::not_joined);
+             CHECK(s.refusal(op::acquire_locks{.incarnation = a,
+                                               .kind = op::lock_kind::name,
+                                               .items = {{"n", 0}, {"m", 0}},
+                                               .ttl = 5s,
+                                               .seen = seen}) == errc::not_joined);
+             auto t = s.heartbeat(a, "a");
+             t.seen = seen;
+             auto const told = s.get(t);
+             CHECK(told.status == op::tick_status::data_lost);
+             CHECK(told.epoch > seen);
+         }},
+        {"after the clock stepped back, a lease is pulled in whatever leases others ask for",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             (void)s.lead(a, "a");
+             s.advance(-30s);
+             auto t = s.heartbeat(b, "b");
+             t.leader_lease = 60s;
+             t.candidate = true;
+             CHECK(s.get(t).leader_remaining == microseconds{10s});
+             s.advance(9s);
+             CHECK(s.tick(b, "b").leader == a);
+             s.advance(1s);
+             CHECK(s.get(t).leader == b);
          }},
         {"a heartbeat extends the deadline and tells how things are",
          [](on s) {
@@ -881,6 +920,16 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.own_new(b, "x");
              s.reap_all(a, "a", term, {b});
              CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).code == errc::owned_by_other);
+         }},
+        {"a repeated unregistering leaves alone what was registered anew since",
+         [](on s) {
+             s.add({"x"});
+             op::unregister_schedules const request{{{"x", 0}}, 77};
+             CHECK(s.one(request).ok());
+             s.add({"x"});
+             CHECK(s.one(request).ok());
+             CHECK(s.where("x").owner == 0);
+             CHECK(s.one(op::unregister_schedules{{{"x", 0}}, 78}).ok());
          }},
         {"unregistering tells the owner, and a repeat succeeds",
          [](on s) {

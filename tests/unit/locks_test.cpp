@@ -183,6 +183,23 @@ TEST_CASE("handles move, and what was moved from holds nothing") {
     CHECK(nothing.token() == 0);
 }
 
+TEST_CASE("a released handle stays released, wherever it is moved") {
+    scenario group;
+    auto& a = group.join("a");
+    auto& b = group.join("b");
+    auto first = a->try_lock_name("name", 5s);
+    REQUIRE(first);
+    first->release();
+    auto& second = group.keep(b->try_lock_name("name", 5s));
+    rota::schedule_lock moved{std::move(*first)};
+    CHECK_FALSE(moved.valid());
+    rota::schedule_lock assigned;
+    assigned = std::move(moved);
+    CHECK_FALSE(assigned.valid());
+    CHECK(assigned.extend(5s).error() == errc::lock_lost);
+    CHECK(second.valid());
+}
+
 TEST_CASE("a handle that outlives its coordinator is invalid, and harmless") {
     rota::memory_store store{rota::manual_time};
     rota::manual_clock clock;

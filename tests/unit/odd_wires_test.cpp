@@ -1,8 +1,11 @@
 // Transports that do what memory_transport never does: take their time, answer from another server, complain.
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -13,6 +16,7 @@
 #include <rota/transport/memory.hpp>
 
 #include "../catch.hpp"
+#include "../support/poll_until.hpp"
 #include "../support/scenario.hpp"
 
 using namespace std::chrono_literals;
@@ -30,6 +34,7 @@ struct odd_wire {
     rota::manual_clock clock;
     microseconds takes{};                  // each request
     std::optional<rota::error> refusal{};  // of each request
+    std::function<bool(rota::operation const&)> loses_reply{};
     bool server_changed = false;
     std::vector<rota::error> warnings{};
     std::vector<rota::operation> asked{};
@@ -47,12 +52,23 @@ struct odd_wire {
         if (refusal) return *refusal;
         auto answer = wire.perform(request, timeout);
         pass(takes);
+        if (loses_reply && loses_reply(request)) return rota::error{errc::outcome_unknown, "reset"};
         return answer;
     }
     rota::wake_reason wait(rota::subscription const& sub, microseconds timeout) { return wire.wait(sub, timeout); }
     void wake() { wire.wake(); }
     bool take_server_changed() { return std::exchange(server_changed, false); }
     std::vector<rota::error> take_warnings() { return std::exchange(warnings, {}); }
+
+    // Loses the reply to the next request of that kind.
+    template <typename Op>
+    void lose_next() {
+        loses_reply = [this](rota::operation const& request) {
+            if (!std::holds_alternative<Op>(request)) return false;
+            loses_reply = [](auto const&) { return false; };
+            return true;
+        };
+    }
 
     template <typename Op>
     [[nodiscard]] std::size_t count() const {
@@ -199,4 +215,134 @@ TEST_CASE("nodes of one group may have different ttls: each lives by its own") {
     group.pass(8s);
     CHECK(quick.owned().size() == 2);
     REQUIRE(group.until([&] { return quick.owned().size() == 4; }, 10s) <= 10s);
+}
+
+TEST_CASE("what failed is retried after a moment, not with the next heartbeat") {
+    fixture f{{.node_id = "node", .heartbeat_interval = 30s}};
+    SECTION("the leader's picture of the nodes") { f.wire.lose_next<op::nodes_page>(); }
+    SECTION("of the schedules") { f.wire.lose_next<op::schedules_page>(); }
+    SECTION("of what happened") { f.wire.lose_next<op::events_since>(); }
+    SECTION("the placing") { f.wire.lose_next<op::adopt>(); }
+    SECTION("what this node was given") { f.wire.lose_next<op::changes_since>(); }
+    REQUIRE(f.node.register_schedules(rota_test::schedules("s", 3)).all());
+    f.wire.server_changed = true;  // all is read anew
+    f.live(1s);
+    CHECK(f.node.owned().size() == 3);
+    f.live(10s);
+    CHECK(f.node.next_tick() > 10s);
+}
+
+TEST_CASE("an attempt that may have been done is not called undone by what comes after it") {
+    fixture f;
+    f.wire.loses_reply = [&](rota::operation const& request) {
+        if (!std::holds_alternative<op::register_schedules>(request)) return false;
+        f.wire.refusal = rota::error{errc::unavailable, "connection refused"};
+        return true;
+    };
+    auto const r = f.node.register_schedules({{"x"}}).all();
+    f.wire.refusal.reset();
+    REQUIRE_FALSE(r);
+    CHECK(r.error() == errc::outcome_unknown);
+    f.live(2s);
+    CHECK(f.node.owned().size() == 1);
+}
+
+TEST_CASE("a lock that was taken unheard is given back once there is contact") {
+    fixture f;
+    f.wire.loses_reply = [](auto const& request) { return std::holds_alternative<op::acquire_locks>(request); };
+    auto const lost = f.node.try_lock_name("name", 1h);
+    REQUIRE_FALSE(lost);
+    CHECK(lost.error() == errc::outcome_unknown);
+    f.wire.loses_reply = nullptr;
+    f.live(2s);
+    CHECK(f.node.try_lock_name("name", 1s));
+}
+
+TEST_CASE("transfer of an orphan whose first answer is lost") {
+    odd_wire wire{rota::memory_store{rota::manual_time}};
+    rota::basic_coordinator a{{.node_id = "a", .max_schedules_per_node = 0}, std::ref(wire), wire.clock};
+    rota::basic_coordinator b{{.node_id = "b"}, rota::memory_transport{wire.store}, wire.clock};
+    REQUIRE(a.join());
+    REQUIRE(b.join());
+    a.tick();
+    REQUIRE(b.register_schedules({{"x"}}).all());
+    wire.lose_next<op::adopt>();
+    CHECK(a.transfer("x", "b"));
+    b.tick();
+    CHECK(b.owned().size() == 1);
+}
+
+TEST_CASE("join of a node whose run() is trying leaves it to try", "[threads]") {
+    odd_wire wire{rota::memory_store{rota::manual_time}};
+    rota::basic_coordinator node{{.node_id = "a"}, std::ref(wire), wire.clock};
+    wire.refusal = rota::error{errc::unavailable, "connection refused"};
+    std::atomic<bool> over{false};
+    std::jthread heart{[&](std::stop_token stop) {
+        (void)node.run(stop);
+        over = true;
+    }};
+    REQUIRE(rota::test::poll_until(5s, [&] { return !node.run_for(0us); }));  // already_running
+    CHECK_FALSE(node.join());
+    std::this_thread::sleep_for(50ms);
+    CHECK_FALSE(over.load());
+    heart.request_stop();
+}
+
+TEST_CASE("more nodes than go into one request die at once: all are taken out at once") {
+    odd_wire wire{rota::memory_store{rota::manual_time}};
+    for (int i = 0; i < 450; ++i) {
+        rota::memory_transport ghost{wire.store};
+        REQUIRE(ghost.open({"rota:", "ghost", 500ms}));
+        REQUIRE(ghost.perform(
+            op::join{.node_id = "ghost " + std::to_string(i), .nonce = std::uint64_t(i) + 1, .node_ttl = 3s}, 500ms));
+    }
+    rota::basic_coordinator node{{.node_id = "node"}, std::ref(wire), wire.clock};
+    REQUIRE(node.join());
+    for (auto end = wire.clock.now() + 3100ms; wire.clock.now() < end;) {
+        wire.pass(10ms);
+        if (node.next_tick() == 0us) node.tick();
+    }
+    auto const left = node.loads();
+    REQUIRE(left);
+    CHECK(left->size() == 1);
+}
+
+TEST_CASE("a node that leaves after the group's data was lost has left once") {
+    fixture f;
+    f.wire.store.restart_empty();
+    f.wire.loses_reply = [&](auto const&) {
+        f.wire.refusal = rota::error{errc::unavailable, "connection refused"};
+        return false;
+    };
+    f.node.tick();
+    f.wire.loses_reply = nullptr;
+    f.wire.refusal.reset();
+    f.node.leave();
+    CHECK(f.record.count<rota::node_lost>() == 1);
+    CHECK(f.record.count<rota::node_left>() == 0);
+}
+
+TEST_CASE("scope group: what was lost between a fencing and the next join is told") {
+    odd_wire wire{rota::memory_store{rota::manual_time}};
+    rota::recording_sink record;
+    rota::basic_coordinator node{
+        {.node_id = "a", .event_scope = rota::event_scope::group}, std::ref(wire), wire.clock, record};
+    REQUIRE(node.join());
+    REQUIRE(node.register_schedules({{"x"}, {"y"}}).all());
+    node.tick();
+    bool const fenced = GENERATE(true, false);
+    rota::basic_coordinator twin{{.node_id = "a"}, rota::memory_transport{wire.store}, wire.clock};
+    if (fenced) {
+        REQUIRE(twin.join());
+        node.tick();
+        CHECK(record.count<rota::node_fenced>() == 1);
+    } else {
+        node.leave();
+    }
+    (void)record.take();
+    wire.store.restart_empty();
+    REQUIRE(node.join());
+    node.tick();
+    CHECK(record.count<rota::events_gap>() == 1);
+    CHECK(record.count<rota::schedule_changed>() == 2);
 }

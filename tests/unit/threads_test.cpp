@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <rota/coordinator.hpp>
+#include <rota/sink/callback_sink.hpp>
 #include <rota/sink/recording_sink.hpp>
 #include <rota/transport/memory.hpp>
 
@@ -508,4 +510,21 @@ TEST_CASE("a node whose thread stands still fences itself, and the group goes on
     CHECK(poll_until(5s, [&] { return a.owned() == 10; }));
     CHECK(b.owned().empty());
     CHECK_FALSE(lock->valid());
+}
+
+TEST_CASE("a sink that waits for what a caller holds does not wait for ever", "[threads]") {
+    memory_store store;
+    std::mutex held_by_caller;
+    std::atomic<bool> in_sink{false};
+    rota::basic_coordinator node{quick("a"), memory_transport{store},
+                                 rota::callback_sink{[&](rota::schedule_changed const&) {},
+                                                     [&](rota::node_joined const&) {
+                                                         in_sink = true;
+                                                         std::lock_guard const lock{held_by_caller};
+                                                     }}};
+    std::unique_lock held{held_by_caller};
+    std::jthread joins{[&] { (void)node.join(); }};
+    REQUIRE(poll_until(5s, [&] { return in_sink.load(); }));
+    CHECK(node.try_lock_name("name", 5s));  // returns although the sink does not
+    held.unlock();
 }

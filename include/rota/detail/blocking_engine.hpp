@@ -22,6 +22,7 @@
 #include "../policies.hpp"
 #include "../queries.hpp"
 #include "../schedule_lock.hpp"
+#include "late.hpp"
 #include "node_core.hpp"
 #include "two_lane_mutex.hpp"
 
@@ -45,6 +46,13 @@ protected:
 
 template <typename Defects = sound>
 class blocking_engine final : private lock_host {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
 public:
     blocking_engine(options given, ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
         : ports_{policies},
@@ -62,20 +70,29 @@ public:
 
     result<void> join() {
         if (auto r = enter(); !r) return r;
-        if (auto r = begin_join(); !r) return r;
+        auto const began = begin_join();
+        if (!began) return began.error();
         auto const limit = now() + core_.settings().operation_timeout;
+        bool unknown = false;
         for (unsigned n = 1;; ++n) {
             drive();
-            auto const [state, failure] = where_we_are();
-            if (state == standing::member) return {};
             std::lock_guard const io{io_};
-            if (state == standing::joining && failure == errc::outcome_unknown && n < most_attempts && now() < limit) {
+            auto const state = core_.state();
+            if (state == standing::member) break;
+            auto failure = core_.last_failure().value_or(error{errc::unavailable, "could not join"});
+            bool const again = failure == errc::outcome_unknown;
+            unknown = unknown || again;
+            if (state == standing::joining && again && n < most_attempts && now() < limit) {
                 core_.want_tick(now());
                 continue;
             }
-            core_.begin_leave();
-            return failure.value_or(error{errc::unavailable, "could not join"});
+            // What run() is still trying, or a member that was taken for dead, is left to try.
+            if (*began && !running_.load()) core_.begin_leave();
+            if (unknown) failure.code = errc::outcome_unknown;
+            return failure;
         }
+        if (has_more_to_do()) drive();  // its first tick, if joining took long
+        return {};
     }
 
     result<void> tick() {
@@ -86,8 +103,12 @@ public:
             core_.want_tick(now());
         }
         drive();
+        if (watched_.load()) listen();
         return outcome_of_tick();
     }
+
+    /// From now on a loop watches the transport's wake_fd().
+    void be_watched() { watched_.store(true); }
 
     result<void> run(std::stop_token stop, instant until) {
         if (auto r = enter(); !r) return r;
@@ -99,7 +120,7 @@ public:
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
         if (state() != standing::member) {
-            if (auto r = begin_join(); !r) return r;
+            if (auto r = begin_join(); !r) return r.error();
         }
         for (;;) {
             drive();
@@ -110,8 +131,11 @@ public:
             if (stop.stop_requested() || at >= until) return {};
             auto const [listen, due] = fall_asleep();
             auto const wake_at = std::min(due, until);
-            auto const why =
-                wake_at <= at ? wake_reason::timeout : ports_.wait(listen, std::min(wake_at - at, longest_sleep));
+            auto why = wake_reason::timeout;
+            if (wake_at > at) {
+                std::lock_guard const turn{sleep_};
+                why = ports_.wait(listen, std::min(wake_at - at, longest_sleep));
+            }
             std::lock_guard const io{lane_io_};
             nap_.reset();
             if (why == wake_reason::pushed) core_.want_tick(now());
@@ -228,7 +252,7 @@ public:
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
         for (auto const& s : list) {
             if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
-            if (!std::isfinite(s.weight) || s.weight <= 0) {
+            if (!is_finite(s.weight) || s.weight <= 0) {
                 return all_failed<void>(
                     list.size(),
                     {errc::invalid_argument,
@@ -348,7 +372,12 @@ public:
         note_own_change(*r);
         after_change();
         auto const& out = r->items.front();
-        return out.ok() ? result<void>{} : result<void>{out.code, in_words(id) + " to " + in_words(node_id)};
+        if (out.ok()) return {};
+        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
+            auto const now_at = perform<op::lookup>({.ids = {id}});
+            if (now_at && now_at->items.front().status.owner == *to) return {};
+        }
+        return {out.code, in_words(id) + " to " + in_words(node_id)};
     }
 
     // ================================================================ queries
@@ -486,11 +515,40 @@ private:
         return {};
     }
 
-    result<void> begin_join() {
+    // Whether it was neither a member nor trying to be one.
+    result<bool> begin_join() {
         std::lock_guard const io{io_};
-        if (auto r = open_locked(); !r) return r;
+        if (auto r = open_locked(); !r) return r.error();
+        if (core_.state() == standing::member) return false;
+        bool const fresh = core_.state() != standing::joining;
         core_.want_join(now());
-        return {};
+        core_.want_tick(now());
+        return fresh;
+    }
+
+    bool has_more_to_do() {
+        std::lock_guard const io{lane_io_};
+        return core_.due() <= now();
+    }
+
+    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
+    // listens for what comes next.
+    void listen() {
+        std::unique_lock const turn{sleep_, std::try_to_lock};
+        if (!turn) return;  // run() is asleep: it listens
+        for (int rounds = 0; rounds < 2; ++rounds) {
+            subscription next;
+            {
+                std::lock_guard const io{lane_io_};
+                next = core_.what_to_listen_for();
+            }
+            if (ports_.wait(next, microseconds{}) != wake_reason::pushed) return;
+            {
+                std::lock_guard const io{lane_io_};
+                core_.want_tick(now());
+            }
+            drive();
+        }
     }
 
     // Before the first request: options and settings, as a whole.
@@ -526,23 +584,17 @@ private:
         for (auto& e : fresh) queue_.push_back(std::move(e));
     }
 
-    // Without any other lock: one thread at a time delivers, in order; who comes second waits until its own are out.
+    // Without any lock: one thread at a time delivers, in order. Who comes meanwhile leaves its events to that one, and
+    // does not wait: the sink may be waiting for something that it holds.
     void deliver() {
-        if (in_sink()) return;
-        {
-            std::lock_guard const lock{queue_mutex_};
-            if (queue_.empty() && delivering_.load() == std::thread::id{}) return;
-        }
-        std::lock_guard const turn{delivery_mutex_};
-        delivering_.store(std::this_thread::get_id());
-        for (;;) {
-            std::vector<event> batch;
-            {
-                std::lock_guard const lock{queue_mutex_};
-                batch.swap(queue_);
-            }
-            if (batch.empty()) break;
+        std::unique_lock lock{queue_mutex_};
+        if (delivering_.load() != std::thread::id{}) return;
+        while (!queue_.empty()) {
+            delivering_.store(std::this_thread::get_id());
+            auto const batch = std::exchange(queue_, {});
+            lock.unlock();
             for (auto const& e : batch) ports_.deliver(e);
+            lock.lock();
         }
         delivering_.store(std::thread::id{});
     }
@@ -553,14 +605,18 @@ private:
     // allowed is not up.
     result<reply> attempt(operation const& request) {
         auto const limit = now() + core_.settings().operation_timeout;
+        bool unknown = false;
         for (unsigned n = 1;; ++n) {
             auto const left = limit - now();
             auto answer = ports_.perform(request, std::max(left, microseconds{1000}));
             if (answer) return answer;
             auto const code = answer.error().code;
+            unknown = unknown || code == errc::outcome_unknown;
             bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
             if (code == errc::not_joined || code == errc::not_leader) core_.want_tick(now());
-            if (!worth_it || n == most_attempts || now() >= limit) return answer;
+            if (worth_it && n < most_attempts && now() < limit) continue;
+            if (unknown) return error{errc::outcome_unknown, answer.error().detail};  // an attempt may have done it
+            return answer;
         }
     }
 
@@ -586,10 +642,11 @@ private:
         for (bool more = true; more; more = more && now() < until) {
             {
                 std::lock_guard const io{lane_io_};
-                release_abandoned();
+                more = release_abandoned();
                 auto request = core_.next(now());
-                more = request.has_value();
-                if (more) {
+                if (!request) more = settle_unanswered() || more;
+                if (request) {
+                    more = true;
                     collect();
                     auto const sent = now();
                     auto const answer = ports_.perform(*request, core_.settings().operation_timeout);
@@ -725,7 +782,10 @@ private:
         auto const sent = now();
         auto const answer = attempt(request);
         collect();
-        if (!answer) return answer.error();
+        if (!answer) {
+            if (answer.error() == errc::outcome_unknown) unanswered_.push_back({request, now() + ttl});
+            return answer.error();
+        }
         auto const& granted = std::get<op::outcomes>(*answer).items;
         auto const at = now();
         for (std::size_t i = 0; i < granted.size(); ++i) {
@@ -885,14 +945,41 @@ private:
         deliver();
     }
 
-    // Under io_.
-    void release_abandoned() {
-        std::vector<target> list;
+    // Under io_: one request, for locks whose handles died in a sink, or were granted too late. False: there are none.
+    bool release_abandoned() {
+        op::release_locks request;
         {
             std::lock_guard const lock{queue_mutex_};
-            list.swap(abandoned_);
+            if (abandoned_.empty()) return false;
+            request.kind = abandoned_.front().kind;
+            std::erase_if(abandoned_, [&](target const& held) {
+                if (held.kind != request.kind || request.items.size() == op::max_batch) return false;
+                request.items.push_back({held.name, held.token});
+                return true;
+            });
         }
-        for (auto& held : list) (void)release_locked({.kind = held.kind, .items = {{held.name, held.token}}});
+        (void)release_locked(std::move(request));
+        return true;
+    }
+
+    // Under io_: an acquisition that was never answered is asked about once there is contact again, and what it took is
+    // given back; else that would stand in this node's own way for its ttl. (A repeat has one effect.) False: nothing
+    // to ask.
+    bool settle_unanswered() {
+        if (unanswered_.empty() || core_.last_failure()) return false;
+        auto const [request, until] = std::move(unanswered_.back());
+        unanswered_.pop_back();
+        auto const& asked = std::get<op::acquire_locks>(request);
+        if (now() >= until || asked.incarnation != core_.self().incarnation) return true;
+        auto const answer = attempt(request);
+        if (!answer) return false;
+        op::release_locks taken{.kind = asked.kind};
+        auto const& out = std::get<op::outcomes>(*answer).items;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i].ok()) taken.items.push_back({asked.items[i].name, out[i].token});
+        }
+        if (!taken.items.empty()) (void)release_locked(std::move(taken));
+        return true;
     }
 
     ports& ports_;
@@ -902,13 +989,20 @@ private:
     core core_;
     bool opened_ = false;
     std::optional<nap> nap_;  // while run() sleeps
+    struct unanswered {
+        operation request;
+        instant until{};
+    };
+    std::vector<unanswered> unanswered_;  // acquisitions
     std::shared_ptr<lock_link> link_;
     std::atomic<bool> running_{false};
     atomic_instant due_;
 
-    std::mutex delivery_mutex_;  // held by the thread that runs the sink
-    std::atomic<std::thread::id> delivering_{};
-    std::mutex queue_mutex_;  // of what follows
+    std::mutex sleep_;                  // held by the thread that waits for what is pushed
+    std::atomic<bool> watched_{false};  // a loop polls wake_fd()
+
+    std::mutex queue_mutex_;                     // of what follows
+    std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
     std::vector<event> queue_;
     std::vector<target> abandoned_;
 };

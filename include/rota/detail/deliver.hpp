@@ -10,8 +10,8 @@
 
 namespace rota::detail {
 
-template <typename Sink, typename Event>
-constexpr bool deliver_if_taken(Sink& sink, event const& e) noexcept {
+template <typename Event, typename Sink, typename Variant>
+constexpr bool deliver_if_taken(Sink& sink, Variant const& e) noexcept {
     if constexpr (takes<Sink, Event>) {
         if (auto const* held = std::get_if<Event>(&e)) {
             static_cast<void>(sink(*held));
@@ -26,8 +26,8 @@ struct alternatives_of;
 template <typename... Events>
 struct alternatives_of<std::variant<Events...>> {
     template <typename Sink>
-    static constexpr bool deliver(Sink& sink, event const& e) noexcept {
-        return (deliver_if_taken<Sink, Events>(sink, e) || ...);
+    static constexpr bool deliver(Sink& sink, std::variant<Events...> const& e) noexcept {
+        return (deliver_if_taken<Events>(sink, e) || ...);
     }
 };
 

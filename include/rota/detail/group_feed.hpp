@@ -16,6 +16,7 @@
 #include "../operations.hpp"
 #include "assert.hpp"
 #include "defects.hpp"
+#include "late.hpp"
 
 namespace rota::detail {
 
@@ -24,6 +25,9 @@ enum class feed_stage : std::uint8_t { off, nodes, schedules, following };
 
 template <typename Defects = sound>
 class group_feed {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+
 public:
     struct node {
         std::string id;
@@ -40,6 +44,7 @@ public:
     /// Begin to follow; nothing is told of the first snapshot.
     void start(fencing_token epoch) {
         if (stage_ != feed_stage::off && epoch == epoch_) return;
+        if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch);
     }
     void stop() { *this = group_feed{}; }

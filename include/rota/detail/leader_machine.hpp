@@ -19,6 +19,7 @@
 #include "../strategy/balance.hpp"
 #include "belief.hpp"
 #include "group_feed.hpp"
+#include "late.hpp"
 
 namespace rota::detail {
 
@@ -28,13 +29,16 @@ struct planner {
     void (*make)(void const* strategy, cluster_view const&, plan&) = nullptr;
 
     /// Plans, and says why the plan must not be applied; empty if it may.
-    template <typename = void>
-    [[nodiscard]] std::string operator()(cluster_view const& view, plan& into) const;
+    template <typename T = void>
+    [[nodiscard]] std::string operator()(late<cluster_view, T> const& view, late<plan, T>& into) const;
 };
 
 /// A cluster_view and what it points into, made from the picture that a group_feed keeps.
 template <typename Defects = sound>
 class planning_board {
+    template <typename T>
+    using late_vector = std::vector<late<T, Defects>>;
+
 public:
     cluster_view const& draw(group_feed<Defects> const& feed) {
         nodes_.clear();
@@ -82,17 +86,17 @@ public:
     [[nodiscard]] std::string const& id_of(std::uint32_t schedule) const { return *ids_[schedule]; }
 
 private:
-    std::vector<cluster_view::node> nodes_;
-    std::vector<cluster_view::schedule> schedules_;
-    std::vector<std::uint32_t> orphans_;
-    std::vector<std::string const*> ids_;  // into the feed's picture
-    std::vector<std::vector<std::uint32_t>> owned_;
+    late_vector<cluster_view::node> nodes_;
+    late_vector<cluster_view::schedule> schedules_;
+    late_vector<std::uint32_t> orphans_;
+    late_vector<std::string const*> ids_;  // into the feed's picture
+    std::vector<late_vector<std::uint32_t>> owned_;
     cluster_view view_;
 };
 
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
-template <typename = void>
-[[nodiscard]] std::string fault_of(plan const& p, cluster_view const& view) {
+template <typename T = void>
+[[nodiscard]] std::string fault_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
     std::vector<std::uint32_t> load;
     for (auto const& n : view.nodes) load.push_back(n.load);
     std::vector<bool> taken(view.schedules.size());
@@ -117,8 +121,8 @@ template <typename = void>
     return {};
 }
 
-template <typename>
-std::string planner::operator()(cluster_view const& view, plan& into) const {
+template <typename T>
+std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>& into) const {
     into.clear();
     if (view.nodes.empty()) {
         into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
@@ -140,6 +144,9 @@ std::string planner::operator()(cluster_view const& view, plan& into) const {
 
 template <typename Defects = sound>
 class leader_machine {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+
 public:
     leader_machine(options const& o, planner strategy) : options_{o}, strategy_{strategy} {}
 
@@ -168,6 +175,9 @@ public:
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
     [[nodiscard]] instant tick_due() const {
         if (!active()) return instant::max();
+        if (reaped_ && watch_.expired.size() + watch_.dead.size() >= op::max_batch) {
+            return instant::min();  // there were more than go into one reap, or into the lists
+        }
         auto const next = std::min(watch_.next_expiry, watch_.next_dead);
         return next == microseconds::max() ? instant::max() : heard_ + next + microseconds{1000};
     }
@@ -176,6 +186,7 @@ public:
     /// plan that met a state it was not made for.
     [[nodiscard]] instant work_due() const {
         if (!active()) return instant::max();
+        if (!placements_.empty() || !moves_.empty()) return instant::min();
         return !watch_.expired.empty() && !reaped_ ? std::min(plan_again_, reap_from_) : plan_again_;
     }
 
@@ -276,8 +287,8 @@ private:
     bool forced_round_ = false;
     std::uint64_t planned_at_ = ~std::uint64_t{0};
     instant plan_again_ = instant::max();
-    std::vector<op::adopt::item> placements_;
-    std::vector<op::revoke::item> moves_;
+    std::vector<late<op::adopt::item, Defects>> placements_;
+    std::vector<late<op::revoke::item, Defects>> moves_;
     planning_board<Defects> board_;
     plan plan_;
 };

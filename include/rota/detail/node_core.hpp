@@ -25,6 +25,7 @@
 #include "../policies.hpp"
 #include "belief.hpp"
 #include "group_feed.hpp"
+#include "late.hpp"
 #include "leader_machine.hpp"
 
 namespace rota::detail {
@@ -73,6 +74,11 @@ enum class standing : std::uint8_t {
 
 template <typename Defects = sound>
 class node_core {
+    using error = late<rota::error, Defects>;
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+    using reply = late<rota::reply, Defects>;
+
 public:
     using standing = detail::standing;
 
@@ -114,10 +120,11 @@ public:
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
             farewell_ = self_.incarnation;
+            left_ = true;
             if (Defects::has(defect::leave_first)) return;
             drop_everything(change_reason::lost);
         }
-        feed_.stop();
+        feed_.interrupt();
         failure_.reset();
         standing_ = standing::out;
     }
@@ -129,7 +136,7 @@ public:
 
     void finish_leave(bool done) {
         auto const gone = std::exchange(farewell_, 0);
-        if (gone != 0 && done) tell(node_left{{options_.node_id, gone}});
+        if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
 
     /// Drops the belief in leadership at once. Then the operation is to be performed; nullopt if it is not held.
@@ -193,7 +200,7 @@ public:
             return farewell_ != 0 ? retry_at_ : instant::max();
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
-        auto request = std::min(tick_due(), leader_.work_due());
+        auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
         }
@@ -203,6 +210,13 @@ public:
         if (leads_told_ && !Defects::has(defect::leads_past_it)) belief_ends = belief_->leads_until();
         if (!suspended_) belief_ends = std::min(belief_ends, belief_->alive_until());
         return std::min(belief_ends, std::max(request, retry_at_));
+    }
+
+    /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
+    [[nodiscard]] bool has_to_ask() const {
+        if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        bool const follows = feed_.active() && (!leads_told_ || leader_.active());
+        return follows && !feed_.current();
     }
 
     [[nodiscard]] subscription what_to_listen_for() const {
@@ -287,7 +301,7 @@ public:
     }
 
 private:
-    using lock_table = std::map<std::string, held_lock, std::less<>>;
+    using lock_table = std::map<std::string, late<held_lock, Defects>, std::less<>>;
 
     // ================================================================ time
 
@@ -362,6 +376,11 @@ private:
             warn_again_at_ = now + std::chrono::minutes{1};
             tell(warning{why});
         }
+        // What the server refuses is not said again: the lease, or the life, ends by itself.
+        if (!transient || why.code == errc::conflict) {
+            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
+            if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
+        }
         ++failures_;
         auto const step =
             std::min(options_.heartbeat_interval / 2, microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
@@ -412,12 +431,15 @@ private:
         last_contact_ = now;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
         if (Defects::has(defect::life_before_reading)) extend_life(until);
-        if (r.version > version_) {
-            server_version_ = std::max(server_version_, r.version);
-            life_after_reading_ = until;
-            life_needs_version_ = r.version;
-        } else {
+        if (r.version < version_) server_changed();  // what we have read is not there any more
+        if (r.version == version_) {
             extend_life(until);
+        } else {
+            server_version_ = std::max(server_version_, r.version);
+            if (life_needs_version_ == 0) {
+                life_after_reading_ = until;
+                life_needs_version_ = r.version;
+            }
         }
         feed_.heard_of(r.seq);
         hear_of_leader(r, sent, now);
@@ -812,7 +834,7 @@ private:
     [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
 
     options options_;
-    std::shared_ptr<belief> belief_;
+    std::shared_ptr<late<belief, Defects>> belief_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
     jitter_source nonces_;
@@ -828,9 +850,10 @@ private:
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
     fencing_token farewell_ = 0;  // an incarnation that is still to take its leave
+    bool left_ = false;           // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
-    std::optional<op::renounce> renouncing_;
+    std::optional<late<op::renounce, Defects>> renouncing_;
 
     instant tick_at_ = instant::max();
     instant tick_from_{};
@@ -850,7 +873,7 @@ private:
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;
-    std::set<std::string, std::less<>> handing_over_;  // owned, but another is to have it
+    std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     lock_table held_[2];
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;

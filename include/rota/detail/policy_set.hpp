@@ -53,12 +53,12 @@ struct first_of_role<Role, Fallback, First, Rest...> {
                                              first_of_role<Role, Fallback, Rest...>>::type;
 };
 
-// What stands in for a policy that was refused.
+// What stands in for a policy that was refused. (Nothing is ever linked that uses it.)
 struct no_transport {
-    result<void> open(transport_settings const&) { return {}; }
-    result<reply> perform(operation const&, microseconds) { return errc::unavailable; }
-    wake_reason wait(subscription const&, microseconds) { return wake_reason::timeout; }
-    void wake() {}
+    result<void> open(transport_settings const&);
+    result<reply> perform(operation const&, microseconds);
+    wake_reason wait(subscription const&, microseconds);
+    void wake();
 };
 
 /// What is wrong with a policy, or with a set of them.

@@ -18,6 +18,7 @@
 #include "../result.hpp"
 #include "assert.hpp"
 #include "defects.hpp"
+#include "late.hpp"
 
 namespace rota::detail {
 
@@ -29,8 +30,10 @@ struct connection_stamp {
 
 template <typename Defects = sound>
 class basic_store {
+    using reply = late<rota::reply, Defects>;
+
 public:
-    using time = std::int64_t;  // µs of the server's clock
+    using time = late<std::int64_t, Defects>;  // µs of the server's clock
 
     /// The first request of each connection: later ones of older connections of the session are refused.
     void raise(connection_stamp from) {
@@ -137,11 +140,16 @@ private:
     }
 
     bool is_absurd(fencing_token seen) const {
-        return seen > static_cast<fencing_token>(now_ + op::max_seen_lead.count());
+        auto const newest = std::max(fence_, static_cast<fencing_token>(now_));
+        return seen > newest + static_cast<fencing_token>(op::max_seen_lead.count());
     }
     static result<reply> absurd() {
         return {errc::refused_by_server, "a fencing token of more than an hour ahead of the server's clock"};
     }
+
+    // Writes that the caller has seen are missing here: nothing is granted before its tick has told it so.
+    bool is_behind(fencing_token seen) const { return fence_ < seen; }
+    static result<reply> behind() { return {errc::not_joined, "the server has lost writes"}; }
 
     node_record* find(fencing_token incarnation) {
         auto n = nodes_.find(incarnation);
@@ -408,7 +416,7 @@ private:
     }
 
     result<reply> on(op::acquire_locks const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!live(r.incarnation)) return {errc::not_joined};
         auto& locks = locks_[index(r.kind)];
         op::outcomes answer;
@@ -560,9 +568,10 @@ private:
             auto& out = answer.items.emplace_back();
             auto const g = gone_.find(item.id);
             auto s = schedules_.find(item.id);
+            bool const repeat = g != gone_.end() && g->second.nonce == r.nonce && g->second.kept > now_;
+            if (repeat) continue;  // even if it was registered anew meanwhile
             if (s == schedules_.end()) {
-                bool const repeat = g != gone_.end() && g->second.nonce == r.nonce && g->second.kept > now_;
-                if (!repeat) out.code = errc::unknown_schedule;
+                out.code = errc::unknown_schedule;
                 continue;
             }
             if (s->second.owner != item.owner) {
@@ -589,7 +598,7 @@ private:
     }
 
     result<reply> on(op::claim const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         auto* me = live(r.incarnation);
         if (!me) return {errc::not_joined};
         op::outcomes answer;
@@ -615,7 +624,7 @@ private:
     }
 
     result<reply> on(op::adopt const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!leads(r.incarnation, r.term)) return {errc::not_leader};
         op::outcomes answer;
         std::vector<fencing_token> sources{};
@@ -696,7 +705,7 @@ private:
     }
 
     result<reply> on(op::acknowledge const& r) {
-        if (is_absurd(r.seen)) return absurd();
+        if (is_behind(r.seen)) return behind();
         if (!live(r.incarnation)) return {errc::not_joined};
         auto& locks = locks_[index(op::lock_kind::schedule)];
         op::outcomes answer;

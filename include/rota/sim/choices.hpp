@@ -6,6 +6,9 @@
 //   every_history  all sequences of choices there are, one after the other (for small scopes)
 // A source of zeros is a dull run: whoever asks makes 0 the ordinary case.
 //
+// Whoever asks for 2^32 or more wants bits that differ (a nonce, what a clock shows), which is no decision: all sources
+// but the seed then give what only depends on how often they were asked.
+//
 // Beware of `f(c.choose(2), c.choose(3))`: compilers order arguments as they like. Ask in separate statements.
 #pragma once
 
@@ -76,6 +79,7 @@ public:
     std::uint64_t choose(std::uint64_t n) {
         if (n < 2) return 0;
         ++asked_;
+        if (n >= std::uint64_t{1} << 32 && source_ != source::seed) return mixed(asked_) % n;
         switch (source_) {
             case source::seed: return mixed(state_++) % n;
             case source::list: return position_ < list_.size() ? list_[position_++] % n : 0;

@@ -22,11 +22,13 @@ public:
 
     [[nodiscard]] instant at(moment now) const {
         auto const passed = (now - base_true_).count();
-        return base_node_ + microseconds{passed + scaled(passed, fast_by_)};
+        auto const shown = base_node_ + microseconds{passed + scaled(passed, fast_by_)};
+        return shows_wall_time ? shown + wall_offset : shown;
     }
 
     /// The first moment at which it shows `then` or more.
     [[nodiscard]] moment when(instant then) const {
+        if (shows_wall_time) then -= wall_offset;
         auto const needed = (then - base_node_).count();
         if (needed <= 0) return base_true_;
         // One step of correction after the first guess is enough for rates near 1.
@@ -39,13 +41,15 @@ public:
 
     [[nodiscard]] std::int64_t fast_by() const { return fast_by_; }
     void run_fast_by(moment now, std::int64_t ppb) {
-        base_node_ = at(now);
+        base_node_ = shows_wall_time ? at(now) - wall_offset : at(now);
         base_true_ = now;
         fast_by_ = ppb;
     }
 
     /// Wall time less true time.
     microseconds wall_offset{};
+    /// A defect: who asks for the monotonic clock is shown wall time.
+    bool shows_wall_time = false;
 
 private:
     static constexpr std::int64_t scaled(std::int64_t time, std::int64_t ppb) {

@@ -19,7 +19,7 @@ struct converged_predicate {
         std::uint64_t capacity = 0;
         auto const stored = w.store().leader();
         for (std::uint32_t i = 0; i < w.size(); ++i) {
-            auto const* p = w.node(i);
+            auto const* p = w.process_at(i);
             if (!p) return fmt::format("node-{} is down", i);
             if (p->machine().state() != standing::member) return p->node_id() + " is no member";
             if (!p->believes_it_lives()) return p->node_id() + " is suspended";
@@ -39,7 +39,7 @@ struct converged_predicate {
         auto const expected = std::min<std::uint64_t>(w.store().schedule_count(), capacity);
         if (owned != expected) return fmt::format("{} of {} schedules are believed in", owned, expected);
         for (std::uint32_t i = 0; i < w.size(); ++i) {
-            auto const* p = w.node(i);
+            auto const* p = w.process_at(i);
             for (auto const& [id, mine] : p->belief().table()) {
                 auto const s = w.store().schedule(id);
                 if (!s || s->owner != p->belief().incarnation() || s->generation != mine.generation) {

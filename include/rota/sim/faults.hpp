@@ -65,8 +65,33 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::
 }
 
 [[nodiscard]] constexpr bool concerns_node(fault_kind kind) { return kind < fault_kind::slow_server; }
+/// What is wrong with a link, rather than with the node behind it.
+[[nodiscard]] constexpr bool concerns_link(fault_kind kind) {
+    return kind >= fault_kind::delay && kind <= fault_kind::refuse;
+}
+/// Whether `lasting` means something to it.
+[[nodiscard]] constexpr bool lasts(fault_kind kind) {
+    switch (kind) {
+        case fault_kind::replace:
+        case fault_kind::renounce:
+        case fault_kind::clock_rate:
+        case fault_kind::wall_jump:
+        case fault_kind::reset:
+        case fault_kind::lose_reply:
+        case fault_kind::late_request:
+        case fault_kind::claim:
+        case fault_kind::transfer:
+        case fault_kind::register_one:
+        case fault_kind::unregister_one:
+        case fault_kind::server_clock: return false;
+        default: return true;
+    }
+}
 /// Whether all that rota promises must hold in spite of it.
 [[nodiscard]] constexpr bool within_promises(fault_kind kind) { return kind < fault_kind::lose_data; }
+
+/// How long a fault lasts that only healing ends: some 30 years.
+inline constexpr microseconds forever = std::chrono::seconds{1'000'000'000};
 
 struct fault {
     moment at{};
@@ -203,6 +228,18 @@ private:
     return f;
 }
 
+/// Whether a world can make sense of it. (What is drawn always is; what is read may be anything.)
+[[nodiscard]] inline bool makes_sense(fault const& f) {
+    constexpr std::int64_t day = std::int64_t{24} * 3600 * 1'000'000;
+    if (f.at < moment{} || f.lasting < microseconds{}) return false;
+    switch (f.kind) {
+        case fault_kind::clock_rate: return f.amount >= -100'000'000 && f.amount <= 100'000'000;
+        case fault_kind::wall_jump:
+        case fault_kind::server_clock: return f.amount >= -day && f.amount <= day;
+        default: return f.amount >= 0 && f.amount <= day;
+    }
+}
+
 // ---------------------------------------------------------------- drawing one up
 
 /// Which kinds may come, between when and when, and how many.
@@ -283,7 +320,11 @@ inline constexpr std::uint32_t promised_kinds = bit(fault_kind::lose_data) - 1;
         }
         plan.push_back(f);
     }
-    std::stable_sort(plan.begin(), plan.end(), [](fault const& a, fault const& b) { return a.at < b.at; });
+    // In order of time, and of being drawn. (Not std::stable_sort: clang warns of what libstdc++ 12 does in it.)
+    for (auto f = plan.begin(); f != plan.end(); ++f) {
+        auto const earlier = [](fault const& a, fault const& b) { return a.at < b.at; };
+        std::rotate(std::upper_bound(plan.begin(), f, *f, earlier), f, f + 1);
+    }
     return plan;
 }
 

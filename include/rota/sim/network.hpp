@@ -66,6 +66,7 @@ public:
     [[nodiscard]] message& at(std::uint64_t number) { return messages_[number]; }
     [[nodiscard]] network_settings const& settings() const { return settings_; }
     std::uint64_t requests() const { return requests_; }
+    [[nodiscard]] std::size_t places() const { return messages_.size(); }
 
     microseconds slow_by{};                     // each request takes the server that long
     std::optional<std::size_t> answer_error{};  // server_errors()[...]
@@ -135,11 +136,13 @@ public:
             auto const& e = server_errors()[*answer_error % server_errors().size()];
             m.answer = {e.code, e.words};
             m.closes = e.reconnects;
+            stage_.seen.saw(sight::server_answered_error);
         } else {
             ++requests_;
             auto const before = server.store->seq();
             m.answer = redis_.perform(m.server, m.request, m.from, stage_.now);
-            stage_.watch->performed({m.request, m.answer, m.server, m.process, redis_.clock(m.server, stage_.now)});
+            stage_.watch->performed(
+                {m.request, m.answer, m.server, m.process, redis_.clock(m.server, stage_.now), m.from});
             changed_ = changed_ || server.store->seq() != before;
         }
         if (!l || l->stamp.session != m.from.session || l->stamp.number != m.from.number) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,15 +23,17 @@
 
 namespace rota::sim {
 
-/// What the user's code does on every node; period 0: nothing.
+/// What the user's code does on every node: each round, it locks what the node owns, works on it, and releases.
 struct work_settings {
-    microseconds period{};                               ///< from one round to the next
+    microseconds period = std::chrono::seconds{1};       ///< from one round to the next; 0: it does nothing
     microseconds least = std::chrono::milliseconds{10};  ///< how long a run takes
     microseconds most = std::chrono::seconds{2};
     microseconds lock_ttl = std::chrono::seconds{5};
     std::uint32_t names = 0;  ///< so many plain names are fought for, too
-    bool heeds_stop = true;   ///< a handler whose lock is no longer valid ends its run when it next looks
+    bool heeds_stop = true;   ///< a run whose lock is no longer valid ends when it next looks; false: a planted bug
 };
+/// Nodes that take part, and run nothing.
+inline constexpr work_settings no_work{.period = microseconds{}};
 
 /// One handling of a schedule (or of a plain name), from try_lock to release.
 struct run {
@@ -42,12 +45,44 @@ struct run {
     fencing_token generation = 0;  // under which it was asked for
     fencing_token incarnation = 0;
     instant until{};     // of the handle
-    instant ends{};      // the work
+    instant started{};   // the work
+    instant ends{};      // or is to be asked whether it does
     bool holds = false;  // the handle
     bool extending = false;
     moment began{};
-    std::uint64_t stamp = 0;  // of the event that it waits for
+    std::optional<moment> asked_to_stop{};  // when the work first saw that the handle is not valid
+    std::uint32_t server = 0;               // that granted it
+    fencing_token epoch = 0;                // ... under which state
+    std::uint64_t stamp = 0;                // of the event that it waits for
 };
+
+/// What a handler of your own sees of its run, in place of work_settings' least and most. It is called as the run begins,
+/// and again whenever the time has passed that it returned; it returns 0 when the run is done.
+///
+///   w.use_handler([](sim::job const& j) {
+///       return j.stop_requested() || j.elapsed() >= 2s ? 0us : 100ms;
+///   });
+class job {
+public:
+    job(std::string const& schedule, fencing_token token, microseconds elapsed, bool stop)
+        : schedule_{schedule},
+          token_{token},
+          elapsed_{elapsed},
+          stop_{stop} {}
+    [[nodiscard]] std::string const& schedule() const { return schedule_; }
+    [[nodiscard]] fencing_token token() const { return token_; }
+    /// By the node's clock.
+    [[nodiscard]] microseconds elapsed() const { return elapsed_; }
+    /// The lock is no longer valid: somebody else may be at it, or soon will.
+    [[nodiscard]] bool stop_requested() const { return stop_; }
+
+private:
+    std::string const& schedule_;
+    fencing_token token_;
+    microseconds elapsed_;
+    bool stop_;
+};
+using work_handler = std::function<microseconds(job const&)>;
 
 class simulated_belief final : public rota::detail::belief {
 public:
@@ -65,6 +100,8 @@ struct process_makings {
     std::uint32_t slot = 0;
     options settings;
     work_settings work;
+    std::function<void(event const&)> sink;
+    work_handler handler;
     bool lane_first = true;
     rota::detail::planner strategy;
     std::unique_ptr<node_machine> (*make)(options, rota::detail::planner, std::shared_ptr<rota::detail::belief>,
@@ -82,6 +119,8 @@ public:
         auto const high = stage_.pick.choose(std::uint64_t{1} << 32);
         auto const low = stage_.pick.choose(std::uint64_t{1} << 32);
         machine_ = makings_.make(makings_.settings, makings_.strategy, belief_, high << 32 | low);
+        if (suffers_from(defect::heartbeats_last)) makings_.lane_first = false;
+        if (suffers_from(defect::wall_clock)) clock_.shows_wall_time = true;
         link_.way = &way;
         link_.stamp.session = makings_.number + 1;
     }
@@ -92,6 +131,7 @@ public:
 
     [[nodiscard]] std::uint32_t number() const { return makings_.number; }
     [[nodiscard]] std::uint32_t slot() const { return makings_.slot; }
+    [[nodiscard]] work_settings const& work() const { return makings_.work; }
     [[nodiscard]] std::string const& node_id() const { return makings_.settings.node_id; }
     [[nodiscard]] bool alive() const { return alive_; }  ///< the process, not the node
     [[nodiscard]] bool paused() const { return paused_; }
@@ -121,14 +161,14 @@ public:
     }
 
     /// leave(), and the program ends.
-    void leave() { add_task({.kind = task::leave}); }
-    void renounce() { add_task({.kind = task::renounce}); }
-    void claim(std::string id) { add_task({.kind = task::claim, .name = std::move(id)}); }
+    void leave() { add_task({.kind = task::what::leave}); }
+    void renounce() { add_task({.kind = task::what::renounce}); }
+    void claim(std::string id) { add_task({.kind = task::what::claim, .name = std::move(id)}); }
     void transfer(std::string id, std::string node_id) {
-        add_task({.kind = task::transfer_nodes, .name = std::move(id), .other = std::move(node_id)});
+        add_task({.kind = task::what::transfer_nodes, .name = std::move(id), .other = std::move(node_id)});
     }
-    void add_schedule(std::string id) { add_task({.kind = task::add, .name = std::move(id)}); }
-    void remove_schedule(std::string id) { add_task({.kind = task::remove_lookup, .name = std::move(id)}); }
+    void add_schedule(std::string id) { add_task({.kind = task::what::add, .name = std::move(id)}); }
+    void remove_schedule(std::string id) { add_task({.kind = task::what::remove_lookup, .name = std::move(id)}); }
 
     void die(std::string_view how) {
         alive_ = false;
@@ -202,7 +242,7 @@ public:
 
 private:
     struct task {
-        enum kind_type : std::uint8_t {
+        enum class what : std::uint8_t {
             lane,
             acquire,
             extend,
@@ -217,7 +257,7 @@ private:
             remove_lookup,
             remove
         };
-        kind_type kind{};
+        what kind{};
         std::string name{};
         std::string other{};
         std::size_t run = 0;
@@ -226,6 +266,9 @@ private:
         unsigned rounds = 0;
     };
     static constexpr unsigned most_attempts = 3;
+
+    using defect = rota::detail::defect;
+    [[nodiscard]] bool suffers_from(defect d) const { return machine_->suffers_from(d); }
 
     // ---------------------------------------------------------------- one request at a time: the engine's mutex
 
@@ -243,9 +286,9 @@ private:
     // Who waits for the mutex gets it in turn; the lane queues up for each of its requests, before the users' threads.
     void want_lane() {
         if (makings_.lane_first) {
-            tasks_.push_front({.kind = task::lane});
+            tasks_.push_front({.kind = task::what::lane});
         } else {
-            tasks_.push_back({.kind = task::lane});
+            tasks_.push_back({.kind = task::what::lane});
         }
     }
     void go_ahead() {
@@ -254,7 +297,7 @@ private:
             tasks_.pop_front();
             busy_ = true;
             request_.reset();
-            if (task_.kind == task::lane) {
+            if (task_.kind == task::what::lane) {
                 request_ = machine_->next(now());
                 lane_wants_ = request_.has_value();
             } else {
@@ -264,7 +307,7 @@ private:
             tell();
             if (request_) return begin_attempts();
             busy_ = false;
-            if (task_.kind == task::lane) go_to_sleep();
+            if (task_.kind == task::what::lane) go_to_sleep();
         }
     }
 
@@ -297,11 +340,12 @@ private:
     void prepare() {
         auto& t = task_;
         auto const can = machine_->can_act(now());
-        auto* r =
-            t.kind == task::acquire || t.kind == task::extend || t.kind == task::release ? &runs_[t.run] : nullptr;
+        auto* r = t.kind == task::what::acquire || t.kind == task::what::extend || t.kind == task::what::release
+                      ? &runs_[t.run]
+                      : nullptr;
         switch (t.kind) {
-            case task::lane: break;
-            case task::acquire: {
+            case task::what::lane: break;
+            case task::what::acquire: {
                 if (!can) return finish_run(t.run);
                 auto request = machine_->acquisition(r->kind, {r->name}, makings_.work.lock_ttl);
                 r->incarnation = request.incarnation;
@@ -309,18 +353,18 @@ private:
                 request_ = std::move(request);
                 break;
             }
-            case task::extend:
+            case task::what::extend:
                 if (!std::exchange(r->extending, false) || !r->holds || !can) return;
                 request_ = op::extend_locks{.incarnation = r->incarnation,
                                             .kind = r->kind,
                                             .items = {{r->name, r->token}},
                                             .ttl = makings_.work.lock_ttl};
                 break;
-            case task::release:
+            case task::what::release:
                 machine_->on_releasing(r->kind, r->name, r->token);
                 request_ = op::release_locks{.kind = r->kind, .items = {{r->name, r->token}}};
                 break;
-            case task::leave:
+            case task::what::leave:
                 machine_->begin_leave();
                 request_ = machine_->leave_operation();
                 if (!request_) {
@@ -328,18 +372,18 @@ private:
                     die("left");
                 }
                 break;
-            case task::renounce: request_ = machine_->begin_renounce(now()); break;
-            case task::claim:
+            case task::what::renounce: request_ = machine_->begin_renounce(now()); break;
+            case task::what::claim:
                 if (!can) return;
                 request_ =
                     op::claim{.incarnation = machine_->self().incarnation, .ids = {t.name}, .seen = machine_->seen()};
                 break;
-            case task::transfer_nodes: request_ = op::nodes_page{}; break;
-            case task::transfer_lookup:
-            case task::remove_lookup: request_ = op::lookup{.ids = {t.name}}; break;
-            case task::add: request_ = op::register_schedules{.items = {{.id = t.name}}}; break;
-            case task::transfer:
-            case task::remove: break;
+            case task::what::transfer_nodes: request_ = op::nodes_page{}; break;
+            case task::what::transfer_lookup:
+            case task::what::remove_lookup: request_ = op::lookup{.ids = {t.name}}; break;
+            case task::what::add: request_ = op::register_schedules{.items = {{.id = t.name}}}; break;
+            case task::what::transfer:
+            case task::what::remove: break;
         }
     }
 
@@ -363,6 +407,7 @@ private:
         bool const expected =
             waiting_ && m.exchange == exchange_ && m.from.number == link_.stamp.number && m.hello == connecting_;
         if (!expected) {
+            if (!m.hello) stage_.seen.saw(sight::late_reply_dropped);
             network_.free(message_number);
             return;
         }
@@ -392,7 +437,8 @@ private:
     }
 
     void complete(result<reply> answer) {
-        if (task_.kind == task::lane) {
+        if (!answer && answer.error().code == errc::outcome_unknown) stage_.seen.saw(sight::unknown_outcome);
+        if (task_.kind == task::what::lane) {
             machine_->done(*request_, answer, sent_, now());
             busy_ = false;
             tell();
@@ -424,24 +470,28 @@ private:
         auto& t = task_;
         auto const first = [&]() -> op::outcome const& { return std::get<op::outcomes>(*answer).items.front(); };
         switch (t.kind) {
-            case task::lane: break;
-            case task::acquire: {
+            case task::what::lane: break;
+            case task::what::acquire: {
                 if (!answer || !first().ok()) return finish_run(t.run);
                 auto& r = runs_[t.run];
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
                 r.holds = true;
-                if (!is_valid(r)) {  // granted too late to be of use: given back, not handed out
+                r.server = link_.server;
+                r.epoch = store_of(world, link_.server)->epoch();
+                // Granted too late to be of use: given back, not handed out.
+                if (!is_valid(r) && !suffers_from(defect::late_grant_used)) {
+                    stage_.seen.saw(sight::granted_too_late);
                     r.at = run::stage::releasing;
                     r.holds = false;
-                    add_task({.kind = task::release, .run = t.run});
+                    add_task({.kind = task::what::release, .run = t.run});
                     break;
                 }
                 stage_.watch->lock_taken(*this, r);
                 begin_run(t.run);
                 break;
             }
-            case task::extend: {
+            case task::what::extend: {
                 auto& r = runs_[t.run];
                 if (!answer) return;
                 if (first().ok()) {
@@ -454,58 +504,59 @@ private:
                 }
                 break;
             }
-            case task::release: {
+            case task::what::release: {
                 auto& r = runs_[t.run];
                 if (answer) machine_->on_released(r.kind, r.name, r.token);
                 finish_run(t.run);
                 break;
             }
-            case task::leave:
+            case task::what::leave:
                 machine_->finish_leave(answer.has_value());
                 tell();
                 die("left");
                 break;
-            case task::renounce:
+            case task::what::renounce:
                 if (answer) machine_->done(*request_, answer, sent_, now());
                 break;
-            case task::claim:
+            case task::what::claim:
                 if (answer) note_own_change(std::get<op::outcomes>(*answer));
                 after_change();
                 break;
-            case task::transfer_nodes:
+            case task::what::transfer_nodes:
                 if (!answer) return;
                 for (auto const& n : std::get<op::nodes_reply>(*answer).items) {
                     if (n.alive && n.node.id == t.other) t.found = n.node.incarnation;
                 }
-                if (t.found != 0) go_on_with(task::transfer_lookup);
+                if (t.found != 0) go_on_with(task::what::transfer_lookup);
                 break;
-            case task::transfer_lookup: transfer_found(answer); break;
-            case task::transfer:
+            case task::what::transfer_lookup: transfer_found(answer); break;
+            case task::what::transfer:
                 if (answer) note_own_change(std::get<op::outcomes>(*answer));
                 after_change();
                 break;
-            case task::add: after_change(); break;
-            case task::remove_lookup:
+            case task::what::add: after_change(); break;
+            case task::what::remove_lookup:
                 if (!answer) return;
                 if (t.nonce == 0) t.nonce = machine_->new_nonce();
                 next_request_ = op::unregister_schedules{
                     .items = {{t.name, std::get<op::lookup_reply>(*answer).items.front().status.owner}},
                     .nonce = t.nonce};
-                go_on_with(task::remove);
+                go_on_with(task::what::remove);
                 break;
-            case task::remove:
-                if (answer && first().code == errc::conflict && t.rounds < 4) return go_on_with(task::remove_lookup);
+            case task::what::remove:
+                if (answer && first().code == errc::conflict && t.rounds < 4)
+                    return go_on_with(task::what::remove_lookup);
                 after_change();
                 break;
         }
     }
 
     // The next request of the same call. Others may come between: the mutex is free.
-    void go_on_with(task::kind_type kind) {
+    void go_on_with(task::what kind) {
         auto t = task_;
         t.kind = kind;
         ++t.rounds;
-        if (kind == task::transfer || kind == task::remove) {
+        if (kind == task::what::transfer || kind == task::what::remove) {
             // Its request is ready; it goes out at once.
             task_ = std::move(t);
             request_ = std::move(next_request_);
@@ -536,7 +587,7 @@ private:
                 .items = {{task_.name, status.generation, status.owner, task_.found, change_reason::transferred}},
                 .handoff_deadline = makings_.settings.handoff_deadline};
         }
-        go_on_with(task::transfer);
+        go_on_with(task::what::transfer);
     }
 
     void note_own_change(op::outcomes const& r) {
@@ -551,7 +602,10 @@ private:
     }
 
     void tell() {
-        for (auto const& e : machine_->take_events()) stage_.watch->told(*this, e);
+        for (auto const& e : machine_->take_events()) {
+            stage_.watch->told(*this, e);
+            if (makings_.sink) makings_.sink(e);
+        }
     }
 
     // ---------------------------------------------------------------- the user's work
@@ -579,7 +633,7 @@ private:
         if (number == runs_.size()) runs_.emplace_back();
         auto const stamp = runs_[number].stamp;
         runs_[number] = {.name = name, .kind = kind, .at = run::stage::asking, .stamp = stamp + 1};
-        add_task({.kind = task::acquire, .run = number});
+        add_task({.kind = task::what::acquire, .run = number});
     }
 
     // The careless part: a handle is taken for a right to begin.
@@ -587,8 +641,10 @@ private:
         auto& r = runs_[number];
         r.at = run::stage::working;
         r.began = stage_.now;
-        r.ends = now() + stage_.pick.between(makings_.work.least, makings_.work.most);
+        r.started = r.ends = now();
+        if (!makings_.handler) r.ends += stage_.pick.between(makings_.work.least, makings_.work.most);
         stage_.watch->run_began(*this, r);
+        if (makings_.handler && is_over(r)) return end_run(number);
         wait_for_work(number);
     }
     void wait_for_work(std::size_t number) {
@@ -602,14 +658,32 @@ private:
     void on_work(std::size_t number, std::uint64_t stamp) {
         if (number >= runs_.size() || runs_[number].stamp != stamp || runs_[number].at != run::stage::working) return;
         auto& r = runs_[number];
-        if (makings_.work.heeds_stop && !is_valid(r)) return end_run(number);
+        if (makings_.handler) {
+            if (now() >= r.ends && is_over(r)) return end_run(number);
+        } else {
+            look_whether_to_stop(r);
+            if (r.asked_to_stop && makings_.work.heeds_stop) return end_run(number);
+        }
         stage_.watch->run_worked(*this, r);
-        if (now() >= r.ends) return end_run(number);
+        if (!makings_.handler && now() >= r.ends) return end_run(number);
         if (r.holds && !r.extending && r.until - now() < makings_.work.lock_ttl * 3 / 4) {
             r.extending = true;
-            add_task({.kind = task::extend, .run = number});
+            add_task({.kind = task::what::extend, .run = number});
         }
         wait_for_work(number);
+    }
+    // What the handler says to it.
+    [[nodiscard]] bool is_over(run& r) {
+        auto const at = now();
+        look_whether_to_stop(r);
+        auto const more = makings_.handler(job{r.name, r.token, at - r.started, r.asked_to_stop.has_value()});
+        r.ends = at + more;
+        return more <= microseconds{};
+    }
+    void look_whether_to_stop(run& r) {
+        if (r.asked_to_stop || is_valid(r)) return;
+        r.asked_to_stop = stage_.now;
+        stage_.seen.saw(sight::lock_expired_while_held);
     }
     void end_run(std::size_t number) {
         auto& r = runs_[number];
@@ -617,8 +691,8 @@ private:
         stage_.watch->run_ended(*this, r);
         r.at = run::stage::releasing;
         if (!r.holds) return finish_run(number);
-        drop_handle(r);
-        add_task({.kind = task::release, .run = number});
+        if (!suffers_from(defect::belief_after_release)) drop_handle(r);
+        add_task({.kind = task::what::release, .run = number});
     }
     void drop_handle(run& r) {
         if (!r.holds) return;
@@ -627,6 +701,7 @@ private:
     }
     void finish_run(std::size_t number) {
         auto& r = runs_[number];
+        drop_handle(r);
         r.at = run::stage::unused;
         ++r.stamp;
     }

@@ -51,6 +51,9 @@ public:
         return started_at + now.time_since_epoch().count() + servers_[number].clock_offset;
     }
 
+    /// Writes that the replica was not given yet.
+    [[nodiscard]] std::size_t behind() const { return log_.size(); }
+
     result<reply> perform(std::uint32_t number, operation const& request, rota::detail::connection_stamp from,
                           moment now) {
         auto const at = clock(number, now);
@@ -70,12 +73,14 @@ public:
 
     /// The replica becomes the primary, without the writes of the last `lost`. The old primary goes on as server
     /// primary() - 1.
-    void fail_over(microseconds lost, moment now) {
+    /// Whether any were lost.
+    bool fail_over(microseconds lost, moment now) {
         if (!replica_) throw std::logic_error("rota::sim: fail_over needs a replica: set world_settings::longest_loss");
         if (lost > longest_loss_) {
             throw std::logic_error("rota::sim: fail_over cannot lose more than world_settings::longest_loss");
         }
         catch_up(now - lost);
+        bool const lost_some = !log_.empty();
         log_.clear();
         auto next = fresh();
         next.store = std::move(replica_);
@@ -83,6 +88,7 @@ public:
         replica_ = next.store->copy();
         servers_.back().primary = false;
         servers_.push_back(std::move(next));
+        return lost_some;
     }
 
 private:

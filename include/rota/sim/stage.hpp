@@ -9,6 +9,7 @@
 #include "choices.hpp"
 #include "event_queue.hpp"
 #include "faults.hpp"
+#include "sometimes.hpp"
 #include "subject.hpp"
 
 namespace rota::sim {
@@ -23,6 +24,7 @@ struct step {
     std::uint32_t server = 0;
     std::uint32_t process = 0;  ///< whose; no_process: the simulation's own
     std::int64_t server_time = 0;
+    detail::connection_stamp from{};  ///< which connection it came by; session 0: none
 };
 inline constexpr std::uint32_t no_process = ~std::uint32_t{0};
 
@@ -49,6 +51,7 @@ struct stage {
     event_queue queue;
     choices pick;
     audience* watch = nullptr;
+    sometimes seen;
 
     explicit stage(choices c) : pick{std::move(c)} {}
 };

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,8 @@ public:
     virtual std::optional<pictured> picture_of(std::string const& schedule) const = 0;
     virtual std::size_t pictured_schedules() const = 0;
     virtual plan const& last_plan() = 0;
+    /// What is planted in it concerns how its process uses it, too.
+    virtual bool suffers_from(detail::defect) const = 0;
 };
 
 /// What the server holds, as far as invariants look at it.
@@ -181,6 +184,13 @@ public:
     }
     std::size_t pictured_schedules() const override { return core_.feed().schedules().size(); }
     plan const& last_plan() override { return core_.leading().last_plan(); }
+    bool suffers_from(detail::defect d) const override {
+        if constexpr (std::is_same_v<Defects, detail::sound>) {
+            return false;
+        } else {
+            return Defects::has(d);
+        }
+    }
 
 private:
     using core = detail::node_core<Defects>;

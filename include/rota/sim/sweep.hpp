@@ -1,18 +1,23 @@
 // One seed, one run: draws a group, its options and a fault plan from the seed, lets it all happen, then ends the faults
-// and demands that the group comes to rest in time. Also what shrinks a plan that fails.
+// and demands that the group comes to rest in time. A run that breaks something is shrunk: to fewer faults, fewer nodes,
+// less time, as long as the same invariant breaks.
+//
+//   for (std::uint64_t seed = 1; seed <= 2000; ++seed)
+//       if (auto f = sim::find_failure(sim::draw_scenario(seed, {}))) std::puts(sim::describe(*f).c_str());  // replay.hpp
+//
+// A run depends on its scenario and setup alone; threads may run any number of them side by side.
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "converged.hpp"
-#include "invariants/events.hpp"
-#include "invariants/leadership.hpp"
-#include "invariants/locks.hpp"
-#include "invariants/ownership.hpp"
-#include "invariants/traffic.hpp"
+#include "invariants/all.hpp"
 #include "world.hpp"
 
 namespace rota::sim {
@@ -25,22 +30,28 @@ struct sweep_settings {
     std::uint32_t kinds = promised_kinds;
     bool swarm = true;  ///< each seed has some of the kinds only
     std::uint32_t most_faults = 60;
-    bool runs = true;  ///< simulated work, in half of the seeds
+    bool runs = true;                      ///< simulated work, in half of the seeds
+    std::optional<std::uint32_t> nodes{};  ///< so many, instead of drawing a number
+    std::optional<std::uint32_t> schedules{};
 };
 
-/// A run, drawn or given: everything that it takes to see it again.
+/// A run, drawn or given: all values that it takes to see it again.
 struct scenario {
     world_settings world;
     std::uint32_t schedules = 0;
     microseconds length{};
+    /// What is chosen while it runs, from bytes of a fuzzer instead of the seed. Empty: from the seed.
+    std::vector<std::uint8_t> bytes{};
 };
 
-[[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s) {
-    choices c{mixed(seed ^ 0x5ce9a210u)};
+/// The group, its options and its faults, out of any source of choices.
+[[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s, choices c) {
     scenario d;
     d.world.seed = seed;
     d.world.nodes = 1 + static_cast<std::uint32_t>(c.choose(s.most_nodes));
     d.schedules = static_cast<std::uint32_t>(c.choose(s.most_schedules + 1));
+    d.world.nodes = s.nodes.value_or(d.world.nodes);
+    d.schedules = s.schedules.value_or(d.schedules);
     d.length = s.faults_for;
     auto& o = d.world.options;
     o.clock_drift = c.one_in(4) ? 0.0001 : 0.01;
@@ -51,6 +62,7 @@ struct scenario {
     if (c.one_in(4)) o.handoff_deadline = std::chrono::seconds{1};
     if (c.one_in(4)) o.rebalance_threshold = 0;
     if (c.one_in(4)) d.world.network.most_delay = std::chrono::milliseconds{60};
+    d.world.work = no_work;
     if (s.runs && c.one_in(2)) {
         auto& w = d.world.work;
         w.period = c.between(std::chrono::milliseconds{300}, std::chrono::seconds{5});
@@ -77,22 +89,66 @@ struct scenario {
     d.world.faults = draw_faults(weather, c);
     return d;
 }
-
-/// What is demanded of every run.
-inline void check_all(world& w) {
-    w.check<one_leader, belief_ends_in_time, leadership_alternates, plans_under_current_term, one_owner,
-            generation_rises, only_expired_orphaned, nothing_lost, restart_inherits_nothing, locks_exclusive,
-            tokens_rise, strangers_change_nothing, no_double_run, effects_safe, own_events_fold_to_state,
-            pictures_are_true, no_storm>();
+[[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s) {
+    return draw_scenario(seed, s, choices{mixed(seed ^ 0x5ce9a210u)});
 }
 
-/// Throws broken_invariant. `World`: world, or basic_world<...>.
+/// What a run has that is no value of its scenario: invariants, a strategy. A replay file says by what name.
+struct setup {
+    std::string name = "standard";
+    std::function<void(world&)> prepare = check_all;
+};
+
+/// What runs have come to; add them up.
+class tally final : public audience {
+public:
+    std::uint64_t runs = 0;
+    std::uint64_t events = 0;     ///< of the simulation
+    std::uint64_t requests = 0;   ///< that a server performed
+    std::uint64_t processes = 0;  ///< that were started
+    std::uint64_t work = 0;       ///< runs of handlers
+    microseconds node_time{};     ///< nodes times simulated time
+    std::array<std::uint64_t, fault_kinds> faults{};
+    sometimes turns{};  ///< the rare ones
+
+    void performed(step const&) override { ++requests; }
+    void run_began(process const&, run const&) override { ++work; }
+    void fault_began(fault const& f) override { ++faults[static_cast<std::size_t>(f.kind)]; }
+    void process_began(process const&) override { ++processes; }
+    void run_is_over(world const& w) {
+        ++runs;
+        events += w.events();
+        node_time += w.now().time_since_epoch() * w.size();
+        turns += w.seen();
+    }
+    tally& operator+=(tally const& other) {
+        runs += other.runs;
+        events += other.events;
+        requests += other.requests;
+        processes += other.processes;
+        work += other.work;
+        node_time += other.node_time;
+        turns += other.turns;
+        for (std::size_t k = 0; k < fault_kinds; ++k) faults[k] += other.faults[k];
+        return *this;
+    }
+};
+
+/// Lets it happen; its trace hash. Throws broken_invariant. `World`: world, or basic_world<...>.
 template <typename World = world>
-std::uint64_t run_scenario(scenario const& d, bool notes = false, std::string* last = nullptr) {
-    World w{d.world};
+std::uint64_t run_scenario(scenario const& d, bool notes = false, setup const& with = {}, tally* seen = nullptr) {
+    World w{d.world, d.bytes.empty() ? choices{mixed(d.world.seed)} : choices::from_bytes(d.bytes)};
     w.keep_notes(notes);
-    check_all(w);
-    (void)last;
+    if (with.prepare) with.prepare(w);
+    if (seen) w.watch(*seen);
+    struct at_end {
+        world const& w;
+        tally* seen;
+        ~at_end() {
+            if (seen) seen->run_is_over(w);
+        }
+    } const count{w, seen};
+
     w.register_schedules(d.schedules);
     w.run_for(d.length);
     w.heal();
@@ -109,36 +165,88 @@ std::uint64_t run_scenario(scenario const& d, bool notes = false, std::string* l
 }
 
 template <typename World = world>
-[[nodiscard]] std::optional<broken_invariant> failure_of(scenario const& d, bool notes = false) {
+[[nodiscard]] std::optional<broken_invariant> failure_of(scenario const& d, bool notes = false,
+                                                         setup const& with = {}) {
     try {
-        (void)run_scenario<World>(d, notes);
+        (void)run_scenario<World>(d, notes, with);
     } catch (broken_invariant const& e) {
         return e;
     }
     return std::nullopt;
 }
 
-/// Takes faults away while the same invariant still breaks: halves first, then one by one.
+/// The same with less, while the same invariant still breaks: faults go by halves first, then one by one; then time,
+/// work, schedules and nodes that it can do without.
 template <typename World = world>
-[[nodiscard]] scenario shrunk(scenario d, std::string const& invariant) {
-    auto still = [&](scenario const& s) {
-        auto const f = failure_of<World>(s);
-        return f && f->invariant == invariant;
+[[nodiscard]] scenario shrunk(scenario d, std::string const& invariant, setup const& with = {}) {
+    unsigned runs_left = 1000;
+    auto keep_if_broken = [&](scenario less) {
+        if (runs_left == 0) return false;
+        --runs_left;
+        auto const f = failure_of<World>(less, false, with);
+        if (!f || f->invariant != invariant) return false;
+        d = std::move(less);
+        return true;
     };
-    for (std::size_t size = std::max<std::size_t>(d.world.faults.size() / 2, 1); size > 0; size /= 2) {
+    auto drop_faults = [&](std::size_t size) {
+        bool dropped = false;
         for (std::size_t at = 0; at < d.world.faults.size();) {
             auto less = d;
-            auto const end = std::min(at + size, less.world.faults.size());
-            less.world.faults.erase(less.world.faults.begin() + static_cast<std::ptrdiff_t>(at),
-                                    less.world.faults.begin() + static_cast<std::ptrdiff_t>(end));
-            if (still(less)) {
-                d = std::move(less);
+            auto const first = less.world.faults.begin() + static_cast<std::ptrdiff_t>(at);
+            auto const count = std::min(size, less.world.faults.size() - at);
+            less.world.faults.erase(first, first + static_cast<std::ptrdiff_t>(count));
+            if (keep_if_broken(std::move(less))) {
+                dropped = true;
             } else {
                 at += size;
             }
         }
+        return dropped;
+    };
+
+    if (auto const f = failure_of<World>(d, false, with); f && f->at < moment{d.length}) {
+        auto less = d;
+        less.length = f->at.time_since_epoch() + microseconds{1};
+        std::erase_if(less.world.faults, [&](fault const& each) { return each.at > f->at; });
+        keep_if_broken(std::move(less));
     }
+    for (auto size = std::max<std::size_t>(d.world.faults.size() / 2, 1); size > 1; size /= 2) drop_faults(size);
+    while (drop_faults(1)) {}
+
+    auto try_with = [&](auto change) {
+        auto less = d;
+        change(less);
+        return keep_if_broken(std::move(less));
+    };
+    if (d.world.work.period > microseconds{}) try_with([](scenario& s) { s.world.work = no_work; });
+    while (d.schedules > 0 && try_with([](scenario& s) { s.schedules /= 2; })) {}
+    while (d.world.nodes > 1 && try_with([](scenario& s) {
+               --s.world.nodes;
+               std::erase_if(s.world.faults,
+                             [&](fault const& f) { return concerns_node(f.kind) && f.node >= s.world.nodes; });
+           })) {}
+    while (drop_faults(1)) {}
     return d;
+}
+
+/// A run that breaks something: as short as it got, and what broke in it, with the last events.
+struct failure {
+    scenario run;
+    broken_invariant broken;
+    std::string setup;
+};
+
+/// Runs it; if something breaks, the shortest run that was found in which the same breaks.
+template <typename World = world>
+[[nodiscard]] std::optional<failure> find_failure(scenario const& d, setup const& with = {}, tally* seen = nullptr) {
+    try {
+        (void)run_scenario<World>(d, false, with, seen);
+        return std::nullopt;
+    } catch (broken_invariant const& e) {
+        auto less = shrunk<World>(d, e.invariant, with);
+        if (auto f = failure_of<World>(less, true, with)) return failure{std::move(less), *f, with.name};
+        throw std::logic_error("rota::sim: a run broke " + e.invariant + " and, repeated, did not");
+    }
 }
 
 }  // namespace rota::sim

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -20,13 +21,17 @@
 #include <utility>
 #include <vector>
 
+#include "../detail/deliver.hpp"
 #include "../options.hpp"
 #include "../strategy/least_moves.hpp"
 #include "clock.hpp"
+#include "handles.hpp"
 #include "network.hpp"
 #include "node.hpp"
 #include "redis.hpp"
+#include "spotter.hpp"
 #include "stage.hpp"
+#include "words.hpp"
 
 namespace rota::sim {
 
@@ -35,15 +40,18 @@ class world;
 /// What broke, when, and between whom; what() has it all, with the last events.
 class broken_invariant : public std::runtime_error {
 public:
-    broken_invariant(std::string name, moment when, std::string what_broke, std::string const& report)
+    broken_invariant(std::string name, moment when, std::string what_broke, std::uint64_t hash,
+                     std::string const& report)
         : std::runtime_error{report},
           invariant{std::move(name)},
           at{when},
-          words{std::move(what_broke)} {}
+          words{std::move(what_broke)},
+          trace_hash{hash} {}
 
     std::string invariant;
     moment at;
     std::string words;
+    std::uint64_t trace_hash;  ///< of the run up to then
 };
 
 /// Something that must hold at every moment. Derive, override what you want to be told of, and call fail().
@@ -53,6 +61,8 @@ public:
     /// Once a second of true time, for what is too much to look at after every event.
     virtual void looks() {}
     virtual void begin() {}
+    /// What it needs and this world does not have or record; empty: nothing. Asked before time passes.
+    [[nodiscard]] virtual std::string lacks() const { return {}; }
 
     void belongs_to(world& w) { world_ = &w; }
 
@@ -85,6 +95,10 @@ struct outcome_of_wait {
     bool held = false;
     std::string missing{};
     explicit operator bool() const { return held; }
+    template <typename Stream>
+    friend auto operator<<(Stream& to, outcome_of_wait const& o) -> decltype(to << std::declval<std::string const&>()) {
+        return to << (o.held ? "it held" : o.missing);
+    }
 };
 
 class world {
@@ -99,15 +113,26 @@ public:
 
     template <typename... Invariants>
     void check() {
+        before_time_passes("check");
         (add<Invariants>(), ...);
+    }
+
+    /// Tells `watcher`, an audience that is no invariant, of all that happens. It must outlive the world.
+    template <typename Watcher>
+    void watch(Watcher& watcher) {
+        watch_.add(&watcher);
     }
 
     /// Any strategy policy, for all nodes of this world. Before time passes.
     template <typename Strategy>
     void use_strategy(Strategy strategy) {
+        static_assert(strategy_policy<rota::detail::unwrapped_t<Strategy>>,
+                      "rota::sim: a strategy must have `rota::plan make_plan(rota::cluster_view const&) const`, or "
+                      "`void make_plan(rota::cluster_view const&, rota::plan&) const`");
+        before_time_passes("use_strategy");
         auto held = std::make_shared<Strategy>(std::move(strategy));
         planner_ = {held.get(), [](void const* self, cluster_view const& view, plan& into) {
-                        auto const& s = *static_cast<Strategy const*>(self);
+                        auto const& s = rota::detail::unwrap(*static_cast<Strategy const*>(self));
                         if constexpr (requires { s.make_plan(view, into); }) {
                             s.make_plan(view, into);
                         } else {
@@ -117,7 +142,18 @@ public:
         strategy_ = held;
     }
 
-    /// Makes schedule-000 … exist.
+    /// Any sink policy, for all nodes of this world: a copy per process, unless given by std::ref. Before time passes.
+    template <typename Sink>
+    void use_sink(Sink const& sink) {
+        for (auto& s : slots_) s.make_sink = maker_of_sinks(sink);
+    }
+    /// The user's work, for all nodes: see job. A copy per process, unless given by std::ref. Before time passes.
+    template <typename Handler>
+    void use_handler(Handler const& handler) {
+        for (auto& s : slots_) s.handler = handler_of(handler);
+    }
+
+    /// Makes schedule-0000 … exist.
     void register_schedules(std::uint32_t count) {
         op::register_schedules request;
         for (std::uint32_t i = 0; i < count; ++i) {
@@ -130,9 +166,23 @@ public:
     }
     [[nodiscard]] static std::string schedule_id(std::uint32_t n) { return fmt::format("schedule-{:04}", n); }
 
+    // ---------------------------------------------------------------- handles, by number or by node (handles.hpp)
+
+    [[nodiscard]] node_handle node(std::uint32_t place) { return {*this, known(place)}; }
+    /// The node that believes it leads. There must be one.
+    [[nodiscard]] node_handle leader();
+    /// The first member that does not. There must be one.
+    [[nodiscard]] node_handle follower();
+    [[nodiscard]] link_handle link(std::uint32_t place) { return {*this, known(place)}; }
+    [[nodiscard]] link_handle link(node_handle const& n) { return link(n.place()); }
+    [[nodiscard]] clock_handle clock(std::uint32_t place) { return {*this, known(place)}; }
+    [[nodiscard]] clock_handle clock(node_handle const& n) { return clock(n.place()); }
+    [[nodiscard]] redis_handle redis() { return redis_handle{*this}; }
+
     // ---------------------------------------------------------------- time
 
     void run_for(microseconds time) {
+        if (time < microseconds{}) throw std::logic_error("rota::sim::world::run_for: time does not go back");
         begin();
         auto const until = stage_.now + time;
         while (stage_.queue.next_at() <= until) advance();
@@ -143,6 +193,7 @@ public:
     /// most, and only when something has happened. Gives up after `limit`.
     template <typename Predicate>
     outcome_of_wait run_until(Predicate&& predicate, microseconds limit) {
+        if (limit < microseconds{}) throw std::logic_error("rota::sim::world::run_until: time does not go back");
         begin();
         auto const until = stage_.now + limit;
         auto missing = missing_of(predicate);
@@ -169,12 +220,13 @@ public:
     [[nodiscard]] std::deque<std::unique_ptr<process>> const& processes() const { return processes_; }
     /// Those that are there now, in order of their start.
     [[nodiscard]] std::vector<process*> const& living() const { return living_; }
-    [[nodiscard]] process* node(std::uint32_t place) const {
-        auto const number = slots_.at(place).current;
+    /// The one that runs on a node now; null while it is down.
+    [[nodiscard]] process* process_at(std::uint32_t place) const {
+        auto const number = slots_[known(place)].current;
         return number == no_process ? nullptr : processes_[number].get();
     }
-    [[nodiscard]] redis_model& redis() { return redis_; }
-    [[nodiscard]] redis_model const& redis() const { return redis_; }
+    [[nodiscard]] node_clock const& clock_of(std::uint32_t place) const { return slots_[known(place)].clock; }
+    [[nodiscard]] redis_model const& servers() const { return redis_; }
     [[nodiscard]] store_model const& store() const { return redis_.store(); }
     [[nodiscard]] std::int64_t server_time() const { return redis_.clock(redis_.primary(), stage_.now); }
     [[nodiscard]] moment true_time_of(std::int64_t server_time) const {
@@ -182,6 +234,21 @@ public:
     }
     [[nodiscard]] world_settings const& settings() const { return settings_; }
     [[nodiscard]] network const& wires() const { return network_; }
+    /// How much there is of what a run keeps: none of it grows with time.
+    struct size_of_parts {
+        std::size_t waiting = 0;     ///< things that are to happen
+        std::size_t messages = 0;    ///< places for those on their way
+        std::size_t replicated = 0;  ///< writes that the replica is still to be given
+        std::size_t processes = 0;   ///< that there ever were
+        std::size_t runs = 0;        ///< places for the work of those that live
+    };
+    [[nodiscard]] size_of_parts sizes() const {
+        size_of_parts s{stage_.queue.size(), network_.places(), redis_.behind(), processes_.size(), 0};
+        for (auto const* p : living_) s.runs += p->runs().size();
+        return s;
+    }
+    /// Which rare turns this run has come by.
+    [[nodiscard]] sometimes const& seen() const { return stage_.seen; }
     [[nodiscard]] std::uint64_t events() const { return events_; }
     [[nodiscard]] std::uint32_t schedules() const { return schedules_; }
     /// The same for the same seed, settings and plan, whatever compiled it.
@@ -189,36 +256,73 @@ public:
     /// Whether rota's promises hold now: nothing that they exclude has happened for as long as any belief lasts.
     [[nodiscard]] bool promises_hold() const { return stage_.now >= promises_from_; }
     [[nodiscard]] bool promises_ever_broken() const { return promises_from_ > moment{}; }
-    /// The processes that are in their slot for good: not down, not paused, nothing wrong with their link.
+    /// Its process is up and not paused, and nothing is wrong with its link and clock.
     [[nodiscard]] bool is_healthy(std::uint32_t place) const {
-        auto const& s = slots_[place];
+        auto const& s = slots_[known(place)];
         auto const& w = s.way;
         return s.current != no_process && !processes_[s.current]->paused() && w.requests_cut == 0 &&
-               w.replies_cut == 0 && w.stalled == 0 && w.refused == 0;
+               w.replies_cut == 0 && w.stalled == 0 && w.refused == 0 && w.extra_delay == microseconds{} &&
+               !w.old_server && !runs_too_far_off(s.clock);
     }
+    /// Since when no fault began or ended, and no process did; nodes may have been down, paused or cut off all the while.
+    /// now(): the server is not well, or a link is slow (who is behind it can neither be done with nor without).
+    [[nodiscard]] moment calm_since() const {
+        bool const well = servers_down_ == 0 && redis_.server(redis_.primary()).up && !network_.answer_error &&
+                          network_.slow_by == microseconds{} && redis_.server(redis_.primary()).free_from <= stage_.now;
+        bool const slow =
+            std::any_of(slots_.begin(), slots_.end(), [](slot const& s) { return s.way.extra_delay > microseconds{}; });
+        return well && !slow ? std::max(last_fault_, last_process_) : stage_.now;
+    }
+    [[nodiscard]] rota::options const& options_of(std::uint32_t place) const { return slots_[known(place)].options; }
+    /// Whether any node runs the user's work.
+    [[nodiscard]] bool has_work() const {
+        return std::any_of(slots_.begin(), slots_.end(), [](slot const& s) { return s.work.period > microseconds{}; });
+    }
+    /// Whether the sink of any node is told of the whole group.
+    [[nodiscard]] bool has_group_subscribers() const {
+        return std::any_of(slots_.begin(), slots_.end(),
+                           [](slot const& s) { return s.options.event_scope == event_scope::group; });
+    }
+    /// When a fault last began or ended.
+    [[nodiscard]] moment last_fault() const { return last_fault_; }
 
     // ---------------------------------------------------------------- faults
 
-    /// Ends all faults, whatever remains of the plan included.
+    /// Ends all faults, whatever remains of the plan included, and sets clocks right that run outside of the promises.
     void heal() {
-        for (std::size_t i = 0; i < settings_.faults.size(); ++i) {
-            if (under_way_[i]) end_fault(i);
-        }
+        begin();
+        end_faults([](fault const&) { return true; });
         plan_is_over_ = true;
+        for (auto& s : slots_) {
+            s.way.lose_next_reply = false;
+            s.way.make_next_late = {};
+            if (runs_too_far_off(s.clock)) s.clock.run_fast_by(stage_.now, 0);
+        }
+        look_at_clocks();
     }
-    void begin_fault(fault const& f) {
+    /// One more fault, beginning now; handles say it shorter.
+    void begin_fault(fault f) {
+        f.at = stage_.now;
+        check_fault(f, to_text(f));
+        begin();
         settings_.faults.push_back(f);
         under_way_.push_back(false);
-        begin();
         begin_fault(settings_.faults.size() - 1);
+    }
+    template <typename Which>
+    void end_faults(Which&& which) {
+        for (std::size_t i = 0; i < settings_.faults.size(); ++i) {
+            if (under_way_[i] && which(settings_.faults[i])) end_fault(i);
+        }
     }
 
     [[noreturn]] void broken(std::string_view invariant, std::string words) const {
         auto report =
             fmt::format("{} broken at {}: {}\n  seed {}\n", invariant, in_words(stage_.now), words, settings_.seed);
         report += "  last events:\n" + last_events();
-        if (!settings_.faults.empty()) report += "  faults:\n" + to_text(settings_.faults);
-        throw broken_invariant{std::string{invariant}, stage_.now, std::move(words), report};
+        if (!settings_.faults.empty()) report += "  faults:\n";
+        for (auto const& f : settings_.faults) report += "    " + to_text(f) + "\n";
+        throw broken_invariant{std::string{invariant}, stage_.now, std::move(words), hash_, report};
     }
 
     /// The last things that happened, one per line.
@@ -231,7 +335,7 @@ public:
         }
         return text;
     }
-    /// Keep words on everything that happens, for last_events(): slow; for a run that is known to fail.
+    /// Whether to keep words on everything that happens, for last_events(): on unless turned off, as sweeps do; slow.
     void keep_notes(bool on) { keeps_notes_ = on; }
     void note(std::string words) {
         if (!keeps_notes_) return;
@@ -260,13 +364,37 @@ private:
                                                                                   entropy);
                 }} {}
 
+    using sink_maker = std::function<std::function<void(event const&)>()>;
     struct slot {
         std::string node_id;
         node_clock clock;
         route way;
         std::uint32_t current = no_process;
         bool starting = false;
+        unsigned down = 0;  // faults that keep it so
+        rota::options options{};
+        work_settings work{};
+        sink_maker make_sink{};
+        work_handler handler{};
     };
+    friend class node_handle;
+    template <typename Sink>
+    static sink_maker maker_of_sinks(Sink const& sink) {
+        static_assert(sink_policy<rota::detail::unwrapped_t<Sink>>,
+                      "rota::sim: a sink must take rota::event const&, or some of the event types");
+        return [sink] {
+            return std::function<void(event const&)>{
+                [copy = sink](event const& e) mutable { rota::detail::deliver(copy, e); }};
+        };
+    }
+    template <typename Handler>
+    static work_handler handler_of(Handler const& handler) {
+        static_assert(
+            std::is_invocable_r_v<microseconds, Handler&, job const&>,
+            "rota::sim: a handler takes rota::sim::job const& and returns how long it works until it is called "
+            "again, 0 if it is done");
+        return handler;
+    }
 
     // Hands what happens to the invariants that want it, and to the trace.
     class fan_out final : public audience {
@@ -276,6 +404,7 @@ private:
             world_.hash_in(s.request.index() << 8 | (s.answer ? s.answer->index() : 0x80u));
             world_.hash_in(s.answer ? 0 : static_cast<std::uint64_t>(s.answer.error().code));
             if (world_.keeps_notes_) world_.note_step(s);
+            world_.spotter_.performed(s, *world_.redis_.server(s.server).store);
             for (auto* i : performed_) i->performed(s);
         }
         void acted(process const& p) override {
@@ -284,6 +413,7 @@ private:
         void told(process const& p, event const& e) override {
             world_.hash_in(0x100 + e.index());
             if (world_.keeps_notes_) world_.note_event(p, e);
+            world_.spotter_.told(p, e);
             for (auto* i : told_) i->told(p, e);
         }
         void lock_taken(process const& p, run const& r) override {
@@ -295,9 +425,11 @@ private:
         }
         void run_began(process const& p, run const& r) override {
             if (world_.keeps_notes_) world_.note(fmt::format("{} begins {} under {}", who(p), r.name, r.token));
+            world_.spotter_.effect(r);
             for (auto* i : runs_) i->run_began(p, r);
         }
         void run_worked(process const& p, run const& r) override {
+            world_.spotter_.effect(r);
             for (auto* i : runs_) i->run_worked(p, r);
         }
         void run_ended(process const& p, run const& r) override {
@@ -313,10 +445,13 @@ private:
             for (auto* i : faults_) i->fault_ended(f);
         }
         void process_began(process const& p) override {
+            world_.last_process_ = world_.stage_.now;
             world_.note(who(p) + " starts");
             for (auto* i : processes_) i->process_began(p);
         }
         void process_ended(process const& p, std::string_view how) override {
+            world_.last_process_ = world_.stage_.now;
+            world_.spotter_.process_ended(p);
             world_.note(who(p) + " ends: " + std::string{how});
             for (auto* i : processes_) i->process_ended(p, how);
         }
@@ -373,6 +508,8 @@ private:
             auto const shows = stage_.pick.between(std::chrono::hours{1}, std::chrono::hours{1000});
             auto const fast_by = stage_.pick.between(microseconds{-drift}, microseconds{drift}).count();
             s.clock = {moment{}, instant{shows}, fast_by};
+            s.options = settings_.options;
+            s.work = settings_.work;
         }
         under_way_.resize(settings_.faults.size());
         notes_.resize(256);
@@ -381,9 +518,7 @@ private:
     // The first time that time passes.
     void begin() {
         if (std::exchange(begun_, true)) return;
-        auto o = settings_.options;
-        o.node_id = "node";
-        if (auto r = validate(o); !r) throw std::logic_error("rota::sim::world: " + r.error().detail);
+        check_settings();
         for (std::uint32_t i = 0; i < settings_.nodes; ++i) {
             auto const after = stage_.pick.between({}, settings_.options.heartbeat_interval);
             slots_[i].starting = true;
@@ -394,6 +529,66 @@ private:
         }
         stage_.queue.add(stage_.now + std::chrono::seconds{1}, happening::watch_looks);
         for (auto& i : invariants_) i->begin();
+    }
+
+    // Wrong use is said before time passes.
+    void check_settings() {
+        auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: " + why); };
+        for (auto& s : slots_) {
+            s.options.node_id = s.node_id;
+            if (auto r = validate(s.options); !r) refuse(s.node_id + ": " + r.error().detail);
+            if (settings_.clock_drift > s.options.clock_drift) {
+                refuse(
+                    fmt::format("clock_drift is {}, and options::clock_drift allows for {} only: no promise would hold",
+                                settings_.clock_drift, s.options.clock_drift));
+            }
+            auto const& w = s.work;
+            if (w.period < microseconds{} || w.least < microseconds{} || w.most < w.least) {
+                refuse("work: period, least and most must not be negative, nor most less than least");
+            }
+            if (w.period > microseconds{} && w.lock_ttl < std::chrono::milliseconds{1}) {
+                refuse("work: lock_ttl must be 1 ms or more");
+            }
+        }
+        if (settings_.network.least_delay < microseconds{} ||
+            settings_.network.most_delay < settings_.network.least_delay) {
+            refuse("network: delays must not be negative, nor most_delay less than least_delay");
+        }
+        if (settings_.longest_loss < microseconds{}) refuse("longest_loss must not be negative");
+        if (settings_.restart_after < microseconds{}) refuse("restart_after must not be negative");
+        for (std::size_t i = 0; i < settings_.faults.size(); ++i) {
+            check_fault(settings_.faults[i], fmt::format("fault {} ({})", i, to_text(settings_.faults[i])));
+        }
+        for (auto const& i : invariants_) {
+            if (auto const missing = i->lacks(); !missing.empty()) {
+                refuse(fmt::format("{} cannot be checked here: {}", i->name(), missing));
+            }
+        }
+    }
+    void check_fault(fault const& f, std::string const& which) const {
+        auto refuse = [&](std::string const& why) {
+            throw std::logic_error("rota::sim::world: " + which + ": " + why);
+        };
+        if (concerns_node(f.kind) && f.node >= slots_.size()) refuse(no_such_node(f.node));
+        if (f.at < moment{} || f.lasting < microseconds{}) refuse("time does not go back");
+        if (f.kind == fault_kind::fail_over && f.amount < 0) refuse("what is lost must not be negative");
+        if (f.kind == fault_kind::fail_over && settings_.longest_loss == microseconds{}) {
+            refuse("fail_over needs a replica: set world_settings::longest_loss");
+        }
+        if (f.kind == fault_kind::fail_over && f.amount > settings_.longest_loss.count()) {
+            refuse("fail_over cannot lose more than world_settings::longest_loss, " +
+                   seconds_in_words(settings_.longest_loss));
+        }
+    }
+    void before_time_passes(char const* what) const {
+        if (begun_) throw std::logic_error(fmt::format("rota::sim::world::{}: before time passes, please", what));
+    }
+    [[nodiscard]] std::string no_such_node(std::uint32_t place) const {
+        return fmt::format("there is no node {}: this world has 0 to {}", place, slots_.size() - 1);
+    }
+    [[nodiscard]] std::uint32_t known(std::uint32_t place) const {
+        if (place >= slots_.size()) throw std::logic_error("rota::sim::world: " + no_such_node(place));
+        return place;
     }
 
     template <typename Predicate>
@@ -465,14 +660,19 @@ private:
         slots_[number].starting = true;
         stage_.queue.add(stage_.now + after, happening::process_starts, number);
     }
+    void start_now(std::uint32_t number) {
+        if (std::exchange(slots_[number].starting, true)) return;
+        start_process(number);
+    }
     void start_process(std::uint32_t number) {
         auto& s = slots_[number];
-        if (!s.starting) return;
-        s.starting = false;
+        if (!std::exchange(s.starting, false) || s.down > 0) return;
         process_makings m{.number = static_cast<std::uint32_t>(processes_.size()),
                           .slot = number,
-                          .settings = settings_.options,
-                          .work = settings_.work,
+                          .settings = s.options,
+                          .work = s.work,
+                          .sink = s.make_sink ? s.make_sink() : nullptr,
+                          .handler = s.handler,
                           .strategy = planner_,
                           .make = make_};
         m.settings.node_id = s.node_id;
@@ -519,30 +719,49 @@ private:
     // For how long the promises are off after something that they exclude: until every belief of before has run out, and
     // every node has heard.
     void suspend_promises() {
-        auto const o = with_defaults(settings_.options);
-        auto const longest = std::max({o.node_ttl, o.leader_lease, settings_.work.lock_ttl});
-        promises_from_ = std::max(promises_from_, stage_.now + 2 * longest + 10 * o.operation_timeout);
+        microseconds longest{};
+        for (auto const& s : slots_) {
+            auto const o = with_defaults(s.options);
+            longest = std::max(
+                {longest, 2 * std::max({o.node_ttl, o.leader_lease, s.work.lock_ttl}) + 10 * o.operation_timeout});
+        }
+        promises_from_ = std::max(promises_from_, stage_.now + longest);
+    }
+
+    [[nodiscard]] bool runs_too_far_off(node_clock const& c) const {
+        auto const most = static_cast<std::int64_t>(settings_.options.clock_drift * 1e9);
+        return c.fast_by() > most || c.fast_by() < -most;
+    }
+    // No promise holds while a clock runs at a rate that options::clock_drift does not allow for.
+    void look_at_clocks() {
+        bool off = false;
+        for (auto const& s : slots_) off = off || runs_too_far_off(s.clock);
+        if (off) {
+            promises_from_ = moment::max();
+        } else if (promises_from_ == moment::max()) {
+            promises_from_ = moment{};
+            suspend_promises();
+        }
     }
 
     void begin_fault(std::size_t index) {
         auto const f = settings_.faults[index];
-        if (concerns_node(f.kind) && f.node >= slots_.size()) return;
         under_way_[index] = true;
+        last_fault_ = stage_.now;
         watch_.fault_began(f);
         if (!within_promises(f.kind)) suspend_promises();
         auto* const s = concerns_node(f.kind) ? &slots_[f.node] : nullptr;
         switch (f.kind) {
-            case fault_kind::crash: kill(f.node, "crashed"); break;
-            case fault_kind::replace:
-                if (!s->starting) {
-                    s->starting = true;
-                    start_process(f.node);
-                }
+            case fault_kind::crash:
+                ++s->down;
+                kill(f.node, "crashed");
                 break;
+            case fault_kind::replace: start_now(f.node); break;
             case fault_kind::pause:
                 if (s->current != no_process) paused_.push_back({index, s->current}), processes_[s->current]->pause();
                 break;
             case fault_kind::leave:
+                ++s->down;
                 if (s->current != no_process) {
                     auto& p = *processes_[s->current];
                     s->current = no_process;
@@ -551,7 +770,10 @@ private:
                 }
                 break;
             case fault_kind::renounce: with_process(f.node, [](process& p) { p.renounce(); }); break;
-            case fault_kind::clock_rate: s->clock.run_fast_by(stage_.now, f.amount); break;
+            case fault_kind::clock_rate:
+                s->clock.run_fast_by(stage_.now, f.amount);
+                look_at_clocks();
+                break;
             case fault_kind::wall_jump: s->clock.wall_offset += microseconds{f.amount}; break;
             case fault_kind::delay: s->way.extra_delay += microseconds{f.amount}; break;
             case fault_kind::stall: ++s->way.stalled; break;
@@ -597,7 +819,7 @@ private:
             case fault_kind::server_clock: redis_.server(redis_.primary()).clock_offset += f.amount; break;
             case fault_kind::fail_over: {
                 auto const old = redis_.primary();
-                redis_.fail_over(microseconds{f.amount}, stage_.now);
+                if (redis_.fail_over(microseconds{f.amount}, stage_.now)) stage_.seen.saw(sight::failover_with_loss);
                 for (auto& each : slots_) {
                     if (f.lasting > microseconds{} && stage_.pick.one_in(2)) each.way.old_server = old;
                 }
@@ -613,6 +835,7 @@ private:
     void end_fault(std::size_t index) {
         auto const f = settings_.faults[index];
         under_way_[index] = false;
+        last_fault_ = stage_.now;
         auto* const s = concerns_node(f.kind) ? &slots_[f.node] : nullptr;
         auto free_way = [&] {
             for (auto* p : living_) {
@@ -622,10 +845,7 @@ private:
         switch (f.kind) {
             case fault_kind::crash:
             case fault_kind::leave:
-                if (s->current == no_process && !s->starting) {
-                    s->starting = true;
-                    start_process(f.node);
-                }
+                if (--s->down == 0 && s->current == no_process) start_now(f.node);
                 break;
             case fault_kind::pause:
                 for (auto& [fault, number] : paused_) {
@@ -674,20 +894,24 @@ private:
         return schedule_id(static_cast<std::uint32_t>(f.amount % (count + 1)));
     }
 
-    // ---------------------------------------------------------------- words
-
     struct note_line {
         moment at{};
         std::string words{};
     };
-    void note_step(step const& s);
-    void note_event(process const& p, event const& e);
+    void note_step(step const& s) {
+        auto const* p = s.process == no_process ? nullptr : processes_[s.process].get();
+        note(in_words(s, p ? fmt::format("{}#{}", p->node_id(), s.process) : std::string{}));
+    }
+    void note_event(process const& p, event const& e) {
+        note(fmt::format("{}#{} tells {}", p.node_id(), p.number(), in_words(e)));
+    }
 
     world_settings settings_;
     stage stage_;
     redis_model redis_;
     network network_;
     maker make_;
+    spotter spotter_{stage_.seen};
     fan_out watch_{*this};
     std::deque<slot> slots_;
     std::deque<std::unique_ptr<process>> processes_;
@@ -705,89 +929,196 @@ private:
     std::uint64_t events_ = 0;
     std::uint64_t hash_ = 0;
     moment promises_from_{};
-    bool keeps_notes_ = false;
+    moment last_fault_{};
+    moment last_process_{};
+    bool keeps_notes_ = true;
     std::vector<note_line> notes_;
     std::size_t noted_ = 0;
 };
 
 inline void invariant::fail(std::string words) const { world_->broken(name(), std::move(words)); }
 
-inline void world::note_step(step const& s) {
-    static constexpr char const* names[] = {"join",          "tick",
-                                            "leave",         "renounce",
-                                            "acquire_locks", "extend_locks",
-                                            "release_locks", "register_schedules",
-                                            "lookup",        "unregister_schedules",
-                                            "claim",         "reap",
-                                            "adopt",         "revoke",
-                                            "acknowledge",   "changes_since",
-                                            "events_since",  "schedules_page",
-                                            "nodes_page"};
-    auto text = fmt::format("server {} performs {}", s.server, names[s.request.index()]);
-    if (s.process != no_process) {
-        text += fmt::format(" of {}#{}", processes_[s.process]->node_id(), s.process);
+// ---------------------------------------------------------------- handles
+
+inline node_handle world::leader() {
+    for (std::uint32_t i = 0; i < size(); ++i) {
+        if (auto const* p = process_at(i); p && p->believes_it_leads()) return {*this, i};
     }
-    auto list = [&](auto const& items, auto&& words) {
-        std::size_t n = 0;
-        for (auto const& i : items) {
-            if (++n > 6) {
-                text += " ...";
-                return;
-            }
-            text += " " + words(i);
-        }
-    };
-    if (auto* r = std::get_if<op::adopt>(&s.request)) {
-        list(r->items, [](auto const& i) { return fmt::format("{}:{}->{}", i.id, i.from, i.to); });
-    } else if (auto* r2 = std::get_if<op::revoke>(&s.request)) {
-        list(r2->items, [](auto const& i) { return fmt::format("{}:{}->{}", i.id, i.from, i.to); });
-    } else if (auto* r3 = std::get_if<op::reap>(&s.request)) {
-        list(r3->nodes, [](auto const& i) { return fmt::format("{}", i); });
-    } else if (auto* r4 = std::get_if<op::acknowledge>(&s.request)) {
-        list(r4->items, [](auto const& i) { return fmt::format("{}->{}", i.id, i.to); });
-    } else if (auto* r5 = std::get_if<op::acquire_locks>(&s.request)) {
-        list(r5->items, [](auto const& i) { return fmt::format("{}", i.name); });
-    } else if (auto* r6 = std::get_if<op::release_locks>(&s.request)) {
-        list(r6->items, [](auto const& i) { return fmt::format("{} {}", i.name, i.token); });
+    throw std::logic_error("rota::sim::world::leader: at " + in_words(now()) +
+                           " no node believes that it leads: run_until(sim::converged, ...) first");
+}
+inline node_handle world::follower() {
+    for (std::uint32_t i = 0; i < size(); ++i) {
+        auto const* p = process_at(i);
+        if (p && p->machine().state() == standing::member && !p->believes_it_leads()) return {*this, i};
     }
-    if (!s.answer) {
-        text += fmt::format(" -> {} {}", to_string(s.answer.error().code), s.answer.error().detail);
-    } else if (auto* r7 = std::get_if<op::outcomes>(&*s.answer)) {
-        text += " ->";
-        list(r7->items,
-             [](auto const& o) { return o.ok() ? fmt::format("{}", o.token) : std::string{to_string(o.code)}; });
-    } else if (auto* r8 = std::get_if<op::ticked>(&*s.answer)) {
-        static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data_lost"};
-        text += fmt::format(" -> {} leader {} term {} for {} version {} seq {}",
-                            statuses[static_cast<std::size_t>(r8->status)], r8->leader_id, r8->term,
-                            seconds_in_words(r8->leader_remaining), r8->version, r8->seq);
-        if (!r8->sweep.expired.empty()) text += fmt::format(" expired {}", r8->sweep.expired.size());
-        if (!r8->sweep.dead.empty()) text += fmt::format(" dead {}", r8->sweep.dead.size());
-    } else if (auto* r9 = std::get_if<op::joined>(&*s.answer)) {
-        text += fmt::format(" -> {} superseded {}", r9->incarnation, r9->superseded);
-    }
-    note(std::move(text));
+    throw std::logic_error("rota::sim::world::follower: at " + in_words(now()) + " there is none");
 }
 
-inline void world::note_event(process const& p, event const& e) {
-    static constexpr char const* names[] = {"node_joined",        "node_left",
-                                            "node_suspended",     "node_resumed",
-                                            "node_lost",          "node_fenced",
-                                            "ownership_changed",  "handoff_requested",
-                                            "leadership_changed", "membership_changed",
-                                            "schedule_changed",   "events_gap",
-                                            "plan_refused",       "warning"};
-    auto text = fmt::format("{}#{} tells {}", p.node_id(), p.number(), names[e.index()]);
-    if (auto* o = std::get_if<ownership_changed>(&e)) {
-        text += fmt::format(" {} {} -> {} generation {}", o->schedule, o->from.id, o->to.id, o->generation);
-    } else if (auto* l = std::get_if<leadership_changed>(&e)) {
-        text += fmt::format(" {} term {} (was {})", l->leader.id, l->term, l->previous.id);
-    } else if (auto* r10 = std::get_if<plan_refused>(&e)) {
-        text += " " + r10->why;
-    } else if (auto* w = std::get_if<warning>(&e)) {
-        text += " " + w->what.detail;
+inline process* node_handle::running() const { return world_->process_at(place_); }
+inline std::string const& node_handle::id() const { return world_->slots_[place_].node_id; }
+inline bool node_handle::is_up() const { return running() != nullptr; }
+inline bool node_handle::is_member() const {
+    auto const* p = running();
+    return p && p->machine().state() == standing::member;
+}
+inline bool node_handle::is_suspended() const { return is_member() && !running()->believes_it_lives(); }
+inline bool node_handle::believes_it_leads() const {
+    auto const* p = running();
+    return p && p->believes_it_leads();
+}
+inline bool node_handle::owns(std::string_view schedule) const {
+    auto const* p = running();
+    return p && p->believes_it_lives() && p->belief().table().contains(schedule);
+}
+inline std::vector<std::string> node_handle::owned() const {
+    std::vector<std::string> ids;
+    if (auto const* p = running()) {
+        for (auto& s : p->belief().owned(p->now())) ids.push_back(std::move(s.id));
     }
-    note(std::move(text));
+    return ids;
+}
+inline bool node_handle::holds(std::string_view name) const {
+    auto const* p = running();
+    if (!p) return false;
+    return std::any_of(p->runs().begin(), p->runs().end(),
+                       [&](run const& r) { return r.name == name && p->is_valid(r); });
+}
+inline fencing_token node_handle::incarnation() const { return running() ? running()->belief().incarnation() : 0; }
+inline fencing_token node_handle::term() const { return running() ? running()->belief().term() : 0; }
+
+inline node_handle const& node_handle::suffers(fault_kind kind, microseconds lasting, std::int64_t amount) const {
+    world_->begin_fault({.kind = kind, .node = place_, .lasting = lasting, .amount = amount});
+    return *this;
+}
+inline node_handle const& node_handle::crash(microseconds down_for) const {
+    return suffers(fault_kind::crash, down_for);
+}
+inline node_handle const& node_handle::restart() const {
+    if (is_up()) suffers(fault_kind::crash);
+    world_->end_faults([&](fault const& f) {
+        return f.node == place_ && (f.kind == fault_kind::crash || f.kind == fault_kind::leave);
+    });
+    return *this;
+}
+inline node_handle const& node_handle::pause(microseconds time) const { return suffers(fault_kind::pause, time); }
+inline node_handle const& node_handle::resume() const {
+    world_->end_faults([&](fault const& f) { return f.node == place_ && f.kind == fault_kind::pause; });
+    return *this;
+}
+inline node_handle const& node_handle::replace() const { return suffers(fault_kind::replace); }
+inline node_handle const& node_handle::leave(microseconds away_for) const {
+    return suffers(fault_kind::leave, away_for);
+}
+inline node_handle const& node_handle::renounce() const { return suffers(fault_kind::renounce); }
+inline node_handle const& node_handle::claim(std::uint32_t schedule) const {
+    return suffers(fault_kind::claim, {}, schedule);
+}
+inline node_handle const& node_handle::transfer(std::uint32_t schedule) const {
+    return suffers(fault_kind::transfer, {}, schedule);
+}
+inline node_handle const& node_handle::use_options(options o) const {
+    o.node_id = id();
+    world_->slots_[place_].options = std::move(o);
+    return *this;
+}
+inline node_handle const& node_handle::use_work(work_settings w) const {
+    world_->slots_[place_].work = w;
+    return *this;
+}
+template <typename Sink>
+node_handle const& node_handle::use_sink(Sink sink) const {
+    world_->slots_[place_].make_sink = world::maker_of_sinks(sink);
+    return *this;
+}
+template <typename Handler>
+node_handle const& node_handle::use_handler(Handler handler) const {
+    world_->slots_[place_].handler = world::handler_of(handler);
+    return *this;
+}
+
+inline link_handle const& link_handle::suffers(fault_kind kind, microseconds lasting, std::int64_t amount) const {
+    world_->begin_fault({.kind = kind, .node = place_, .lasting = lasting, .amount = amount});
+    return *this;
+}
+inline link_handle const& link_handle::drop_replies(microseconds time) const {
+    return suffers(fault_kind::cut_replies, time);
+}
+inline link_handle const& link_handle::drop_requests(microseconds time) const {
+    return suffers(fault_kind::cut_requests, time);
+}
+inline link_handle const& link_handle::cut(microseconds time) const { return suffers(fault_kind::cut, time); }
+inline link_handle const& link_handle::stall(microseconds time) const { return suffers(fault_kind::stall, time); }
+inline link_handle const& link_handle::delay(microseconds up_to, microseconds time) const {
+    return suffers(fault_kind::delay, time, up_to.count());
+}
+inline link_handle const& link_handle::refuse(microseconds time) const { return suffers(fault_kind::refuse, time); }
+inline link_handle const& link_handle::reset() const { return suffers(fault_kind::reset); }
+inline link_handle const& link_handle::lose_next_reply() const { return suffers(fault_kind::lose_reply); }
+inline link_handle const& link_handle::make_next_late(microseconds by) const {
+    return suffers(fault_kind::late_request, {}, by.count());
+}
+inline link_handle const& link_handle::heal() const {
+    world_->end_faults([&](fault const& f) { return f.node == place_ && concerns_link(f.kind); });
+    return *this;
+}
+
+inline clock_handle const& clock_handle::rate(double r) const {
+    if (!(r >= 0.5 && r <= 2)) throw std::logic_error("rota::sim: a clock's rate must be 0.5 .. 2");
+    auto const fast_by = (r - 1) * 1e9;
+    world_->begin_fault({.kind = fault_kind::clock_rate,
+                         .node = place_,
+                         .amount = static_cast<std::int64_t>(fast_by + (fast_by < 0 ? -0.5 : 0.5))});
+    return *this;
+}
+inline double clock_handle::rate() const { return 1 + static_cast<double>(world_->clock_of(place_).fast_by()) / 1e9; }
+inline clock_handle const& clock_handle::jump_wall(microseconds by) const {
+    world_->begin_fault({.kind = fault_kind::wall_jump, .node = place_, .amount = by.count()});
+    return *this;
+}
+inline instant clock_handle::shows() const { return world_->clock_of(place_).at(world_->now()); }
+
+inline redis_handle const& redis_handle::suffers(fault_kind kind, microseconds lasting, std::int64_t amount) const {
+    world_->begin_fault({.kind = kind, .lasting = lasting, .amount = amount});
+    return *this;
+}
+inline redis_handle const& redis_handle::fail_over(fail_over_settings s) const {
+    return suffers(fault_kind::fail_over, s.old_primary_serves, s.lose_last.count());
+}
+inline redis_handle const& redis_handle::restart(microseconds down_for) const {
+    return suffers(fault_kind::restart_server, down_for);
+}
+inline redis_handle const& redis_handle::restart_empty(microseconds down_for) const {
+    return suffers(fault_kind::lose_data, down_for);
+}
+inline redis_handle const& redis_handle::stall(microseconds time) const {
+    return suffers(fault_kind::stall_server, time);
+}
+inline redis_handle const& redis_handle::slow(microseconds by, microseconds time) const {
+    return suffers(fault_kind::slow_server, time, by.count());
+}
+inline redis_handle const& redis_handle::jump_clock(microseconds by) const {
+    return suffers(fault_kind::server_clock, {}, by.count());
+}
+inline redis_handle const& redis_handle::answer(std::string_view error, microseconds time) const {
+    auto const& all = server_errors();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        std::string_view const words = all[i].words;
+        if (words.substr(0, words.find(' ')) == error) {
+            return suffers(fault_kind::server_error, time, static_cast<std::int64_t>(i));
+        }
+    }
+    throw std::logic_error(fmt::format("rota::sim: {} is none of server_errors()", error));
+}
+inline redis_handle const& redis_handle::heal() const {
+    world_->end_faults([](fault const& f) { return !concerns_node(f.kind); });
+    return *this;
+}
+inline std::uint32_t redis_handle::primary() const { return world_->servers().primary(); }
+inline redis_server const& redis_handle::server(std::uint32_t number) const { return world_->servers().server(number); }
+inline store_model const& redis_handle::store() const { return world_->store(); }
+inline std::int64_t redis_handle::clock(std::uint32_t number, moment now) const {
+    return world_->servers().clock(number, now);
 }
 
 /// A world whose nodes and server suffer from a planted defect (detail/defects.hpp); `world` is basic_world<sound>.

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../detail/late.hpp"
 #include "../events.hpp"
 #include "describe.hpp"
 
@@ -35,8 +36,8 @@ public:
         : writer_{std::make_shared<function_writer<std::decay_t<Write>>>(std::forward<Write>(write))},
           prefix_{as_prefix(std::move(prefix))} {}
 
-    template <typename = void>  // see describe.hpp
-    void operator()(event const& e) const {
+    template <typename T = void>
+    void operator()(detail::late<event, T> const& e) const {
         auto line = prefix_ + describe(e);
         if (writer_) {
             writer_->write(line);

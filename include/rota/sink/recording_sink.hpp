@@ -10,29 +10,30 @@
 #include <variant>
 #include <vector>
 
+#include "../detail/late.hpp"
 #include "../events.hpp"
 #include "describe.hpp"
 
 namespace rota {
 
-// (Its members are templates for the reason that describe.hpp gives.)
-class recording_sink {
+// (A template for the reason that late.hpp gives.)
+template <typename T = void>
+class basic_recording_sink {
+    using event = detail::late<rota::event, T>;
+
 public:
-    template <typename = void>
     void operator()(event const& e) const {
         std::lock_guard const lock{record_->mutex};
         record_->events.push_back(e);
     }
 
     /// All events so far, oldest first.
-    template <typename = void>
     [[nodiscard]] std::vector<event> events() const {
         std::lock_guard const lock{record_->mutex};
         return record_->events;
     }
 
     /// As events(), and forgets them.
-    template <typename = void>
     [[nodiscard]] std::vector<event> take() const {
         std::lock_guard const lock{record_->mutex};
         return std::exchange(record_->events, {});
@@ -48,7 +49,6 @@ public:
     }
 
     /// The events in words, a line each: equal runs of a scenario have equal text, byte for byte.
-    template <typename = void>
     [[nodiscard]] std::string text() const {
         std::string lines;
         for (auto const& e : events()) lines += describe(e) + '\n';
@@ -62,5 +62,7 @@ private:
     };
     std::shared_ptr<record> record_ = std::make_shared<record>();
 };
+
+using recording_sink = basic_recording_sink<>;
 
 }  // namespace rota

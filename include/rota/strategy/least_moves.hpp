@@ -15,6 +15,7 @@
 
 #include "../cluster_view.hpp"
 #include "../detail/assert.hpp"
+#include "../detail/late.hpp"
 #include "balance.hpp"
 
 namespace rota {
@@ -30,7 +31,8 @@ namespace rota {
 /// is held over capacity and has no other place stays. A balanced view gives an empty plan. Among equals the node
 /// with the lower index comes first, so the same view gives the same plan.
 struct least_moves {
-    void make_plan(cluster_view const& view, plan& into) const;
+    template <typename T = void>  // see late.hpp
+    void make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const;
 };
 
 namespace detail {
@@ -38,6 +40,7 @@ namespace detail {
 // Raises the lowest of its members by one, again and again; among equals, the one with the lowest node index. A
 // member leaves at its limit. Members at the lowest level form a round, which is walked in order, so a step costs
 // O(1) and no heap is needed. Lowering the highest is the same walk over loads counted downwards.
+template <typename T>
 class level_walk {
 public:
     struct place {
@@ -183,7 +186,8 @@ struct load_extremes {
     bool over_capacity = false;
 };
 
-inline load_extremes extremes_of(cluster_view const& view) {
+template <typename View>
+load_extremes extremes_of(View const& view) {
     load_extremes found;
     for (auto const& node : view.nodes) {
         if (node.load > found.fullest) found.fullest = node.load;
@@ -195,7 +199,11 @@ inline load_extremes extremes_of(cluster_view const& view) {
 }
 
 // One run of least_moves: the receivers, and what each node still holds that may be moved.
+template <typename T>
 class least_moves_run {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+
 public:
     least_moves_run(cluster_view const& view, plan& into) : view_{view}, plan_{into}, receivers_{view.nodes.size()} {
         loads_.reserve(view.nodes.size());
@@ -226,7 +234,7 @@ public:
 
     /// What a node holds over its capacity goes to whoever has room, even if that one is no emptier.
     void keep_capacities() {
-        level_walk givers{loads_.size()};
+        level_walk<T> givers{loads_.size()};
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             auto const capacity = view_.nodes[i].capacity;
             if (loads_[i] > capacity) givers.add(i, ~loads_[i], ~capacity);
@@ -236,7 +244,7 @@ public:
 
     void even_out() {
         if (!receivers_.more()) return;
-        level_walk givers{loads_.size()};
+        level_walk<T> givers{loads_.size()};
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             if (differ(loads_[i], receivers_.level())) givers.add(i, ~loads_[i], ~std::uint32_t{0});
         }
@@ -260,7 +268,7 @@ private:
     }
 
     template <typename Worthwhile>
-    void hand_over(level_walk& givers, Worthwhile const& worthwhile) {
+    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile) {
         while (givers.more() && receivers_.more() && worthwhile(~givers.level(), receivers_.level())) {
             auto const from = givers.take_one();
             auto const schedule = next_movable(from);
@@ -285,15 +293,16 @@ private:
 
     cluster_view const& view_;
     plan& plan_;
-    level_walk receivers_;
+    level_walk<T> receivers_;
     std::uint64_t room_ = 0;             // of all receivers, before the first step
-    std::vector<std::uint32_t> loads_;   // what was given is taken off at once, what was received is added at the end
-    std::vector<std::uint32_t> passed_;  // per node, how many of its schedules were looked at
+    std::vector<late<std::uint32_t, T>> loads_;   // what was given is taken off at once, what was received is added at the end
+    std::vector<late<std::uint32_t, T>> passed_;  // per node, how many of its schedules were looked at
 };
 
 }  // namespace detail
 
-inline void least_moves::make_plan(cluster_view const& view, plan& into) const {
+template <typename T>
+void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const {
     auto const found = detail::extremes_of(view);
     bool const any_room = found.emptiest_with_room != unlimited;
     bool const uneven = found.over_capacity || (any_room && found.fullest - found.emptiest_with_room > 1);
@@ -304,7 +313,7 @@ inline void least_moves::make_plan(cluster_view const& view, plan& into) const {
         return;
     }
 
-    detail::least_moves_run run{view, into};
+    detail::least_moves_run<T> run{view, into};
     run.place_orphans();
     if (found.over_capacity) run.keep_capacities();
     run.even_out();

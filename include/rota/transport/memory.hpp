@@ -16,6 +16,7 @@
 #include <mutex>
 #include <utility>
 
+#include "../detail/late.hpp"
 #include "../detail/store.hpp"
 #include "../policies.hpp"
 
@@ -91,6 +92,8 @@ using memory_store = basic_memory_store<>;
 /// A blocking transport (see policies.hpp) to a memory_store. A handle: copies are the same connection.
 template <typename Defects = detail::sound>
 class basic_memory_transport {
+    using reply = detail::late<rota::reply, Defects>;
+
 public:
     using store_type = basic_memory_store<Defects>;
 

@@ -36,9 +36,15 @@ local function mint(seen)
     return fence
 end
 
+-- Of one that joins: may know of tokens that this server has lost, but not of just any.
 local function absurd(seen)
-    return seen > now + limit_seen_lead and
+    return seen > math.max(now, fence) + limit_seen_lead and
         {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
+end
+
+-- Of a member: it is told by its next tick.
+local function behind(seen)
+    return fence < seen and {errc_not_joined, 'the server has lost writes'}
 end
 )lua";
 

@@ -15,10 +15,9 @@ local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), ARGV[5] + 1, v[3]
-if token > now + limit_seen_lead + 1 then
-    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
+local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
+if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
+if tonumber(v[2] or 0) < tonumber(ARGV[5]) then return {errc_not_joined, 'the server has lost writes'} end
 if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
 if KEYS[6] then
     local own = call('HGET', KEYS[6], ARGV[6])
@@ -38,8 +37,6 @@ if lock then
         return {0, errc_locked_by_other, 0, deadline - now}
     end
 end
-if now > token then token = now end
-if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
 local text = string.format('%.0f|%.0f|%s|%s', now + ttl, token, inc, ARGV[4])
 -- In ms and twice as long: it only collects garbage.
 local kept = math.max(math.ceil(ttl / 500), 1)
@@ -63,12 +60,10 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, ttl, seen, locks = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5]), #KEYS - 6
-if seen > now + limit_seen_lead then
-    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
+if not v[2] then call('GET', KEYS[2]) end
+if tonumber(v[2] or 0) < seen then return {errc_not_joined, 'the server has lost writes'} end
 if not call('ZSCORE', KEYS[3], inc) then return {errc_not_joined} end
 if locks == 0 then return {0} end
-if not v[2] then call('GET', KEYS[2]) end
 
 local is_schedule, own, moves = #ARGV > 5, {}, {}
 if is_schedule then
@@ -109,7 +104,7 @@ for i = 1, locks do
 end
 if #granted == 0 then return answer end
 
-local token = math.max(tonumber(v[2] or 0) + 1, now, seen + 1)
+local token = math.max(tonumber(v[2] or 0) + 1, now)
 local head, tail = fmt('%.0f|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
 local kept = math.max(math.ceil(ttl / 500), 1)
 for _, i in ipairs(granted) do

@@ -58,13 +58,18 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
-if seen > now + limit_seen_lead then
+if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
 -- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
-local ends = leader and tonumber(string.match(leader, '^%d+')) or 0
-if term == '0' and (ends > now or ARGV[5] == '0') and ends <= now + ARGV[7] and
-        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and not (leader and string.find(leader, '|' .. inc .. '|', 1, true)) and
+local ends, held_under, holder, lease, id = 0
+if leader then
+    ends, held_under, holder, lease, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
+    ends = tonumber(ends)
+end
+local pulled_in = leader and ends > now + lease
+if term == '0' and holder ~= inc and (ends > now or ARGV[5] == '0') and not pulled_in and
+        v[2] == ARGV[3] and v[4] and tonumber(v[3] or 0) >= seen and
         -- 0 also if the deadline is the same as before.
         (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
     return {0, status_ok, now, v[2], v[3], v[4], leader or '', v[6] or '0'}
@@ -110,9 +115,6 @@ local function lease_until(deadline, under, by, lease, its_id)
     leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
 end
 
-local held_under, holder, lease, id
-if leader then held_under, holder, lease, id = string.match(leader, '^%d+|(%d+)|(%d+)|(%d+)|(.*)$') end
-local pulled_in = leader and ends > now + lease
 if pulled_in then
     ends = now + lease
     lease_until(ends, held_under, holder, lease, id)

@@ -42,9 +42,10 @@ read_tombstones(4, 3 + n, n > 0 and strings(17, 16 + n) or {})
 for i = 1, n do
     local id, owner = ARGV[3 + i], ARGV[3 + n + i]
     local s, g = records[id], stones[id]
-    if not s then
-        local is_repeat = g and g.nonce == nonce and tonumber(g.kept) > now
-        answer[i + 1] = is_repeat and 0 or errc_unknown_schedule
+    if g and g.nonce == nonce and tonumber(g.kept) > now then
+        answer[i + 1] = 0 -- a repeat, even if it was registered anew meanwhile
+    elseif not s then
+        answer[i + 1] = errc_unknown_schedule
     elseif s.owner ~= owner then
         answer[i + 1] = errc_conflict
     else
@@ -82,7 +83,7 @@ return answer
 // ARGV: connection, P, incarnation, seen, ids...; KEYS[17..]: gone:<id>, then the node's. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
@@ -124,7 +125,7 @@ return answer
 // KEYS[17..]: gone:<id>, then of froms and tos. Reply: code, token of each.
 inline constexpr char adopt[] = R"lua(
 local n, seen = (#ARGV - 5) / 5, tonumber(ARGV[5])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
 read_schedules(6, 5 + n)
@@ -224,7 +225,7 @@ return answer
 // the tos. Reply: code, token, remaining of each.
 inline constexpr char acknowledge[] = R"lua(
 local n, inc, seen = (#ARGV - 4) / 3, ARGV[3], tonumber(ARGV[4])
-local refused = absurd(seen)
+local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end

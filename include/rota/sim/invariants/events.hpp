@@ -57,11 +57,104 @@ public:
             }
         }
     }
-    void process_ended(process const& p, std::string_view) override { owned_.erase(p.number()); }
+    void process_ended(process const& p, std::string_view) override {
+        owned_.erase(p.number());
+        std::erase_if(missing_, [&](auto const& m) { return m.first.first == p.number(); });
+    }
 
 private:
     std::map<std::uint32_t, std::map<std::string, fencing_token>> owned_;
     std::map<std::pair<std::uint32_t, std::string>, std::pair<fencing_token, moment>> missing_;
+};
+
+/// With event_scope::group: what a node tells of members, schedules and owners comes in one order, that of the server's
+/// tokens, nothing twice; what could not be had one by one is announced as a gap; and folded it is the group's picture.
+class group_events_fold_to_state final : public invariant {
+public:
+    std::string_view name() const override { return "group_events_fold_to_state"; }
+    [[nodiscard]] std::string lacks() const override {
+        return group().has_group_subscribers() ? "" : "no node has event_scope::group";
+    }
+    void told(process const& p, event const& e) override {
+        if (p.machine().settings().event_scope != event_scope::group) return;
+        auto& s = subscribers_[p.number()];
+        if (std::holds_alternative<events_gap>(e)) {
+            s.in_gap = true;
+        } else if (auto const* lost = std::get_if<node_lost>(&e)) {
+            if (lost->data_lost) s = {};  // another state of the server: all begins anew
+        } else if (auto const* c = std::get_if<schedule_changed>(&e); c && s.begun) {
+            bool const changed =
+                c->registered ? s.schedules.try_emplace(c->schedule).second : s.schedules.erase(c->schedule) > 0;
+            if (!changed) {
+                fail(fmt::format("{}#{} tells twice that {} is {}registered", p.node_id(), p.number(), c->schedule,
+                                 c->registered ? "" : "un"));
+            }
+        } else if (auto const* o = std::get_if<ownership_changed>(&e);
+                   o && (o->generation != 0 || o->reason == change_reason::resynced)) {
+            owner_changed(p, s, *o);  // 0: registered anew during the gap
+        }
+    }
+    void acted(process const& p) override {
+        if (p.machine().settings().event_scope != event_scope::group) return;
+        auto& s = subscribers_[p.number()];
+        if (s.begun || !p.machine().picture_is_current()) return;
+        // What a first snapshot shows is not told.
+        s.begun = true;
+        for (auto const& [id, stored] : group().store().schedules()) {
+            if (auto const seen = p.machine().picture_of(id)) s.schedules[id] = {seen->generation, seen->owner};
+        }
+        s.whole = s.schedules.size() == p.machine().pictured_schedules();
+    }
+    void looks() override {
+        for (auto const* p : group().living()) {
+            auto const found = subscribers_.find(p->number());
+            if (found == subscribers_.end()) continue;
+            auto& s = found->second;
+            if (!s.begun || !p->machine().picture_is_current() || p->machine().state() != standing::member) continue;
+            if (s.whole && s.schedules.size() != p->machine().pictured_schedules()) {
+                fail(fmt::format("{}#{} has told of {} schedules, and knows {}", p->node_id(), p->number(),
+                                 s.schedules.size(), p->machine().pictured_schedules()));
+            }
+            for (auto const& [id, told] : s.schedules) {
+                auto const seen = p->machine().picture_of(id);
+                if (seen && seen->generation == told.generation && seen->owner == told.owner) continue;
+                fail(fmt::format("{}#{} has told that {} is of {} under {}, and knows of {} under {}", p->node_id(),
+                                 p->number(), id, told.owner, told.generation, seen ? seen->owner : 0,
+                                 seen ? seen->generation : 0));
+            }
+        }
+    }
+    void process_ended(process const& p, std::string_view) override { subscribers_.erase(p.number()); }
+
+private:
+    struct owned {
+        fencing_token generation = 0;
+        fencing_token owner = 0;
+    };
+    struct subscriber {
+        bool begun = false;
+        bool whole = false;  // all schedules of the first picture are known here
+        bool in_gap = false;
+        fencing_token last = 0;
+        std::map<std::string, owned> schedules;
+    };
+    void owner_changed(process const& p, subscriber& s, ownership_changed const& o) {
+        if (!s.begun) return;
+        if (o.reason == change_reason::resynced) {
+            if (!s.in_gap) {
+                fail(fmt::format("{}#{} tells of {} out of turn, and of no gap", p.node_id(), p.number(), o.schedule));
+            }
+        } else {
+            s.in_gap = false;
+            if (o.generation <= s.last) {
+                fail(fmt::format("{}#{} tells of {} under {} after it has told of {}", p.node_id(), p.number(),
+                                 o.schedule, o.generation, s.last));
+            }
+            s.last = o.generation;
+        }
+        s.schedules[o.schedule] = {o.generation, o.to.incarnation};
+    }
+    std::map<std::uint32_t, subscriber> subscribers_;
 };
 
 /// A picture of the group that is current is what the server has.

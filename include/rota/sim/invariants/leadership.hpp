@@ -29,7 +29,7 @@ public:
     void acted(process const& p) override {
         if (!group().promises_hold()) return;
         auto const& b = p.belief();
-        auto const margin = group().settings().options.safety_margin;
+        auto const margin = p.machine().settings().safety_margin;
         if (p.believes_it_leads()) {
             auto const l = group().store().leader();
             auto const until = p.clock().when(b.leads_until() + margin);
@@ -53,7 +53,7 @@ public:
             fail(fmt::format("{}#{} holds {} under {}, which the server does not have", p.node_id(), p.number(), r.name,
                              r.token));
         }
-        auto const margin = group().settings().options.safety_margin;
+        auto const margin = p.machine().settings().safety_margin;
         check(p, "the lock of " + r.name, p.clock().when(r.until + margin), l->deadline);
     }
 
@@ -72,33 +72,36 @@ class leadership_alternates final : public invariant {
 public:
     std::string_view name() const override { return "leadership_alternates"; }
     void told(process const& p, event const& e) override {
-        if (std::holds_alternative<node_joined>(e))
-            incarnation_[p.number()] = std::get<node_joined>(e).node.incarnation;
+        auto& t = tellers_[p.number()];
+        if (auto const* joined = std::get_if<node_joined>(&e)) t.incarnation = joined->node.incarnation;
         auto const* change = std::get_if<leadership_changed>(&e);
         if (!change) return;
-        auto const self = incarnation_[p.number()];
-        auto& leads = leads_[p.number()];
-        bool const gained = self != 0 && change->leader.incarnation == self;
-        bool const lost = self != 0 && change->previous.incarnation == self;
-        if (gained && leads) fail(fmt::format("{}#{} tells that it leads, twice", p.node_id(), p.number()));
+        bool const gained = t.incarnation != 0 && change->leader.incarnation == t.incarnation;
+        bool const lost = t.incarnation != 0 && change->previous.incarnation == t.incarnation;
+        if (gained && t.leads) fail(fmt::format("{}#{} tells that it leads, twice", p.node_id(), p.number()));
         if (gained && lost) fail(fmt::format("{}#{} tells that it succeeded itself", p.node_id(), p.number()));
-        if (lost && !leads) {
+        if (lost && !t.leads) {
             fail(fmt::format("{}#{} tells that it lost a leadership that it had not told of", p.node_id(), p.number()));
         }
-        ++changes_[p.number()];
-        if (gained) leads = true;
-        if (lost) leads = false;
+        ++t.changes;
+        if (gained) t.leads = true;
+        if (lost) t.leads = false;
     }
     void acted(process const& p) override {
-        auto& last = last_[p.number()];
+        auto& t = tellers_[p.number()];
         bool const leads = p.believes_it_leads();
-        if (leads && !leads_[p.number()]) {
-            fail(fmt::format("{}#{} leads and has not told", p.node_id(), p.number()));
-        }
-        if (leads && last.until < p.now() && last.changes == changes_[p.number()] && last.led) {
+        if (leads && !t.leads) fail(fmt::format("{}#{} leads and has not told", p.node_id(), p.number()));
+        if (leads && t.last.until < p.now() && t.last.changes == t.changes && t.last.led) {
             fail(fmt::format("{}#{} did not lead for a while, and has not told", p.node_id(), p.number()));
         }
-        last = {leads, std::min(p.belief().leads_until(), p.belief().alive_until()), changes_[p.number()]};
+        t.last = {leads, std::min(p.belief().leads_until(), p.belief().alive_until()), t.changes};
+    }
+    void process_ended(process const& p, std::string_view how) override {
+        // A crash tells nothing; whoever leaves in order does.
+        if (how == "left" && tellers_[p.number()].leads) {
+            fail(fmt::format("{}#{} left, and has not told that it leads no more", p.node_id(), p.number()));
+        }
+        tellers_.erase(p.number());
     }
 
 private:
@@ -107,30 +110,13 @@ private:
         instant until{};
         std::uint64_t changes = 0;
     };
-    std::map<std::uint32_t, fencing_token> incarnation_;
-    std::map<std::uint32_t, bool> leads_;
-    std::map<std::uint32_t, last_seen> last_;
-    std::map<std::uint32_t, std::uint64_t> changes_;
-};
-
-/// Plans take effect only under the term that is stored as the present one.
-class plans_under_current_term final : public invariant {
-public:
-    std::string_view name() const override { return "plans_under_current_term"; }
-    void performed(step const& s) override {
-        if (!s.answer) return;
-        if (auto* r = std::get_if<op::adopt>(&s.request)) check(s, r->incarnation, r->term);
-        if (auto* r = std::get_if<op::reap>(&s.request)) check(s, r->incarnation, r->term);
-        if (auto* r = std::get_if<op::revoke>(&s.request); r && r->term != 0) check(s, r->incarnation, r->term);
-    }
-
-private:
-    void check(step const& s, fencing_token incarnation, fencing_token term) {
-        auto const l = group().redis().server(s.server).store->leader();
-        if (l.incarnation == incarnation && l.term == term) return;
-        fail(fmt::format("a plan of {} under term {} was applied; the present one is {} of {}", incarnation, term,
-                         l.term, l.incarnation));
-    }
+    struct teller {
+        fencing_token incarnation = 0;
+        bool leads = false;
+        last_seen last{};
+        std::uint64_t changes = 0;
+    };
+    std::map<std::uint32_t, teller> tellers_;
 };
 
 }  // namespace rota::sim

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,8 +11,16 @@
 
 namespace rota::sim {
 
+/// What looks at runs has nothing to see where none are.
+class run_invariant : public invariant {
+public:
+    [[nodiscard]] std::string lacks() const override {
+        return group().has_work() ? "" : "there are no runs to look at: set world_settings::work, or use_work";
+    }
+};
+
 /// At most one handle of a lock is valid at any moment.
-class locks_exclusive final : public invariant {
+class locks_exclusive final : public run_invariant {
 public:
     std::string_view name() const override { return "locks_exclusive"; }
     void lock_taken(process const& p, run const& r) override { look(p, r); }
@@ -41,7 +49,7 @@ class tokens_rise final : public invariant {
 public:
     std::string_view name() const override { return "tokens_rise"; }
     void performed(step const& s) override {
-        if (s.server != group().redis().primary()) return;
+        if (s.server != group().servers().primary()) return;
         auto const& store = group().store();
         if (!group().promises_hold()) {
             fence_ = store.fence();
@@ -71,6 +79,10 @@ public:
             last = {out[i].token, q->nonce};
         }
     }
+    // A server that nobody asks anything for a while may have lost all of it meanwhile.
+    void fault_began(fault const& f) override {
+        if (!within_promises(f.kind)) fence_ = term_ = 0;
+    }
 
 private:
     fencing_token fence_ = 0;
@@ -78,65 +90,186 @@ private:
     std::map<std::string, std::pair<fencing_token, std::uint64_t>> highest_[2];
 };
 
+/// Which lock: of which kind, by which name.
+using lock_key = std::pair<op::lock_kind, std::string>;
+
 /// Extend and release change nothing for who does not hold the lock under that very token.
 class strangers_change_nothing final : public invariant {
 public:
     std::string_view name() const override { return "strangers_change_nothing"; }
     void performed(step const& s) override {
-        if (!s.answer || s.server != group().redis().primary()) return;
+        if (!s.answer || s.server != group().servers().primary()) return;
+        if (!group().promises_hold()) {
+            known_.clear();
+            all_known_ = false;
+            return;
+        }
         if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
-            auto const& out = std::get<op::outcomes>(*s.answer).items;
-            for (std::size_t i = 0; i < out.size(); ++i) remember(q->kind, q->items[i].name);
+            for (auto const& item : q->items) remember({q->kind, item.name});
         } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
-                auto const before = known(q2->kind, q2->items[i].name);
-                bool const held = before && before->token == q2->items[i].token && before->deadline > s.server_time;
-                if (out[i].ok() && !held && group().promises_hold()) {
-                    fail(fmt::format("{} was extended under {}, which does not hold it", q2->items[i].name,
-                                     q2->items[i].token));
-                }
-                compare(s, q2->kind, q2->items[i].name, out[i].ok());
+                look_at(s, {q2->kind, q2->items[i].name}, q2->items[i].token, out[i].ok(), "extended");
             }
         } else if (auto* q3 = std::get_if<op::release_locks>(&s.request)) {
-            for (auto const& item : q3->items) {
-                auto const before = known(q3->kind, item.name);
-                compare(s, q3->kind, item.name, before && before->token == item.token);
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                look_at(s, {q3->kind, q3->items[i].name}, q3->items[i].token, out[i].ok(), "released");
             }
         }
     }
 
 private:
-    using key = std::pair<int, std::string>;
-    static key key_of(op::lock_kind kind, std::string const& name) { return {static_cast<int>(kind), name}; }
-    std::optional<stored_lock> known(op::lock_kind kind, std::string const& name) {
-        auto const k = known_.find(key_of(kind, name));
-        return k == known_.end() ? std::nullopt : std::optional{k->second};
+    void look_at(step const& s, lock_key const& key, fencing_token token, bool done, char const* what) {
+        auto const k = known_.find(key);
+        if (k != known_.end() || all_known_) {
+            auto const before = k == known_.end() ? std::nullopt : k->second;
+            bool const held = before && before->token == token && before->deadline > s.server_time;
+            if (done && !held) {
+                fail(fmt::format("the lock of {} was {} under {}, which does not hold it", key.second, what, token));
+            }
+            auto const now = group().store().lock(key.first, key.second);
+            bool const same = before.has_value() == now.has_value() &&
+                              (!now || (before->token == now->token && before->deadline == now->deadline));
+            if (!same && !held) {
+                fail(fmt::format("who is refused to have the lock of {} {} under {} changed it", key.second, what,
+                                 token));
+            }
+        }
+        remember(key);
     }
-    void remember(op::lock_kind kind, std::string const& name) {
-        auto const now = group().store().lock(kind, name);
-        if (now) {
-            known_[key_of(kind, name)] = *now;
-        } else {
-            known_.erase(key_of(kind, name));
+    void remember(lock_key const& key) { known_[key] = group().store().lock(key.first, key.second); }
+
+    std::map<lock_key, std::optional<stored_lock>> known_;  // as it was left; nullopt: free
+    bool all_known_ = true;                                 // what is not in there is free
+};
+
+/// A lock that was released is not extended any more, by whatever comes late.
+class no_extend_after_release final : public invariant {
+public:
+    std::string_view name() const override { return "no_extend_after_release"; }
+    void performed(step const& s) override {
+        if (!s.answer || s.server != group().servers().primary()) return;
+        if (!group().promises_hold()) return released_.clear();
+        if (auto* q = std::get_if<op::release_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                auto& last = released_[{q->kind, q->items[i].name}];
+                if (out[i].ok()) last = std::max(last, q->items[i].token);
+            }
+        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                auto const r = released_.find({q2->kind, q2->items[i].name});
+                if (!out[i].ok() || r == released_.end() || r->second < q2->items[i].token) continue;
+                fail(
+                    fmt::format("{} was extended under {}, which was released", q2->items[i].name, q2->items[i].token));
+            }
         }
     }
-    void compare(step const&, op::lock_kind kind, std::string const& name, bool may_change) {
-        auto const before = known(kind, name);
-        auto const now = group().store().lock(kind, name);
-        bool const same = before.has_value() == now.has_value() &&
-                          (!now || (before->token == now->token && before->deadline == now->deadline));
-        if (!same && !may_change && group().promises_hold()) {
-            fail(fmt::format("the lock of {} was changed by who does not hold it", name));
+
+private:
+    std::map<lock_key, fencing_token> released_;
+};
+
+/// An acquire whose answer did not come has no effect but to keep others out for its ttl: nobody gets a handle by it, and
+/// it is not extended. A handle is made of a grant to that very process.
+class unanswered_acquire_harmless final : public invariant {
+public:
+    std::string_view name() const override { return "unanswered_acquire_harmless"; }
+    void performed(step const& s) override {
+        if (!s.answer || s.server != group().servers().primary()) return;
+        if (!group().promises_hold()) {
+            granted_.clear();
+            all_known_ = false;
+            return;
         }
-        remember(kind, name);
+        if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                if (!out[i].ok()) continue;
+                auto& g = granted_[{q->kind, q->items[i].name}];
+                if (g.token != out[i].token) g = {out[i].token, s.process, false};
+            }
+        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                auto const g = granted_.find({q2->kind, q2->items[i].name});
+                if (!out[i].ok() || g == granted_.end() || g->second.token != q2->items[i].token) continue;
+                if (!g->second.taken) {
+                    fail(fmt::format("{} is extended under {}, of which nobody has a handle", q2->items[i].name,
+                                     q2->items[i].token));
+                }
+            }
+        }
     }
-    std::map<key, stored_lock> known_;
+    void lock_taken(process const& p, run const& r) override {
+        if (!group().promises_hold()) return;
+        auto const g = granted_.find({r.kind, r.name});
+        if (g == granted_.end() || g->second.token != r.token) {
+            // A later grant is possible only once this one has ended: then the handle is not valid any more.
+            if (!all_known_ || !p.is_valid(r)) return;
+            fail(fmt::format("{}#{} has a handle of {} under {}, which was not granted", p.node_id(), p.number(),
+                             r.name, r.token));
+        }
+        if (g->second.process != p.number()) {
+            fail(fmt::format("{}#{} has a handle of {} under {}, which was granted to process {}", p.node_id(),
+                             p.number(), r.name, r.token, g->second.process));
+        }
+        g->second.taken = true;
+    }
+
+private:
+    struct grant {
+        fencing_token token = 0;
+        std::uint32_t process = no_process;
+        bool taken = false;
+    };
+    std::map<lock_key, grant> granted_;  // the latest of each lock
+    bool all_known_ = true;
+};
+
+/// A lock is free at the latest when the ttl is over that its last grant or extension asked for, whatever became of its
+/// holder, and of the answer.
+class locks_end_by_ttl final : public invariant {
+public:
+    std::string_view name() const override { return "locks_end_by_ttl"; }
+    void performed(step const& s) override {
+        if (!s.answer || s.server != group().servers().primary()) return;
+        if (!group().promises_hold()) return until_.clear();
+        if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                lock_key const key{q->kind, q->items[i].name};
+                if (out[i].ok()) {
+                    auto& u = until_[key];
+                    if (u.first != out[i].token) u = {out[i].token, s.server_time + q->ttl.count()};
+                } else if (out[i].code == errc::locked_by_other) {
+                    auto const u = until_.find(key);
+                    if (u == until_.end() || u->second.second >= s.server_time + out[i].remaining.count()) continue;
+                    fail(fmt::format(
+                        "{} is said to be locked for another {}; its ttl is over {} before", key.second,
+                        seconds_in_words(out[i].remaining),
+                        seconds_in_words(microseconds{s.server_time + out[i].remaining.count() - u->second.second})));
+                }
+            }
+        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
+            auto const& out = std::get<op::outcomes>(*s.answer).items;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                auto const u = until_.find({q2->kind, q2->items[i].name});
+                if (!out[i].ok() || u == until_.end()) continue;
+                u->second.second = std::max(u->second.second, s.server_time + q2->ttl.count());
+            }
+        }
+    }
+
+private:
+    std::map<lock_key, std::pair<fencing_token, std::int64_t>> until_;
 };
 
 /// No run is begun by a node that does not hold the lock and own the schedule at that moment, nor by one that is fenced
 /// or suspended; and when runs overlap in time, the later has the higher token, and the earlier has no right any more.
-class no_double_run final : public invariant {
+class no_double_run final : public run_invariant {
 public:
     std::string_view name() const override { return "no_double_run"; }
     void run_began(process const& p, run const& r) override {
@@ -170,9 +303,10 @@ public:
     }
 };
 
-/// A resource that rejects tokens lower than the highest it has seen is never touched by two runs under one token:
-/// holds whatever happens to clocks and servers.
-class effects_safe final : public invariant {
+/// A resource that rejects tokens lower than the highest it has seen is never touched by two runs under one token: holds
+/// whatever happens to clocks and servers. (Servers that have lost sight of each other, or of what they knew, may come to
+/// mint the same number: tokens are compared where the state that minted them is the same.)
+class effects_safe final : public run_invariant {
 public:
     std::string_view name() const override { return "effects_safe"; }
     void run_began(process const& p, run const& r) override { effect(p, r); }
@@ -181,19 +315,36 @@ public:
 private:
     struct resource {
         fencing_token highest = 0;
+        std::uint32_t server = 0;
+        fencing_token epoch = 0;
         std::uint32_t by = no_process;
         moment began{};
     };
     void effect(process const& p, run const& r) {
-        auto& it = resources_[{static_cast<int>(r.kind), r.name}];
+        auto& it = resources_[{r.kind, r.name}];
         if (r.token < it.highest) return;  // rejected
-        if (r.token == it.highest && (it.by != p.number() || it.began != r.began)) {
+        bool const same_source = r.server == it.server && r.epoch == it.epoch;
+        if (r.token == it.highest && same_source && (it.by != p.number() || it.began != r.began)) {
             fail(fmt::format("token {} of {} is that of two runs, by {}#{} and by process {}", r.token, r.name,
                              p.node_id(), p.number(), it.by));
         }
-        it = {r.token, p.number(), r.began};
+        it = {r.token, r.server, r.epoch, p.number(), r.began};
     }
-    std::map<std::pair<int, std::string>, resource> resources_;
+    std::map<lock_key, resource> resources_;
+};
+
+/// The user's handler stops when it is asked to: a run whose lock is not valid any more does not go on for longer than it
+/// takes to look (a quarter of the lock's ttl). This is about the program, not about rota.
+class handlers_stop final : public run_invariant {
+public:
+    std::string_view name() const override { return "handlers_stop"; }
+    void run_worked(process const& p, run const& r) override {
+        if (!r.asked_to_stop) return;
+        auto const since = group().now() - *r.asked_to_stop;
+        if (since <= p.work().lock_ttl / 4) return;
+        fail(fmt::format("the handler of {}#{} goes on with {} under {}, {} after it was asked to stop", p.node_id(),
+                         p.number(), r.name, r.token, seconds_in_words(since)));
+    }
 };
 
 }  // namespace rota::sim

@@ -1,0 +1,66 @@
+// What the server grants: nothing to commands of connections that are no more, nothing beyond a node's capacity.
+#pragma once
+
+#include <map>
+#include <utility>
+#include <variant>
+
+#include "../world.hpp"
+
+namespace rota::sim {
+
+/// Once a session has been heard by a newer connection, no command that comes by an older one has an effect.
+class dead_connections_do_nothing final : public invariant {
+public:
+    std::string_view name() const override { return "dead_connections_do_nothing"; }
+    void performed(step const& s) override {
+        if (s.from.session == 0 || reads(s.request)) return;
+        auto& newest = newest_[{s.server, s.from.session}];
+        if (s.from.number >= newest) {
+            newest = s.from.number;
+        } else if (s.answer && group().promises_hold()) {
+            fail(fmt::format("a command of process {} by connection {} took effect; connection {} had been used",
+                             s.process, s.from.number, newest));
+        }
+    }
+    // A server that has lost data has lost which connections there were, too.
+    void fault_began(fault const& f) override {
+        if (!within_promises(f.kind)) newest_.clear();
+    }
+
+private:
+    static bool reads(operation const& o) {
+        return std::holds_alternative<op::lookup>(o) || std::holds_alternative<op::changes_since>(o) ||
+               std::holds_alternative<op::events_since>(o) || std::holds_alternative<op::schedules_page>(o) ||
+               std::holds_alternative<op::nodes_page>(o);
+    }
+    std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> newest_;
+};
+
+/// What a node owns and what is on its way to it are never more than it may have.
+class capacity_kept final : public invariant {
+public:
+    std::string_view name() const override { return "capacity_kept"; }
+    void performed(step const& s) override {
+        if (!s.answer) return;
+        if (auto* q = std::get_if<op::adopt>(&s.request)) {
+            for (auto const& item : q->items) look_at(s, item.to);
+        } else if (auto* q2 = std::get_if<op::revoke>(&s.request)) {
+            for (auto const& item : q2->items) look_at(s, item.to);
+        } else if (auto* q3 = std::get_if<op::acknowledge>(&s.request)) {
+            for (auto const& item : q3->items) look_at(s, item.to);
+        } else if (auto* q4 = std::get_if<op::claim>(&s.request)) {
+            look_at(s, q4->incarnation);
+        }
+    }
+
+private:
+    void look_at(step const& s, fencing_token incarnation) {
+        auto const n = group().servers().server(s.server).store->node(incarnation);
+        if (!n || n->load + n->pending <= n->capacity) return;
+        fail(fmt::format("{} owns {} schedules and expects {}; it may have {}", incarnation, n->load, n->pending,
+                         n->capacity));
+    }
+};
+
+}  // namespace rota::sim

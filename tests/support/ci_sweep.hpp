@@ -1,0 +1,60 @@
+// The sweep that CI makes, and the workers that make it: seeds 1, 2, … of what swarm mode draws, ten simulated minutes
+// each. The mutation gate plants its defects into the same runs.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include <rota/sim/invariants/server.hpp>
+#include <rota/sim/sweep.hpp>
+
+namespace rota_test {
+
+namespace sim = rota::sim;
+
+/// Whether there is time for all of it: where code is optimised, and not watched by a sanitizer.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+inline constexpr bool in_full = true;
+#else
+inline constexpr bool in_full = false;
+#endif
+inline constexpr std::uint64_t ci_seeds = in_full ? 2000 : 100;
+
+/// Every other seed has kinds of fault that break what rota assumes, too. One in four has much going wrong with few
+/// schedules: it takes several things at a time to meet some mistakes. Another one has nodes of limited capacity.
+[[nodiscard]] inline sim::scenario ci_scenario(std::uint64_t seed) {
+    sim::sweep_settings s{.faults_for = std::chrono::minutes{10},
+                          .kinds = seed % 2 == 0 ? sim::every_kind : sim::promised_kinds};
+    auto const way = seed / 2 % 4;
+    if (way == 0) {
+        s.most_schedules = 4;
+        s.most_faults = 1000;
+    }
+    auto d = sim::draw_scenario(seed, s);
+    if (way == 1) d.world.options.max_schedules_per_node = 1 + static_cast<std::uint32_t>(sim::mixed(seed) % 10);
+    return d;
+}
+
+[[nodiscard]] inline sim::setup ci_setup() {
+    return {.name = "ci", .prepare = [](sim::world& w) {
+                sim::check_all(w);
+                w.check<sim::dead_connections_do_nothing, sim::capacity_kept>();
+            }};
+}
+
+/// Calls work(n) for n = 0 .. count-1, two at a time; worlds share nothing.
+template <typename Work>
+void in_parallel(std::uint64_t count, Work const& work) {
+    std::atomic<std::uint64_t> next{0};
+    auto const loop = [&] {
+        for (std::uint64_t n = next++; n < count; n = next++) work(n);
+    };
+    std::thread other{loop};
+    loop();
+    other.join();
+}
+
+}  // namespace rota_test
