@@ -37,11 +37,22 @@
 
 namespace rota {
 
+namespace detail {
+
+template <typename Names>
+[[nodiscard]] std::vector<std::string> flattened(Names const& lists) {
+    std::vector<std::string> all;
+    for (auto const& list : lists) all.insert(all.end(), list.begin(), list.end());
+    return all;
+}
+
+}  // namespace detail
+
 /// A node of a group over a blocking transport. Neither copied nor moved.
 ///
 /// Threads: starts none. Any thread may call anything, also while run() is under way on another. is_leader, leader, owned
 /// and next_tick are local reads: they never wait for the network. Everything else may take up to operation_timeout per
-/// request. From inside an event sink only local reads are allowed; others return errc::reentrant_call.
+/// request, and waits for the request of another thread first. From inside an event sink only local reads are allowed; others return errc::reentrant_call.
 ///
 /// Errors that any call with a request may return: unavailable, timed_out (nothing was done), outcome_unknown (it may
 /// have been), refused_by_server, protocol; invalid_argument before anything is sent; not_joined and fenced if
@@ -80,12 +91,12 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// One bounded leave(). run() must have returned.
+    /// Ends run() on another thread (it returns errc::cancelled), then one bounded leave(). No other call may be under way.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part
 
-    /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
+    /// Becomes a member, and one that leads if nobody does. No effect on a member; one that was fenced takes its id back. invalid_argument: the options or the
     /// transport's address, naming field, value and rule; conflict: another live process has the node_id
     /// (options::on_conflict). After an error the node is out again, unless run() keeps trying on another thread.
     [[nodiscard]] result<void> join() { return engine().join(); }
@@ -98,8 +109,8 @@ public:
 
     /// Takes part until `stop` is requested: joins if needed, ticks when it is time, wakes at once for what is pushed,
     /// retries with backoff while the server is away, rejoins after a loss. Returns success on stop or after leave();
-    /// fenced when a newer process took the node_id; already_running; what join() says if the first attempt is refused.
-    /// Does not leave.
+    /// fenced when a newer process took the node_id; already_running; cancelled on destruction; what join() says if the
+    /// first attempt is refused. Does not leave. Sleeps in real time: with a manual_clock use tick().
     [[nodiscard]] result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
 
     /// run() for a limited time; a time that no clock can reach is for ever.
@@ -148,7 +159,8 @@ public:
     /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
-    /// Evens out the load now, whatever rebalance_threshold says. not_leader.
+    /// Evens out the load now, whatever rebalance_threshold says. not_leader; invalid_argument: the strategy's plan breaks
+    /// its contract.
     [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
 
     // ---------------------------------------------------------------- locks
@@ -178,7 +190,8 @@ public:
 
     // ---------------------------------------------------------------- schedules
 
-    /// Makes schedules exist, for the leader to place; harmless for those that do. Also without join().
+    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep the weight that they have.
+    /// Also without join(). Here and below: one result per item; an invalid or repeated one (invalid_argument) refuses all.
     [[nodiscard]] results<void> register_schedules(std::span<schedule const> schedules) {
         return engine().register_schedules(schedules);
     }
@@ -194,6 +207,10 @@ public:
     [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::string> ids) {
         return engine().unregister_schedules({ids.begin(), ids.size()});
     }
+    // {{"a", "b"}} would be one string, made of two pointers.
+    [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::initializer_list<char const*>> ids) {
+        return engine().unregister_schedules(detail::flattened(ids));
+    }
 
     /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
     /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
@@ -201,10 +218,14 @@ public:
     [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
         return engine().claim({ids.begin(), ids.size()});
     }
+    [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::initializer_list<char const*>> ids) {
+        return engine().claim(detail::flattened(ids));
+    }
 
     /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
-    /// success: that node owns it already, or it is on its way there. unknown_schedule,
-    /// unknown_node, not_leader (neither owner nor leader), capacity_exceeded, conflict (it is moving elsewhere).
+    /// success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
+    /// come back (options::auto_rebalance, rebalance_threshold). unknown_schedule, unknown_node, not_leader (neither owner
+    /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);
     }

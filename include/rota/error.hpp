@@ -68,6 +68,7 @@ struct error {
 
     /// "kind: detail", or the kind alone.
     [[nodiscard]] std::string message() const {
+        if (code == errc{}) return detail;  // of a warning that is no failure
         std::string text{to_string(code)};
         if (!detail.empty()) {
             text += ": ";

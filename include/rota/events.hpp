@@ -44,7 +44,7 @@ struct node_lost {
     bool data_lost = false;  ///< because the server lost writes: registered schedules may be gone too
 };
 
-/// A newer process took the node_id: this one has stopped for good.
+/// A newer process took the node_id: this one has stopped, until somebody calls join(), which takes the id back.
 struct node_fenced {
     node_ref node{};
 };
@@ -97,7 +97,8 @@ struct plan_refused {
     std::string why{};
 };
 
-/// Something that an operator should know, e.g. that the server may evict leases.
+/// Something that an operator should know: that the server refuses this node's requests, may evict leases, was restarted;
+/// that schedules have no node with room. `what.code` is errc{} where nothing failed.
 struct warning {
     error what{};
 };

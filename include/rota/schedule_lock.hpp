@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "detail/belief.hpp"
+#include "detail/life.hpp"
 #include "operations.hpp"
 #include "result.hpp"
 #include "types.hpp"
@@ -41,7 +41,7 @@ protected:
 /// The way from handles to their coordinator, which may be gone: then use() says so, and close() waits for those inside.
 class lock_link {
 public:
-    lock_link(lock_host& host, std::shared_ptr<belief const> published) : host_{&host}, belief_{std::move(published)} {}
+    lock_link(lock_host& host, std::shared_ptr<life const> shared) : host_{&host}, life_{std::move(shared)} {}
 
     template <typename Use>
     auto use(Use&& call) -> decltype(call(std::declval<lock_host&>())) {
@@ -68,14 +68,14 @@ public:
         unused_.wait(lock, [this] { return users_ == 0; });
     }
 
-    [[nodiscard]] belief const& state() const { return *belief_; }
+    [[nodiscard]] life const& node_life() const { return *life_; }
 
 private:
     std::mutex mutex_;
     std::condition_variable unused_;
     lock_host* host_;
     unsigned users_ = 0;
-    std::shared_ptr<belief const> belief_;
+    std::shared_ptr<life const> life_;
 };
 
 }  // namespace detail
@@ -113,10 +113,10 @@ public:
     /// For how long it will stay valid if nothing is heard from the server; 0 when it is not valid. A local read.
     [[nodiscard]] microseconds remaining() const {
         if (!link_ || ended_.load()) return {};
-        auto const& belief = link_->state();
-        auto const now = belief.now();
-        if (!belief.alive(target_.incarnation, now)) return {};
-        auto const end = std::min(until_.load(), belief.alive_until());
+        auto const& life = link_->node_life();
+        auto const now = life.now();
+        if (!life.alive(target_.incarnation, now)) return {};
+        auto const end = std::min(until_.load(), life.alive_until());
         return end > now ? end - now : microseconds{};
     }
 

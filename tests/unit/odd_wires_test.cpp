@@ -346,3 +346,51 @@ TEST_CASE("scope group: what was lost between a fencing and the next join is tol
     CHECK(record.count<rota::events_gap>() == 1);
     CHECK(record.count<rota::schedule_changed>() == 2);
 }
+
+TEST_CASE("a coordinator that is destroyed under run() ends it", "[threads]") {
+    rota::memory_store store;
+    rota::result<void> ended;
+    std::jthread heart;
+    {
+        rota::basic_coordinator node{{.node_id = "a"}, rota::memory_transport{store}};
+        heart = std::jthread{[&](std::stop_token stop) { ended = node.run(stop); }};
+        REQUIRE(rota::test::poll_until(5s, [&] { return node.is_leader(); }));
+    }
+    heart.join();
+    REQUIRE_FALSE(ended);
+    CHECK(ended.error() == errc::cancelled);
+}
+
+TEST_CASE("run() for no time, or that is to stop already, does not join") {
+    fixture f;
+    rota::basic_coordinator node{{.node_id = "b"}, rota::memory_transport{f.wire.store}, f.wire.clock};
+    CHECK(node.run_for(-5s));
+    std::stop_source stop;
+    stop.request_stop();
+    CHECK(node.run(stop.get_token()));
+    CHECK(f.node.nodes()->size() == 1);
+}
+
+TEST_CASE("the item that is invalid is named, and ids in braces are ids") {
+    fixture f;
+    REQUIRE(f.node.register_schedules({{"a"}, {"b"}}).all());
+    f.node.tick();
+    auto const locks = f.node.try_lock_each({"a", "b", ""}, 5s);
+    CHECK(locks[0].error().message() == "invalid argument: item 2: a schedule id has 0 bytes, must have 1..512");
+    CHECK(f.node.unregister_schedules({{"a", "b"}}).all());
+    auto const claimed = f.node.claim({{"a", "b"}});
+    REQUIRE(claimed.size() == 2);
+    CHECK(claimed[1].error().message() == "unknown schedule: \"b\"");
+}
+
+TEST_CASE("schedules that no node has room for are warned of, once") {
+    fixture f{{.node_id = "node", .max_schedules_per_node = 2}};
+    REQUIRE(f.node.register_schedules(rota_test::schedules("s", 5)).all());
+    f.live(5s);
+    REQUIRE(f.record.count<rota::warning>() == 1);
+    for (auto const& e : f.record.take()) {
+        if (auto const* w = std::get_if<rota::warning>(&e)) {
+            CHECK(w->what.message() == "capacity exceeded: 3 schedules have no owner: no node has room for them");
+        }
+    }
+}

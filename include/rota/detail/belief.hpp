@@ -17,6 +17,8 @@
 #include "../policies.hpp"
 #include "../types.hpp"
 #include "defects.hpp"
+#include "late.hpp"
+#include "life.hpp"
 
 namespace rota::detail {
 
@@ -31,17 +33,11 @@ template <typename Defects = sound>
     return sent + microseconds{static_cast<microseconds::rep>(certain)} - margin;
 }
 
-/// A point in time that threads may read while another moves it.
-class atomic_instant {
-public:
-    [[nodiscard]] instant load() const noexcept { return instant{microseconds{value_.load()}}; }
-    void store(instant t) noexcept { value_.store(t.time_since_epoch().count()); }
+template <typename T = void>
+class basic_belief : public life {
+    using leader_info = late<rota::leader_info, T>;
+    using owned_schedule = late<rota::owned_schedule, T>;
 
-private:
-    std::atomic<microseconds::rep> value_{instant::min().time_since_epoch().count()};
-};
-
-class belief {
 public:
     struct ownership {
         fencing_token generation = 0;
@@ -52,22 +48,10 @@ public:
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 
-    virtual ~belief() = default;
-
-    /// The node's clock, at hand for whoever shares the belief.
-    [[nodiscard]] virtual instant now() const = 0;
-
     // ------------------------------------------------ read by any thread
 
-    [[nodiscard]] fencing_token incarnation() const noexcept { return incarnation_.load(); }
-
-    /// Counts as alive, under that incarnation.
-    [[nodiscard]] bool alive(fencing_token incarnation, instant now) const noexcept {
-        return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
-    }
-    [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
     [[nodiscard]] bool leads(instant now) const noexcept {
-        return term_.load() != 0 && now < leads_until_.load() && now < alive_until_.load();
+        return term_.load() != 0 && now < leads_until_.load() && now < alive_until();
     }
 
     [[nodiscard]] std::vector<owned_schedule> owned(instant now) const {
@@ -89,13 +73,6 @@ public:
 
     // ------------------------------------------------ written by the machine alone (one thread at a time)
 
-    void become(fencing_token incarnation, instant until) {
-        alive_until_.store(until);
-        incarnation_.store(incarnation);
-    }
-    void extend_life(instant until) {
-        if (until > alive_until_.load()) alive_until_.store(until);
-    }
     void lead(fencing_token term, instant until) {
         if (term != term_.load() || until > leads_until_.load()) leads_until_.store(until);
         term_.store(term);
@@ -106,7 +83,7 @@ public:
 
     /// Every handle is invalid, nothing is owned, from here on.
     void end() {
-        incarnation_.store(0);
+        end_life();
         term_.store(0);
         std::lock_guard const lock{mutex_};
         owned_.clear();
@@ -130,9 +107,7 @@ public:
     }
 
 private:
-    std::atomic<fencing_token> incarnation_{0};
     std::atomic<fencing_token> term_{0};
-    atomic_instant alive_until_;
     atomic_instant leads_until_;
     mutable std::mutex mutex_;  // of what follows
     owned_table owned_;
@@ -140,8 +115,10 @@ private:
     instant leader_until_{};
 };
 
+using belief = basic_belief<>;
+
 template <typename Clock>
-class belief_on final : public belief {
+class belief_on final : public late<belief, Clock> {
 public:
     explicit belief_on(Clock clock) : clock_{std::move(clock)} {}
     [[nodiscard]] instant now() const override { return unwrap(clock_).now(); }

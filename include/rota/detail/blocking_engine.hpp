@@ -6,9 +6,11 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -22,6 +24,7 @@
 #include "../policies.hpp"
 #include "../queries.hpp"
 #include "../schedule_lock.hpp"
+#include "belief.hpp"
 #include "late.hpp"
 #include "node_core.hpp"
 #include "two_lane_mutex.hpp"
@@ -63,6 +66,12 @@ public:
     /// The coordinator's destructor: no handle reaches in any more, then one bounded leave.
     void shut_down() {
         link_->close();
+        {
+            std::unique_lock lock{queue_mutex_};
+            closing_.store(true);
+            ports_.wake();
+            idle_.wait(lock, [this] { return !running_.load(); });
+        }
         (void)leave();
     }
 
@@ -114,9 +123,14 @@ public:
         if (auto r = enter(); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
         struct no_longer_running {
-            std::atomic<bool>& flag;
-            ~no_longer_running() { flag.store(false); }
-        } const guard{running_};
+            blocking_engine& engine;
+            ~no_longer_running() {
+                std::lock_guard const lock{engine.queue_mutex_};
+                engine.running_.store(false);
+                engine.idle_.notify_all();
+            }
+        } const guard{*this};
+        if (stop.stop_requested() || now() >= until) return {};
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
         if (state() != standing::member) {
@@ -129,6 +143,7 @@ public:
             if (state == standing::out) return failure ? result<void>{*failure} : result<void>{};
             auto const at = now();
             if (stop.stop_requested() || at >= until) return {};
+            if (closing_.load()) return {errc::cancelled, "the coordinator is being destroyed"};
             auto const [listen, due] = fall_asleep();
             auto const wake_at = std::min(due, until);
             auto why = wake_reason::timeout;
@@ -202,7 +217,10 @@ public:
             core_.want_tick(now());
         }
         drive();
-        return outcome_of_tick();
+        if (auto r = outcome_of_tick(); !r) return r;
+        std::lock_guard const io{io_};
+        auto const& fault = core_.leading().last_fault();
+        return fault.empty() ? result<void>{} : result<void>{errc::invalid_argument, fault};
     }
 
     // ================================================================ locks
@@ -251,7 +269,9 @@ public:
         results<void> answers;
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
         for (auto const& s : list) {
-            if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
+            if (auto r = check_id("a schedule id", s.id); !r) {
+                return all_failed<void>(list.size(), at_item(&s - list.data(), r.error()));
+            }
             if (!is_finite(s.weight) || s.weight <= 0) {
                 return all_failed<void>(
                     list.size(),
@@ -317,7 +337,9 @@ public:
                 if (!r) {
                     answers.push_back(r.error());
                 } else if (!r->items[i].ok()) {
-                    answers.push_back(error{r->items[i].code, in_words(page[i])});
+                    bool const guarded = r->items[i].code == errc::conflict;
+                    auto const why = guarded ? ": registered anew, and an earlier owner may not have heard of it" : "";
+                    answers.push_back(error{r->items[i].code, in_words(page[i]) + why});
                 } else {
                     answers.push_back(owned_schedule{page[i], r->items[i].token});
                 }
@@ -717,18 +739,24 @@ private:
         }
     }
 
+    static error at_item(std::ptrdiff_t index, error why) {
+        why.detail = fmt::format("item {}: {}", index, why.detail);
+        return why;
+    }
+
     static result<void> check_ids(std::span<std::string const> ids) {
         for (auto const& id : ids) {
-            if (auto r = check_id("a schedule id", id); !r) return r;
+            if (auto r = check_id("a schedule id", id); !r) return at_item(&id - ids.data(), r.error());
         }
         return check_distinct({ids.begin(), ids.end()});
     }
 
     static result<void> check_distinct(std::vector<std::string_view> ids) {
-        std::sort(ids.begin(), ids.end());
-        auto const twice = std::adjacent_find(ids.begin(), ids.end());
-        if (twice == ids.end()) return {};
-        return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
+        std::set<std::string_view> seen;
+        for (auto id : ids) {
+            if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
+        }
+        return {};
     }
 
     result<fencing_token> incarnation_of(std::string const& node_id) {
@@ -758,7 +786,7 @@ private:
         if (auto r = check_ttl(ttl); !r) return r;
         char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
         for (auto const& name : names) {
-            if (auto r = check_id(what, name); !r) return r;
+            if (auto r = check_id(what, name); !r) return at_item(&name - names.data(), r.error());
         }
         if (names.size() == 1) return {};
         return check_distinct({names.begin(), names.end()});
@@ -983,7 +1011,7 @@ private:
     }
 
     ports& ports_;
-    std::shared_ptr<belief> belief_;
+    std::shared_ptr<late<belief, Defects>> belief_;
     two_lane_mutex io_;                       // of core and command connection
     two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
     core core_;
@@ -1001,6 +1029,8 @@ private:
     std::mutex sleep_;                  // held by the thread that waits for what is pushed
     std::atomic<bool> watched_{false};  // a loop polls wake_fd()
 
+    std::atomic<bool> closing_{false};
+    std::condition_variable idle_;               // with queue_mutex_: run() has returned
     std::mutex queue_mutex_;                     // of what follows
     std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
     std::vector<event> queue_;

@@ -5,7 +5,6 @@
 // The picture is `current()` once all events that the server has told of are folded in; only then may it be planned on.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>

@@ -5,11 +5,11 @@
 // leader of yesterday, or one with a picture of yesterday, sends.
 #pragma once
 
-#include <algorithm>
 #include <exception>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,6 +18,7 @@
 #include "../options.hpp"
 #include "../strategy/balance.hpp"
 #include "belief.hpp"
+#include "find.hpp"
 #include "group_feed.hpp"
 #include "late.hpp"
 
@@ -45,14 +46,15 @@ public:
         schedules_.clear();
         orphans_.clear();
         ids_.clear();
-        std::map<fencing_token, std::uint32_t> index;
+        std::map<std::pair<std::string_view, fencing_token>, typename group_feed<Defects>::node const*> by_id;
         for (auto const& [incarnation, n] : feed.nodes()) {
-            if (n.alive) nodes_.push_back({.id = n.id, .incarnation = incarnation, .capacity = n.capacity});
+            if (n.alive) by_id[{n.id, incarnation}] = &n;
         }
-        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) {
-            return a.id != b.id ? a.id < b.id : a.incarnation < b.incarnation;
-        });
-        for (std::uint32_t i = 0; i < nodes_.size(); ++i) index[nodes_[i].incarnation] = i;
+        std::map<fencing_token, late<std::uint32_t, Defects>> index;
+        for (auto const& [key, n] : by_id) {
+            index[key.second] = static_cast<std::uint32_t>(nodes_.size());
+            nodes_.push_back({.id = n->id, .incarnation = key.second, .capacity = n->capacity});
+        }
         owned_.resize(nodes_.size());
         for (auto& list : owned_) list.clear();
         for (auto const& [id, s] : feed.schedules()) {
@@ -170,6 +172,8 @@ public:
     /// Even out the load now, whatever the threshold says.
     void rebalance_now() { forced_round_ = true; }
     [[nodiscard]] plan const& last_plan() const { return plan_; }
+    /// Why the last plan was refused; empty: it was not.
+    [[nodiscard]] std::string const& last_fault() const { return fault_; }
     [[nodiscard]] std::vector<fencing_token> const& candidates() const { return watch_.candidates; }
 
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
@@ -243,9 +247,9 @@ private:
         if (reaped_) return gone;
         if (now >= reap_from_) gone = watch_.expired;
         for (auto incarnation : watch_.dead) {
-            bool const owns = std::any_of(feed.schedules().begin(), feed.schedules().end(),
-                                          [&](auto const& s) { return s.second.owner == incarnation; });
-            if (!owns) gone.push_back(incarnation);
+            auto const& all = feed.schedules();
+            auto const owned = find_where(all, [&](auto const& s) { return s.second.owner == incarnation; });
+            if (owned == all.end()) gone.push_back(incarnation);
         }
         if (gone.size() > op::max_batch) gone.resize(op::max_batch);
         return gone;
@@ -258,11 +262,18 @@ private:
         planned_at_ = feed.cursor();
         plan_again_ = instant::max();
         auto const& view = board_.draw(feed);
-        if (auto fault = strategy_(view, plan_); !fault.empty()) {
-            tell(event{plan_refused{std::move(fault)}});
+        fault_ = strategy_(view, plan_);
+        if (!fault_.empty()) {
+            tell(event{plan_refused{fault_}});
             plan_again_ = now + options_.heartbeat_interval;
             return;
         }
+        if (plan_.unplaced != 0 && unplaced_ == 0) {
+            tell(
+                event{warning{{errc::capacity_exceeded,
+                               fmt::format("{} schedules have no owner: no node has room for them", plan_.unplaced)}}});
+        }
+        unplaced_ = plan_.unplaced;
         bool const even_out =
             forced_round || (options_.auto_rebalance && imbalance(view) > options_.rebalance_threshold);
         for (auto const& m : plan_.moves) {
@@ -285,6 +296,8 @@ private:
     instant reap_from_{};
     bool reaped_ = false;
     bool forced_round_ = false;
+    std::uint32_t unplaced_ = 0;  // as last planned
+    std::string fault_;           // of the last plan
     std::uint64_t planned_at_ = ~std::uint64_t{0};
     instant plan_again_ = instant::max();
     std::vector<late<op::adopt::item, Defects>> placements_;

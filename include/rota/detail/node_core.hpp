@@ -11,7 +11,6 @@
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 #pragma once
 
-#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +23,7 @@
 #include "../options.hpp"
 #include "../policies.hpp"
 #include "belief.hpp"
+#include "find.hpp"
 #include "group_feed.hpp"
 #include "late.hpp"
 #include "leader_machine.hpp"
@@ -515,7 +515,9 @@ private:
         feed_if_wanted();
         told_leader_ = {};
         auto const was = self_;
-        tell(leadership_changed{{}, 0, was});
+        leadership_changed nobody;
+        nobody.previous = was;
+        tell(std::move(nobody));
         if (belief_->last_leader().node.incarnation == was.incarnation) belief_->hear_of_leader({}, now);
     }
 
@@ -635,8 +637,7 @@ private:
 
     // It is ours again before we heard that it had gone: that comes first.
     void forget_acknowledgement(std::string const& id) {
-        auto const a =
-            std::find_if(acknowledging_.begin(), acknowledging_.end(), [&](auto const& x) { return x.item.id == id; });
+        auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
         if (a == acknowledging_.end()) return;
         tell_own(id, self_, ref(a->item.to), 0, a->why);
         acknowledging_.erase(a);
@@ -766,8 +767,8 @@ private:
         auto const& r = std::get<op::outcomes>(answer);
         for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
             auto const& out = r.items[i];
-            auto const a = std::find_if(acknowledging_.begin(), acknowledging_.end(),
-                                        [&](auto const& x) { return x.item.id == request.items[i].id; });
+            auto const& id = request.items[i].id;
+            auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
             if (a == acknowledging_.end()) continue;
             see(out.token);
             if (out.code == errc::locked_by_other) {

@@ -149,7 +149,7 @@ private:
         }
         if (warned_.size() == most) return;
         warned_.push_back(detail);
-        warnings_.push_back({errc::refused_by_server, redacted(address_) + ": " + detail});
+        warnings_.push_back({errc{}, redacted(address_) + ": " + detail});
     }
 
     // ---------------------------------------------------------------- requests

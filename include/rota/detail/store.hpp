@@ -5,7 +5,6 @@
 // It reads no clock: the caller says what time it is (µs, as Redis' TIME).
 #pragma once
 
-#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
@@ -18,6 +17,7 @@
 #include "../result.hpp"
 #include "assert.hpp"
 #include "defects.hpp"
+#include "find.hpp"
 #include "late.hpp"
 
 namespace rota::detail {
@@ -31,6 +31,11 @@ struct connection_stamp {
 template <typename Defects = sound>
 class basic_store {
     using reply = late<rota::reply, Defects>;
+    using change = late<op::change, Defects>;
+    using group_event = late<op::group_event, Defects>;
+    using id_set = std::set<late<std::string, Defects>, std::less<>>;
+    template <typename T>
+    using by_id = std::map<late<std::string, Defects>, T, std::less<>>;
 
 public:
     using time = late<std::int64_t, Defects>;  // µs of the server's clock
@@ -79,9 +84,9 @@ public:
         bool live = true;
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
         std::uint32_t pending = 0;
-        std::set<std::string, std::less<>> owned;
+        id_set owned;
         std::uint64_t version = 0;
-        std::deque<std::pair<std::uint64_t, std::vector<op::change>>> log;
+        std::deque<std::pair<std::uint64_t, std::vector<change>>> log;
     };
     struct lock_record {
         time deadline = 0;
@@ -133,7 +138,7 @@ private:
     // ---------------------------------------------------------------- tokens, liveness, logs
 
     fencing_token mint(fencing_token seen, std::size_t count = 1) {
-        auto first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        auto first = std::max(std::max(fence_, seen) + 1, static_cast<fencing_token>(now_));
         if (Defects::has(defect::token_counts_only)) first = fence_ + 1;
         fence_ = first + count - 1;
         return first;
@@ -330,28 +335,25 @@ private:
 
     op::watch watch_for(fencing_token leader) const {
         op::watch w;
-        std::vector<std::pair<time, fencing_token>> expired, dead, fresh;
+        std::set<std::pair<time, fencing_token>> expired, dead, fresh;
         for (auto const& [incarnation, n] : nodes_) {
             if (incarnation == leader) continue;
             auto const left = microseconds{n.deadline - now_};
             bool const over = n.deadline <= now_ + early();
-            if (n.live && over) expired.emplace_back(n.deadline, incarnation);
+            if (n.live && over) expired.emplace(n.deadline, incarnation);
             if (n.live && !over) {
                 w.next_expiry = std::min(w.next_expiry, left);
-                fresh.emplace_back(n.deadline, incarnation);
+                fresh.emplace(n.deadline, incarnation);
             }
-            if (!n.live && over) dead.emplace_back(n.deadline, incarnation);
+            if (!n.live && over) dead.emplace(n.deadline, incarnation);
             if (!n.live && !over) w.next_dead = std::min(w.next_dead, left);
         }
-        std::sort(expired.begin(), expired.end());
-        std::sort(dead.begin(), dead.end());
-        std::sort(fresh.rbegin(), fresh.rend());
-        auto list = [](auto const& from, std::vector<fencing_token>& into, std::size_t most) {
-            for (std::size_t i = 0; i < from.size() && i < most; ++i) into.push_back(from[i].second);
+        auto list = [](auto from, auto end, std::vector<fencing_token>& into, std::size_t most) {
+            for (; from != end && into.size() < most; ++from) into.push_back(from->second);
         };
-        list(expired, w.expired, op::max_batch);
-        list(dead, w.dead, op::max_batch);
-        list(fresh, w.candidates, 3);
+        list(expired.begin(), expired.end(), w.expired, op::max_batch);
+        list(dead.begin(), dead.end(), w.dead, op::max_batch);
+        list(fresh.rbegin(), fresh.rend(), w.candidates, 3);
         return w;
     }
 
@@ -650,9 +652,8 @@ private:
             } else {
                 out.token = mint(r.seen);
                 hand_to(item.id, record, item.to, out.token, item.reason);
-                if (item.from != 0 && std::find(sources.begin(), sources.end(), item.from) == sources.end()) {
-                    sources.push_back(item.from);
-                }
+                auto const named = find_where(sources, [&](auto source) { return source == item.from; });
+                if (item.from != 0 && named == sources.end()) sources.push_back(item.from);
             }
         }
         for (auto from : sources) forget_if_done(from);
@@ -808,8 +809,8 @@ private:
     }
 
     struct step {
-        std::vector<op::group_event> events{};
-        std::map<fencing_token, std::vector<op::change>> changes;
+        std::vector<group_event> events{};
+        std::map<fencing_token, std::vector<change>> changes;
     };
 
     time now_ = 0;
@@ -819,13 +820,13 @@ private:
     std::uint64_t seq_ = 0;
     leader_record leader_;
     std::map<fencing_token, node_record> nodes_;
-    std::map<std::string, fencing_token, std::less<>> ids_;
-    std::map<std::string, schedule_record, std::less<>> schedules_;
-    std::set<std::string, std::less<>> unowned_;
-    std::map<std::string, lock_record, std::less<>> locks_[2];
-    std::map<std::string, tombstone, std::less<>> gone_;
-    std::map<std::uint64_t, std::uint64_t> sessions_;
-    std::deque<std::pair<std::uint64_t, std::vector<op::group_event>>> events_;
+    by_id<fencing_token> ids_;
+    by_id<schedule_record> schedules_;
+    id_set unowned_;
+    by_id<lock_record> locks_[2];
+    by_id<tombstone> gone_;
+    std::map<std::uint64_t, late<std::uint64_t, Defects>> sessions_;
+    std::deque<std::pair<std::uint64_t, std::vector<group_event>>> events_;
 };
 
 }  // namespace rota::detail

@@ -716,16 +716,17 @@ private:
             if (p->link().server == server) network_.end_connection(p->link(), p->number());
         }
     }
-    // For how long the promises are off after something that they exclude: until every belief of before has run out, and
-    // every node has heard.
-    void suspend_promises() {
+    // For how long the promises are off after something that they exclude, and that lasts: until every belief of before
+    // has run out, and every node has heard.
+    void suspend_promises(microseconds lasting = {}) {
         microseconds longest{};
         for (auto const& s : slots_) {
             auto const o = with_defaults(s.options);
             longest = std::max(
                 {longest, 2 * std::max({o.node_ttl, o.leader_lease, s.work.lock_ttl}) + 10 * o.operation_timeout});
         }
-        promises_from_ = std::max(promises_from_, stage_.now + longest);
+        promises_from_ = std::max(promises_from_,
+                                  stage_.now + longest + std::min(lasting, microseconds{std::chrono::hours{10'000}}));
     }
 
     [[nodiscard]] bool runs_too_far_off(node_clock const& c) const {
@@ -749,7 +750,7 @@ private:
         under_way_[index] = true;
         last_fault_ = stage_.now;
         watch_.fault_began(f);
-        if (!within_promises(f.kind)) suspend_promises();
+        if (!within_promises(f.kind)) suspend_promises(f.lasting);
         auto* const s = concerns_node(f.kind) ? &slots_[f.node] : nullptr;
         switch (f.kind) {
             case fault_kind::crash:

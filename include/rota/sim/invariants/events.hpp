@@ -85,7 +85,7 @@ public:
         } else if (auto const* c = std::get_if<schedule_changed>(&e); c && s.begun) {
             bool const changed =
                 c->registered ? s.schedules.try_emplace(c->schedule).second : s.schedules.erase(c->schedule) > 0;
-            if (!changed) {
+            if (!changed && s.whole) {  // else: gone from the server when its first picture was looked at
                 fail(fmt::format("{}#{} tells twice that {} is {}registered", p.node_id(), p.number(), c->schedule,
                                  c->registered ? "" : "un"));
             }

@@ -48,10 +48,10 @@ public:
         }
         bool healthy = false;
         bool leads = false;
-        for (std::uint32_t i = 0; i < group().size(); ++i) {
-            if (!group().is_healthy(i)) continue;
+        for (auto const* p : group().living()) {  // one that was replaced and has not heard of it may still lead
+            if (!group().is_healthy(p->slot())) continue;
             healthy = true;
-            leads = leads || group().process_at(i)->believes_it_leads();
+            leads = leads || p->believes_it_leads();
         }
         if (!healthy) return;
         if (!leads) fail(fmt::format("nothing went wrong for {}, and nobody leads", seconds_in_words(calm)));

@@ -123,14 +123,13 @@ private:
     void look_at(step const& s, lock_key const& key, fencing_token token, bool done, char const* what) {
         auto const k = known_.find(key);
         if (k != known_.end() || all_known_) {
-            auto const before = k == known_.end() ? std::nullopt : k->second;
-            bool const held = before && before->token == token && before->deadline > s.server_time;
+            auto const before = k == known_.end() ? stored_lock{} : k->second;
+            bool const held = before.token == token && token != 0 && before.deadline > s.server_time;
             if (done && !held) {
                 fail(fmt::format("the lock of {} was {} under {}, which does not hold it", key.second, what, token));
             }
-            auto const now = group().store().lock(key.first, key.second);
-            bool const same = before.has_value() == now.has_value() &&
-                              (!now || (before->token == now->token && before->deadline == now->deadline));
+            auto const now = stored(key);
+            bool const same = before.token == now.token && before.deadline == now.deadline;
             if (!same && !held) {
                 fail(fmt::format("who is refused to have the lock of {} {} under {} changed it", key.second, what,
                                  token));
@@ -138,10 +137,13 @@ private:
         }
         remember(key);
     }
-    void remember(lock_key const& key) { known_[key] = group().store().lock(key.first, key.second); }
+    stored_lock stored(lock_key const& key) const {
+        return group().store().lock(key.first, key.second).value_or(stored_lock{});
+    }
+    void remember(lock_key const& key) { known_[key] = stored(key); }
 
-    std::map<lock_key, std::optional<stored_lock>> known_;  // as it was left; nullopt: free
-    bool all_known_ = true;                                 // what is not in there is free
+    std::map<lock_key, stored_lock> known_;  // as it was left; token 0: free
+    bool all_known_ = true;                  // what is not in there is free
 };
 
 /// A lock that was released is not extended any more, by whatever comes late.
