@@ -190,7 +190,8 @@ inline void fit_to_ttl(rota::options& o) {
 
 [[nodiscard]] inline std::variant<settings, parting_words> read_command_line(int count, char const* const* arguments) {
     for (int i = 1; i < count; ++i) {
-        if (std::string_view{arguments[i]} == "--help") return parting_words{0, std::string{help}};
+        if (std::string_view const a{arguments[i]}; a == "--help" || a == "-h")
+            return parting_words{0, std::string{help}};
     }
     try {
         return detail::parse(count, arguments);

@@ -196,7 +196,8 @@ inline void parse_faults(std::string_view text, sim::sweep_settings& into) {
 
 [[nodiscard]] inline std::variant<settings, parting_words> read_command_line(int count, char const* const* arguments) {
     for (int i = 1; i < count; ++i) {
-        if (std::string_view{arguments[i]} == "--help") return parting_words{0, std::string{help}};
+        if (std::string_view const a{arguments[i]}; a == "--help" || a == "-h")
+            return parting_words{0, std::string{help}};
         if (std::string_view{arguments[i]} == "--help-faults") return parting_words{0, detail::kinds_of_fault()};
     }
     try {

@@ -31,7 +31,7 @@ namespace rota {
 
 /// What join does when a live process already uses the node_id.
 enum class conflict_policy : std::uint8_t {
-    take_over,  ///< the newcomer gets the id, the older process is fenced (a restarted node need not wait)
+    take_over,  ///< the newcomer gets the id, the older process is fenced. What that one owned waits for its ttl
     refuse,     ///< the newcomer is refused with errc::conflict until the older one is gone
 };
 

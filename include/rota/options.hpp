@@ -45,9 +45,9 @@ struct options {
     /// Whether the leader also moves schedules between live nodes. Orphans are placed in any case.
     bool auto_rebalance = true;
     /// The leader moves schedules once a node is off its target by more than this fraction of the mean load.
-    /// Finite, >= 0; 0 evens out every difference.
+    /// Counted in schedules, whatever the strategy. Finite, >= 0; 0 evens out every difference.
     double rebalance_threshold = 0.2;
-    /// How long the run in hand may go on when its schedule is to move.
+    /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
     /// What join does if another live process has this node_id.
     conflict_policy on_conflict = conflict_policy::take_over;

@@ -107,10 +107,12 @@ public:
     [[nodiscard]] fencing_token token() const noexcept { return target_.token; }
 
     /// Whether this is the one valid lock right now: not released, not run out, and its node not suspended or gone.
-    /// A local read. Ends earlier than the server's grant by options::clock_drift and safety_margin.
+    /// A local read. Ends earlier than the server's grant by options::clock_drift and safety_margin, so extend() may still
+    /// succeed, and make it valid again, a moment after it ended.
     [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
 
-    /// For how long it will stay valid if nothing is heard from the server; 0 when it is not valid. A local read.
+    /// For how long it will stay valid if nothing is heard from the server, that is never longer than the node's own life
+    /// (node_ttl); 0 when it is not valid. A local read.
     [[nodiscard]] microseconds remaining() const {
         if (!link_ || ended_.load()) return {};
         auto const& life = link_->node_life();
@@ -134,7 +136,8 @@ public:
         return until.error();
     }
 
-    /// Invalid at once, then one request tells the server. lock_lost: it had ended before.
+    /// Invalid at once, then one request tells the server; from inside a sink, the next tick does. lock_lost: it had ended
+    /// before.
     result<void> release() {
         if (!link_ || ended_.exchange(true)) return errc::lock_lost;
         return link_->use([&](detail::lock_host& host) { return host.release_lock(target_); });

@@ -1,6 +1,10 @@
 // The version of rota: the one place that states it. CMake, the CMake package and rota.pc read the macros below.
 #pragma once
 
+#if !defined(__cplusplus) || __cplusplus < 202002L
+#error "rota needs C++20: compile with -std=c++20"
+#endif
+
 #define ROTA_VERSION_MAJOR 0
 #define ROTA_VERSION_MINOR 1
 #define ROTA_VERSION_PATCH 0

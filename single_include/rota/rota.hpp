@@ -34,6 +34,10 @@
 // ---- rota/version.hpp ----------------------------------------------------------------------------------------------
 // The version of rota: the one place that states it. CMake, the CMake package and rota.pc read the macros below.
 
+#if !defined(__cplusplus) || __cplusplus < 202002L
+#error "rota needs C++20: compile with -std=c++20"
+#endif
+
 #define ROTA_VERSION_MAJOR 0
 #define ROTA_VERSION_MINOR 1
 #define ROTA_VERSION_PATCH 0
@@ -125,6 +129,7 @@ struct error {
 
     /// "kind: detail", or the kind alone.
     [[nodiscard]] std::string message() const {
+        if (code == errc{}) return detail;  // of a warning that is no failure
         std::string text{to_string(code)};
         if (!detail.empty()) {
             text += ": ";
@@ -379,7 +384,7 @@ namespace rota {
 
 /// What join does when a live process already uses the node_id.
 enum class conflict_policy : std::uint8_t {
-    take_over,  ///< the newcomer gets the id, the older process is fenced (a restarted node need not wait)
+    take_over,  ///< the newcomer gets the id, the older process is fenced. What that one owned waits for its ttl
     refuse,     ///< the newcomer is refused with errc::conflict until the older one is gone
 };
 
@@ -891,7 +896,7 @@ struct node_lost {
     bool data_lost = false;  ///< because the server lost writes: registered schedules may be gone too
 };
 
-/// A newer process took the node_id: this one has stopped for good.
+/// A newer process took the node_id: this one has stopped, until somebody calls join(), which takes the id back.
 struct node_fenced {
     node_ref node{};
 };
@@ -944,7 +949,8 @@ struct plan_refused {
     std::string why{};
 };
 
-/// Something that an operator should know, e.g. that the server may evict leases.
+/// Something that an operator should know: that the server refuses this node's requests, may evict leases, was restarted;
+/// that schedules have no node with room. `what.code` is errc{} where nothing failed.
 struct warning {
     error what{};
 };
@@ -992,9 +998,9 @@ struct options {
     /// Whether the leader also moves schedules between live nodes. Orphans are placed in any case.
     bool auto_rebalance = true;
     /// The leader moves schedules once a node is off its target by more than this fraction of the mean load.
-    /// Finite, >= 0; 0 evens out every difference.
+    /// Counted in schedules, whatever the strategy. Finite, >= 0; 0 evens out every difference.
     double rebalance_threshold = 0.2;
-    /// How long the run in hand may go on when its schedule is to move.
+    /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
     /// What join does if another live process has this node_id.
     conflict_policy on_conflict = conflict_policy::take_over;
@@ -2277,6 +2283,8 @@ void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::l
 //
 // Lock order: io_ before queue_; none is held while a sink runs or run() sleeps.
 
+#include <condition_variable>
+#include <set>
 #include <thread>
 
 // ---- rota/schedule_lock.hpp ----------------------------------------------------------------------------------------
@@ -2286,7 +2294,219 @@ void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::l
 // check between them, extend() well before remaining() runs out, and pass token() along with every effect, so that the
 // resource can reject whoever comes late.
 
-#include <condition_variable>
+// ---- rota/detail/life.hpp ------------------------------------------------------------------------------------------
+// The part of a node's belief that lock handles share: under which incarnation it counts as alive, and until when.
+// Written by the machine in step with the server's replies (belief.hpp), read by any thread without waiting. May outlive
+// the coordinator: then the incarnation is 0 for good.
+
+namespace rota::detail {
+
+/// A point in time that threads may read while another moves it.
+class atomic_instant {
+public:
+    [[nodiscard]] instant load() const noexcept { return instant{microseconds{value_.load()}}; }
+    void store(instant t) noexcept { value_.store(t.time_since_epoch().count()); }
+
+private:
+    std::atomic<microseconds::rep> value_{instant::min().time_since_epoch().count()};
+};
+
+class life {
+public:
+    virtual ~life() = default;
+
+    /// The node's clock, at hand for whoever shares the belief.
+    [[nodiscard]] virtual instant now() const = 0;
+
+    // ------------------------------------------------ read by any thread
+
+    [[nodiscard]] fencing_token incarnation() const noexcept { return incarnation_.load(); }
+
+    /// Counts as alive, under that incarnation.
+    [[nodiscard]] bool alive(fencing_token incarnation, instant now) const noexcept {
+        return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
+    }
+    [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
+
+    // ------------------------------------------------ written by the machine alone (one thread at a time)
+
+    void become(fencing_token incarnation, instant until) {
+        alive_until_.store(until);
+        incarnation_.store(incarnation);
+    }
+    void extend_life(instant until) {
+        if (until > alive_until_.load()) alive_until_.store(until);
+    }
+
+protected:
+    void end_life() { incarnation_.store(0); }
+
+private:
+    std::atomic<fencing_token> incarnation_{0};
+    atomic_instant alive_until_;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+namespace detail {
+
+/// What a handle needs of its coordinator.
+class lock_host {
+public:
+    struct target {
+        op::lock_kind kind{};
+        std::string name{};
+        fencing_token token = 0;
+        fencing_token incarnation = 0;
+    };
+    /// Until when it may be believed in now.
+    virtual result<instant> extend_lock(target const&, microseconds ttl) = 0;
+    virtual result<void> release_lock(target const&) = 0;
+
+protected:
+    ~lock_host() = default;
+};
+
+/// The way from handles to their coordinator, which may be gone: then use() says so, and close() waits for those inside.
+class lock_link {
+public:
+    lock_link(lock_host& host, std::shared_ptr<life const> shared) : host_{&host}, life_{std::move(shared)} {}
+
+    template <typename Use>
+    auto use(Use&& call) -> decltype(call(std::declval<lock_host&>())) {
+        lock_host* host = nullptr;
+        {
+            std::lock_guard const lock{mutex_};
+            host = host_;
+            if (host) ++users_;
+        }
+        if (!host) return errc::lock_lost;
+        struct no_longer_inside {
+            lock_link& link;
+            ~no_longer_inside() {
+                std::lock_guard const lock{link.mutex_};
+                if (--link.users_ == 0) link.unused_.notify_all();
+            }
+        } const guard{*this};
+        return call(*host);
+    }
+
+    void close() {
+        std::unique_lock lock{mutex_};
+        host_ = nullptr;
+        unused_.wait(lock, [this] { return users_ == 0; });
+    }
+
+    [[nodiscard]] life const& node_life() const { return *life_; }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable unused_;
+    lock_host* host_;
+    unsigned users_ = 0;
+    std::shared_ptr<life const> life_;
+};
+
+}  // namespace detail
+
+/// A held lock. Move-only; releases itself when destroyed (one bounded request, errors are swallowed: the lock then ends
+/// with its ttl). May outlive its coordinator, and is invalid then. token, valid and remaining: any thread; extend,
+/// release and moving: one thread at a time.
+class schedule_lock {
+public:
+    /// Holds nothing.
+    schedule_lock() = default;
+
+    schedule_lock(schedule_lock&& other) noexcept
+        : link_{std::move(other.link_)},
+          target_{std::exchange(other.target_, {})} {
+        until_.store(other.until_.load());
+        ended_.store(other.ended_.load());
+    }
+    schedule_lock& operator=(schedule_lock&& other) noexcept {
+        schedule_lock{std::move(other)}.swap(*this);
+        return *this;
+    }
+    ~schedule_lock() { (void)release(); }
+
+    /// The schedule or name that is locked; empty if nothing is held.
+    [[nodiscard]] std::string const& name() const noexcept { return target_.name; }
+
+    /// The fencing token, to be passed along with every effect; stays readable after release. 0: nothing was ever held.
+    [[nodiscard]] fencing_token token() const noexcept { return target_.token; }
+
+    /// Whether this is the one valid lock right now: not released, not run out, and its node not suspended or gone.
+    /// A local read. Ends earlier than the server's grant by options::clock_drift and safety_margin, so extend() may still
+    /// succeed, and make it valid again, a moment after it ended.
+    [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
+
+    /// For how long it will stay valid if nothing is heard from the server, that is never longer than the node's own life
+    /// (node_ttl); 0 when it is not valid. A local read.
+    [[nodiscard]] microseconds remaining() const {
+        if (!link_ || ended_.load()) return {};
+        auto const& life = link_->node_life();
+        auto const now = life.now();
+        if (!life.alive(target_.incarnation, now)) return {};
+        auto const end = std::min(until_.load(), life.alive_until());
+        return end > now ? end - now : microseconds{};
+    }
+
+    /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be
+    /// handed over and the time allowed for that is up; unavailable, timed_out, outcome_unknown: unchanged so far as
+    /// valid() knows. On lock_lost the handle is invalid from then on.
+    [[nodiscard]] result<void> extend(microseconds ttl) {
+        if (!link_ || ended_.load()) return errc::lock_lost;
+        auto until = link_->use([&](detail::lock_host& host) { return host.extend_lock(target_, ttl); });
+        if (until) {
+            if (*until > until_.load()) until_.store(*until);
+            return {};
+        }
+        if (until.error() == errc::lock_lost) ended_.store(true);
+        return until.error();
+    }
+
+    /// Invalid at once, then one request tells the server; from inside a sink, the next tick does. lock_lost: it had ended
+    /// before.
+    result<void> release() {
+        if (!link_ || ended_.exchange(true)) return errc::lock_lost;
+        return link_->use([&](detail::lock_host& host) { return host.release_lock(target_); });
+    }
+
+    /// For coordinators.
+    schedule_lock(std::shared_ptr<detail::lock_link> link, detail::lock_host::target target, instant until)
+        : link_{std::move(link)},
+          target_{std::move(target)} {
+        until_.store(until);
+    }
+    /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).
+    [[nodiscard]] detail::lock_host::target const& held() const noexcept { return target_; }
+    [[nodiscard]] bool is_held_by(detail::lock_link const& whose) const noexcept {
+        return link_.get() == &whose && !ended_.load();
+    }
+    void forget() noexcept { ended_.store(true); }
+    void extended_until(instant until) noexcept {
+        if (until > until_.load()) until_.store(until);
+    }
+
+private:
+    void swap(schedule_lock& other) noexcept {
+        std::swap(link_, other.link_);
+        std::swap(target_, other.target_);
+        auto const until = until_.load();
+        until_.store(other.until_.load());
+        other.until_.store(until);
+        other.ended_.store(ended_.exchange(other.ended_.load()));
+    }
+
+    std::shared_ptr<detail::lock_link> link_;
+    detail::lock_host::target target_;
+    detail::atomic_instant until_;
+    std::atomic<bool> ended_{false};  // released or lost; the link stays, for readers on other threads
+};
+
+}  // namespace rota
 
 // ---- rota/detail/belief.hpp ----------------------------------------------------------------------------------------
 // What this node may believe right now: its incarnation, until when it counts as alive, whether and until when it
@@ -2397,17 +2617,11 @@ template <typename Defects = sound>
     return sent + microseconds{static_cast<microseconds::rep>(certain)} - margin;
 }
 
-/// A point in time that threads may read while another moves it.
-class atomic_instant {
-public:
-    [[nodiscard]] instant load() const noexcept { return instant{microseconds{value_.load()}}; }
-    void store(instant t) noexcept { value_.store(t.time_since_epoch().count()); }
+template <typename T = void>
+class basic_belief : public life {
+    using leader_info = late<rota::leader_info, T>;
+    using owned_schedule = late<rota::owned_schedule, T>;
 
-private:
-    std::atomic<microseconds::rep> value_{instant::min().time_since_epoch().count()};
-};
-
-class belief {
 public:
     struct ownership {
         fencing_token generation = 0;
@@ -2418,22 +2632,10 @@ public:
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 
-    virtual ~belief() = default;
-
-    /// The node's clock, at hand for whoever shares the belief.
-    [[nodiscard]] virtual instant now() const = 0;
-
     // ------------------------------------------------ read by any thread
 
-    [[nodiscard]] fencing_token incarnation() const noexcept { return incarnation_.load(); }
-
-    /// Counts as alive, under that incarnation.
-    [[nodiscard]] bool alive(fencing_token incarnation, instant now) const noexcept {
-        return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
-    }
-    [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
     [[nodiscard]] bool leads(instant now) const noexcept {
-        return term_.load() != 0 && now < leads_until_.load() && now < alive_until_.load();
+        return term_.load() != 0 && now < leads_until_.load() && now < alive_until();
     }
 
     [[nodiscard]] std::vector<owned_schedule> owned(instant now) const {
@@ -2455,13 +2657,6 @@ public:
 
     // ------------------------------------------------ written by the machine alone (one thread at a time)
 
-    void become(fencing_token incarnation, instant until) {
-        alive_until_.store(until);
-        incarnation_.store(incarnation);
-    }
-    void extend_life(instant until) {
-        if (until > alive_until_.load()) alive_until_.store(until);
-    }
     void lead(fencing_token term, instant until) {
         if (term != term_.load() || until > leads_until_.load()) leads_until_.store(until);
         term_.store(term);
@@ -2472,7 +2667,7 @@ public:
 
     /// Every handle is invalid, nothing is owned, from here on.
     void end() {
-        incarnation_.store(0);
+        end_life();
         term_.store(0);
         std::lock_guard const lock{mutex_};
         owned_.clear();
@@ -2496,9 +2691,7 @@ public:
     }
 
 private:
-    std::atomic<fencing_token> incarnation_{0};
     std::atomic<fencing_token> term_{0};
-    atomic_instant alive_until_;
     atomic_instant leads_until_;
     mutable std::mutex mutex_;  // of what follows
     owned_table owned_;
@@ -2506,8 +2699,10 @@ private:
     instant leader_until_{};
 };
 
+using belief = basic_belief<>;
+
 template <typename Clock>
-class belief_on final : public belief {
+class belief_on final : public late<belief, Clock> {
 public:
     explicit belief_on(Clock clock) : clock_{std::move(clock)} {}
     [[nodiscard]] instant now() const override { return unwrap(clock_).now(); }
@@ -2517,163 +2712,6 @@ private:
 };
 
 }  // namespace rota::detail
-
-namespace rota {
-
-namespace detail {
-
-/// What a handle needs of its coordinator.
-class lock_host {
-public:
-    struct target {
-        op::lock_kind kind{};
-        std::string name{};
-        fencing_token token = 0;
-        fencing_token incarnation = 0;
-    };
-    /// Until when it may be believed in now.
-    virtual result<instant> extend_lock(target const&, microseconds ttl) = 0;
-    virtual result<void> release_lock(target const&) = 0;
-
-protected:
-    ~lock_host() = default;
-};
-
-/// The way from handles to their coordinator, which may be gone: then use() says so, and close() waits for those inside.
-class lock_link {
-public:
-    lock_link(lock_host& host, std::shared_ptr<belief const> published) : host_{&host}, belief_{std::move(published)} {}
-
-    template <typename Use>
-    auto use(Use&& call) -> decltype(call(std::declval<lock_host&>())) {
-        lock_host* host = nullptr;
-        {
-            std::lock_guard const lock{mutex_};
-            host = host_;
-            if (host) ++users_;
-        }
-        if (!host) return errc::lock_lost;
-        struct no_longer_inside {
-            lock_link& link;
-            ~no_longer_inside() {
-                std::lock_guard const lock{link.mutex_};
-                if (--link.users_ == 0) link.unused_.notify_all();
-            }
-        } const guard{*this};
-        return call(*host);
-    }
-
-    void close() {
-        std::unique_lock lock{mutex_};
-        host_ = nullptr;
-        unused_.wait(lock, [this] { return users_ == 0; });
-    }
-
-    [[nodiscard]] belief const& state() const { return *belief_; }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable unused_;
-    lock_host* host_;
-    unsigned users_ = 0;
-    std::shared_ptr<belief const> belief_;
-};
-
-}  // namespace detail
-
-/// A held lock. Move-only; releases itself when destroyed (one bounded request, errors are swallowed: the lock then ends
-/// with its ttl). May outlive its coordinator, and is invalid then. token, valid and remaining: any thread; extend,
-/// release and moving: one thread at a time.
-class schedule_lock {
-public:
-    /// Holds nothing.
-    schedule_lock() = default;
-
-    schedule_lock(schedule_lock&& other) noexcept
-        : link_{std::move(other.link_)},
-          target_{std::exchange(other.target_, {})} {
-        until_.store(other.until_.load());
-        ended_.store(other.ended_.load());
-    }
-    schedule_lock& operator=(schedule_lock&& other) noexcept {
-        schedule_lock{std::move(other)}.swap(*this);
-        return *this;
-    }
-    ~schedule_lock() { (void)release(); }
-
-    /// The schedule or name that is locked; empty if nothing is held.
-    [[nodiscard]] std::string const& name() const noexcept { return target_.name; }
-
-    /// The fencing token, to be passed along with every effect; stays readable after release. 0: nothing was ever held.
-    [[nodiscard]] fencing_token token() const noexcept { return target_.token; }
-
-    /// Whether this is the one valid lock right now: not released, not run out, and its node not suspended or gone.
-    /// A local read. Ends earlier than the server's grant by options::clock_drift and safety_margin.
-    [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
-
-    /// For how long it will stay valid if nothing is heard from the server; 0 when it is not valid. A local read.
-    [[nodiscard]] microseconds remaining() const {
-        if (!link_ || ended_.load()) return {};
-        auto const& belief = link_->state();
-        auto const now = belief.now();
-        if (!belief.alive(target_.incarnation, now)) return {};
-        auto const end = std::min(until_.load(), belief.alive_until());
-        return end > now ? end - now : microseconds{};
-    }
-
-    /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be
-    /// handed over and the time allowed for that is up; unavailable, timed_out, outcome_unknown: unchanged so far as
-    /// valid() knows. On lock_lost the handle is invalid from then on.
-    [[nodiscard]] result<void> extend(microseconds ttl) {
-        if (!link_ || ended_.load()) return errc::lock_lost;
-        auto until = link_->use([&](detail::lock_host& host) { return host.extend_lock(target_, ttl); });
-        if (until) {
-            if (*until > until_.load()) until_.store(*until);
-            return {};
-        }
-        if (until.error() == errc::lock_lost) ended_.store(true);
-        return until.error();
-    }
-
-    /// Invalid at once, then one request tells the server. lock_lost: it had ended before.
-    result<void> release() {
-        if (!link_ || ended_.exchange(true)) return errc::lock_lost;
-        return link_->use([&](detail::lock_host& host) { return host.release_lock(target_); });
-    }
-
-    /// For coordinators.
-    schedule_lock(std::shared_ptr<detail::lock_link> link, detail::lock_host::target target, instant until)
-        : link_{std::move(link)},
-          target_{std::move(target)} {
-        until_.store(until);
-    }
-    /// For coordinators: what is held, and ending the handle without telling the server (it was told in a batch).
-    [[nodiscard]] detail::lock_host::target const& held() const noexcept { return target_; }
-    [[nodiscard]] bool is_held_by(detail::lock_link const& whose) const noexcept {
-        return link_.get() == &whose && !ended_.load();
-    }
-    void forget() noexcept { ended_.store(true); }
-    void extended_until(instant until) noexcept {
-        if (until > until_.load()) until_.store(until);
-    }
-
-private:
-    void swap(schedule_lock& other) noexcept {
-        std::swap(link_, other.link_);
-        std::swap(target_, other.target_);
-        auto const until = until_.load();
-        until_.store(other.until_.load());
-        other.until_.store(until);
-        other.ended_.store(ended_.exchange(other.ended_.load()));
-    }
-
-    std::shared_ptr<detail::lock_link> link_;
-    detail::lock_host::target target_;
-    detail::atomic_instant until_;
-    std::atomic<bool> ended_{false};  // released or lost; the link stays, for readers on other threads
-};
-
-}  // namespace rota
 
 // ---- rota/detail/node_core.hpp -------------------------------------------------------------------------------------
 // The algorithm of a node, without I/O: it is resumed with replies and the time, and says which operation to perform
@@ -2688,8 +2726,22 @@ private:
 //
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 
-#include <algorithm>
-#include <set>
+// ---- rota/detail/find.hpp ------------------------------------------------------------------------------------------
+// What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so takes as
+// long to compile as a third of rota. Sorting is left to ordered containers; std::min and std::max come with <string> and
+// <vector> in every standard library.
+
+namespace rota::detail {
+
+/// The first element that `fits`, or the end.
+template <typename Container, typename Predicate>
+[[nodiscard]] auto find_where(Container& elements, Predicate const& fits) {
+    auto at = elements.begin();
+    while (at != elements.end() && !fits(*at)) ++at;
+    return at;
+}
+
+}  // namespace rota::detail
 
 // ---- rota/detail/group_feed.hpp ------------------------------------------------------------------------------------
 // A local picture of the whole group, kept by following its event log: what the leader plans on, and what a subscriber
@@ -2988,14 +3040,15 @@ public:
         schedules_.clear();
         orphans_.clear();
         ids_.clear();
-        std::map<fencing_token, std::uint32_t> index;
+        std::map<std::pair<std::string_view, fencing_token>, typename group_feed<Defects>::node const*> by_id;
         for (auto const& [incarnation, n] : feed.nodes()) {
-            if (n.alive) nodes_.push_back({.id = n.id, .incarnation = incarnation, .capacity = n.capacity});
+            if (n.alive) by_id[{n.id, incarnation}] = &n;
         }
-        std::sort(nodes_.begin(), nodes_.end(), [](auto const& a, auto const& b) {
-            return a.id != b.id ? a.id < b.id : a.incarnation < b.incarnation;
-        });
-        for (std::uint32_t i = 0; i < nodes_.size(); ++i) index[nodes_[i].incarnation] = i;
+        std::map<fencing_token, late<std::uint32_t, Defects>> index;
+        for (auto const& [key, n] : by_id) {
+            index[key.second] = static_cast<std::uint32_t>(nodes_.size());
+            nodes_.push_back({.id = n->id, .incarnation = key.second, .capacity = n->capacity});
+        }
         owned_.resize(nodes_.size());
         for (auto& list : owned_) list.clear();
         for (auto const& [id, s] : feed.schedules()) {
@@ -3113,6 +3166,8 @@ public:
     /// Even out the load now, whatever the threshold says.
     void rebalance_now() { forced_round_ = true; }
     [[nodiscard]] plan const& last_plan() const { return plan_; }
+    /// Why the last plan was refused; empty: it was not.
+    [[nodiscard]] std::string const& last_fault() const { return fault_; }
     [[nodiscard]] std::vector<fencing_token> const& candidates() const { return watch_.candidates; }
 
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
@@ -3186,9 +3241,9 @@ private:
         if (reaped_) return gone;
         if (now >= reap_from_) gone = watch_.expired;
         for (auto incarnation : watch_.dead) {
-            bool const owns = std::any_of(feed.schedules().begin(), feed.schedules().end(),
-                                          [&](auto const& s) { return s.second.owner == incarnation; });
-            if (!owns) gone.push_back(incarnation);
+            auto const& all = feed.schedules();
+            auto const owned = find_where(all, [&](auto const& s) { return s.second.owner == incarnation; });
+            if (owned == all.end()) gone.push_back(incarnation);
         }
         if (gone.size() > op::max_batch) gone.resize(op::max_batch);
         return gone;
@@ -3201,11 +3256,18 @@ private:
         planned_at_ = feed.cursor();
         plan_again_ = instant::max();
         auto const& view = board_.draw(feed);
-        if (auto fault = strategy_(view, plan_); !fault.empty()) {
-            tell(event{plan_refused{std::move(fault)}});
+        fault_ = strategy_(view, plan_);
+        if (!fault_.empty()) {
+            tell(event{plan_refused{fault_}});
             plan_again_ = now + options_.heartbeat_interval;
             return;
         }
+        if (plan_.unplaced != 0 && unplaced_ == 0) {
+            tell(
+                event{warning{{errc::capacity_exceeded,
+                               fmt::format("{} schedules have no owner: no node has room for them", plan_.unplaced)}}});
+        }
+        unplaced_ = plan_.unplaced;
         bool const even_out =
             forced_round || (options_.auto_rebalance && imbalance(view) > options_.rebalance_threshold);
         for (auto const& m : plan_.moves) {
@@ -3228,6 +3290,8 @@ private:
     instant reap_from_{};
     bool reaped_ = false;
     bool forced_round_ = false;
+    std::uint32_t unplaced_ = 0;  // as last planned
+    std::string fault_;           // of the last plan
     std::uint64_t planned_at_ = ~std::uint64_t{0};
     instant plan_again_ = instant::max();
     std::vector<late<op::adopt::item, Defects>> placements_;
@@ -3725,7 +3789,9 @@ private:
         feed_if_wanted();
         told_leader_ = {};
         auto const was = self_;
-        tell(leadership_changed{{}, 0, was});
+        leadership_changed nobody;
+        nobody.previous = was;
+        tell(std::move(nobody));
         if (belief_->last_leader().node.incarnation == was.incarnation) belief_->hear_of_leader({}, now);
     }
 
@@ -3845,8 +3911,7 @@ private:
 
     // It is ours again before we heard that it had gone: that comes first.
     void forget_acknowledgement(std::string const& id) {
-        auto const a =
-            std::find_if(acknowledging_.begin(), acknowledging_.end(), [&](auto const& x) { return x.item.id == id; });
+        auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
         if (a == acknowledging_.end()) return;
         tell_own(id, self_, ref(a->item.to), 0, a->why);
         acknowledging_.erase(a);
@@ -3976,8 +4041,8 @@ private:
         auto const& r = std::get<op::outcomes>(answer);
         for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
             auto const& out = r.items[i];
-            auto const a = std::find_if(acknowledging_.begin(), acknowledging_.end(),
-                                        [&](auto const& x) { return x.item.id == request.items[i].id; });
+            auto const& id = request.items[i].id;
+            auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
             if (a == acknowledging_.end()) continue;
             see(out.token);
             if (out.code == errc::locked_by_other) {
@@ -4169,6 +4234,12 @@ public:
     /// The coordinator's destructor: no handle reaches in any more, then one bounded leave.
     void shut_down() {
         link_->close();
+        {
+            std::unique_lock lock{queue_mutex_};
+            closing_.store(true);
+            ports_.wake();
+            idle_.wait(lock, [this] { return !running_.load(); });
+        }
         (void)leave();
     }
 
@@ -4220,9 +4291,14 @@ public:
         if (auto r = enter(); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
         struct no_longer_running {
-            std::atomic<bool>& flag;
-            ~no_longer_running() { flag.store(false); }
-        } const guard{running_};
+            blocking_engine& engine;
+            ~no_longer_running() {
+                std::lock_guard const lock{engine.queue_mutex_};
+                engine.running_.store(false);
+                engine.idle_.notify_all();
+            }
+        } const guard{*this};
+        if (stop.stop_requested() || now() >= until) return {};
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
         if (state() != standing::member) {
@@ -4235,6 +4311,7 @@ public:
             if (state == standing::out) return failure ? result<void>{*failure} : result<void>{};
             auto const at = now();
             if (stop.stop_requested() || at >= until) return {};
+            if (closing_.load()) return {errc::cancelled, "the coordinator is being destroyed"};
             auto const [listen, due] = fall_asleep();
             auto const wake_at = std::min(due, until);
             auto why = wake_reason::timeout;
@@ -4308,7 +4385,10 @@ public:
             core_.want_tick(now());
         }
         drive();
-        return outcome_of_tick();
+        if (auto r = outcome_of_tick(); !r) return r;
+        std::lock_guard const io{io_};
+        auto const& fault = core_.leading().last_fault();
+        return fault.empty() ? result<void>{} : result<void>{errc::invalid_argument, fault};
     }
 
     // ================================================================ locks
@@ -4357,7 +4437,9 @@ public:
         results<void> answers;
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
         for (auto const& s : list) {
-            if (auto r = check_id("a schedule id", s.id); !r) return all_failed<void>(list.size(), r.error());
+            if (auto r = check_id("a schedule id", s.id); !r) {
+                return all_failed<void>(list.size(), at_item(&s - list.data(), r.error()));
+            }
             if (!is_finite(s.weight) || s.weight <= 0) {
                 return all_failed<void>(
                     list.size(),
@@ -4423,7 +4505,9 @@ public:
                 if (!r) {
                     answers.push_back(r.error());
                 } else if (!r->items[i].ok()) {
-                    answers.push_back(error{r->items[i].code, in_words(page[i])});
+                    bool const guarded = r->items[i].code == errc::conflict;
+                    auto const why = guarded ? ": registered anew, and an earlier owner may not have heard of it" : "";
+                    answers.push_back(error{r->items[i].code, in_words(page[i]) + why});
                 } else {
                     answers.push_back(owned_schedule{page[i], r->items[i].token});
                 }
@@ -4823,18 +4907,24 @@ private:
         }
     }
 
+    static error at_item(std::ptrdiff_t index, error why) {
+        why.detail = fmt::format("item {}: {}", index, why.detail);
+        return why;
+    }
+
     static result<void> check_ids(std::span<std::string const> ids) {
         for (auto const& id : ids) {
-            if (auto r = check_id("a schedule id", id); !r) return r;
+            if (auto r = check_id("a schedule id", id); !r) return at_item(&id - ids.data(), r.error());
         }
         return check_distinct({ids.begin(), ids.end()});
     }
 
     static result<void> check_distinct(std::vector<std::string_view> ids) {
-        std::sort(ids.begin(), ids.end());
-        auto const twice = std::adjacent_find(ids.begin(), ids.end());
-        if (twice == ids.end()) return {};
-        return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
+        std::set<std::string_view> seen;
+        for (auto id : ids) {
+            if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
+        }
+        return {};
     }
 
     result<fencing_token> incarnation_of(std::string const& node_id) {
@@ -4864,7 +4954,7 @@ private:
         if (auto r = check_ttl(ttl); !r) return r;
         char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
         for (auto const& name : names) {
-            if (auto r = check_id(what, name); !r) return r;
+            if (auto r = check_id(what, name); !r) return at_item(&name - names.data(), r.error());
         }
         if (names.size() == 1) return {};
         return check_distinct({names.begin(), names.end()});
@@ -5089,7 +5179,7 @@ private:
     }
 
     ports& ports_;
-    std::shared_ptr<belief> belief_;
+    std::shared_ptr<late<belief, Defects>> belief_;
     two_lane_mutex io_;                       // of core and command connection
     two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
     core core_;
@@ -5107,6 +5197,8 @@ private:
     std::mutex sleep_;                  // held by the thread that waits for what is pushed
     std::atomic<bool> watched_{false};  // a loop polls wake_fd()
 
+    std::atomic<bool> closing_{false};
+    std::condition_variable idle_;               // with queue_mutex_: run() has returned
     std::mutex queue_mutex_;                     // of what follows
     std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
     std::vector<event> queue_;
@@ -5202,6 +5294,7 @@ enum class policy_fault {
     strategy_lacks_make_plan,
     clock_is_not_const,
     clock_lacks_now,
+    two_roles,
     no_transport,
     two_transports,
     two_strategies,
@@ -5261,7 +5354,9 @@ template <typename Policy>
 constexpr policy_fault fault_of_policy() {
     using plain = unwrapped_t<Policy>;
     constexpr role part = role_of<Policy>();
-    if constexpr (part == role::transport)
+    if constexpr (part != role::sink && part != role::unknown && sink_policy<plain>)
+        return policy_fault::two_roles;
+    else if constexpr (part == role::transport)
         return fault_of_transport<plain>();
     else if constexpr (part == role::strategy)
         return fault_of_strategy<plain>();
@@ -5291,7 +5386,7 @@ constexpr bool refuse() {
     using enum policy_fault;
     static_assert(Fault != unknown,
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
-                  "(callable with rota::event or one of its types)");
+                  "(callable with `rota::event const&`, or so with one of its types)");
     static_assert(Fault != transport_lacks_open,
                   "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
     static_assert(Fault != transport_lacks_perform,
@@ -5306,7 +5401,12 @@ constexpr bool refuse() {
     static_assert(Fault != strategy_lacks_make_plan,
                   "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
     static_assert(Fault != clock_is_not_const, "rota: the clock policy's now must be const: any thread may read it");
-    static_assert(Fault != clock_lacks_now, "rota: the clock policy lacks `rota::instant now() const`");
+    static_assert(Fault != clock_lacks_now,
+                  "rota: the clock policy lacks `rota::instant now() const` (what has a member `now` "
+                  "is taken for a clock; of a memory_store, pass rota::memory_transport{store})");
+    static_assert(Fault != two_roles,
+                  "rota: this policy is an event sink (it is callable) and something else as well: make two of it, or "
+                  "its events would be lost");
     static_assert(Fault != no_transport,
                   "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never "
                   "defaulted, for then every process would elect itself");
@@ -5334,7 +5434,9 @@ struct policy_set {
 /// The argument of type T among those given, or a default.
 template <typename T>
 T pick() {
-    static_assert(std::is_default_constructible_v<T>, "rota: a policy without a default constructor must be passed");
+    static_assert(
+        std::is_default_constructible_v<T>,
+        "rota: a policy without a default constructor must be passed, e.g. rota::hiredis_sync{\"redis://host:6379\"}");
     if constexpr (std::is_default_constructible_v<T>) {
         return T{};
     } else {
@@ -5354,11 +5456,22 @@ T pick(First& first, Rest&... rest) {
 
 namespace rota {
 
+namespace detail {
+
+template <typename Names>
+[[nodiscard]] std::vector<std::string> flattened(Names const& lists) {
+    std::vector<std::string> all;
+    for (auto const& list : lists) all.insert(all.end(), list.begin(), list.end());
+    return all;
+}
+
+}  // namespace detail
+
 /// A node of a group over a blocking transport. Neither copied nor moved.
 ///
 /// Threads: starts none. Any thread may call anything, also while run() is under way on another. is_leader, leader, owned
 /// and next_tick are local reads: they never wait for the network. Everything else may take up to operation_timeout per
-/// request. From inside an event sink only local reads are allowed; others return errc::reentrant_call.
+/// request, and waits for the request of another thread first. From inside an event sink only local reads are allowed; others return errc::reentrant_call.
 ///
 /// Errors that any call with a request may return: unavailable, timed_out (nothing was done), outcome_unknown (it may
 /// have been), refused_by_server, protocol; invalid_argument before anything is sent; not_joined and fenced if
@@ -5397,12 +5510,12 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// One bounded leave(). run() must have returned.
+    /// Ends run() on another thread (it returns errc::cancelled), then one bounded leave(). No other call may be under way.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part
 
-    /// Becomes a member, and one that leads if nobody does. No effect on a member. invalid_argument: the options or the
+    /// Becomes a member, and one that leads if nobody does. No effect on a member; one that was fenced takes its id back. invalid_argument: the options or the
     /// transport's address, naming field, value and rule; conflict: another live process has the node_id
     /// (options::on_conflict). After an error the node is out again, unless run() keeps trying on another thread.
     [[nodiscard]] result<void> join() { return engine().join(); }
@@ -5415,8 +5528,8 @@ public:
 
     /// Takes part until `stop` is requested: joins if needed, ticks when it is time, wakes at once for what is pushed,
     /// retries with backoff while the server is away, rejoins after a loss. Returns success on stop or after leave();
-    /// fenced when a newer process took the node_id; already_running; what join() says if the first attempt is refused.
-    /// Does not leave.
+    /// fenced when a newer process took the node_id; already_running; cancelled on destruction; what join() says if the
+    /// first attempt is refused. Does not leave. Sleeps in real time: with a manual_clock use tick().
     [[nodiscard]] result<void> run(std::stop_token stop) { return engine().run(std::move(stop), instant::max()); }
 
     /// run() for a limited time; a time that no clock can reach is for ever.
@@ -5465,7 +5578,8 @@ public:
     /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
-    /// Evens out the load now, whatever rebalance_threshold says. not_leader.
+    /// Evens out the load now, whatever rebalance_threshold says. not_leader; invalid_argument: the strategy's plan breaks
+    /// its contract.
     [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
 
     // ---------------------------------------------------------------- locks
@@ -5495,7 +5609,8 @@ public:
 
     // ---------------------------------------------------------------- schedules
 
-    /// Makes schedules exist, for the leader to place; harmless for those that do. Also without join().
+    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep the weight that they have.
+    /// Also without join(). Here and below: one result per item; an invalid or repeated one (invalid_argument) refuses all.
     [[nodiscard]] results<void> register_schedules(std::span<schedule const> schedules) {
         return engine().register_schedules(schedules);
     }
@@ -5511,6 +5626,10 @@ public:
     [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::string> ids) {
         return engine().unregister_schedules({ids.begin(), ids.size()});
     }
+    // {{"a", "b"}} would be one string, made of two pointers.
+    [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::initializer_list<char const*>> ids) {
+        return engine().unregister_schedules(detail::flattened(ids));
+    }
 
     /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
     /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
@@ -5518,10 +5637,14 @@ public:
     [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
         return engine().claim({ids.begin(), ids.size()});
     }
+    [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::initializer_list<char const*>> ids) {
+        return engine().claim(detail::flattened(ids));
+    }
 
     /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
-    /// success: that node owns it already, or it is on its way there. unknown_schedule,
-    /// unknown_node, not_leader (neither owner nor leader), capacity_exceeded, conflict (it is moving elsewhere).
+    /// success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
+    /// come back (options::auto_rebalance, rebalance_threshold). unknown_schedule, unknown_node, not_leader (neither owner
+    /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);
     }
@@ -9089,7 +9212,7 @@ private:
         }
         if (warned_.size() == most) return;
         warned_.push_back(detail);
-        warnings_.push_back({errc::refused_by_server, redacted(address_) + ": " + detail});
+        warnings_.push_back({errc{}, redacted(address_) + ": " + detail});
     }
 
     // ---------------------------------------------------------------- requests
@@ -9522,6 +9645,38 @@ using coordinator = basic_coordinator<hiredis_sync>;
 
 }  // namespace rota
 
+#else
+
+namespace rota {
+inline namespace without_hiredis {
+
+template <typename>
+inline constexpr bool hiredis_is_there = false;
+
+// Stands in where there is no hiredis, and says so to whoever uses it.
+class hiredis_sync {
+public:
+    template <typename Url>
+    explicit hiredis_sync(Url const&) {
+        static_assert(
+            hiredis_is_there<Url>,
+            "rota: no hiredis: <hiredis/hiredis.h> was not found (Debian: libhiredis-dev), or ROTA_NO_HIREDIS is "
+            "defined");
+    }
+    result<void> open(transport_settings const&);
+    result<reply> perform(operation const&, microseconds);
+    wake_reason wait(subscription const&, microseconds);
+    void wake();
+};
+
+}  // namespace without_hiredis
+
+template <typename... Policies>
+class basic_coordinator;
+using coordinator = basic_coordinator<hiredis_sync>;
+
+}  // namespace rota
+
 #endif
 
 // ---- rota/transport/memory.hpp -------------------------------------------------------------------------------------
@@ -9555,6 +9710,11 @@ struct connection_stamp {
 template <typename Defects = sound>
 class basic_store {
     using reply = late<rota::reply, Defects>;
+    using change = late<op::change, Defects>;
+    using group_event = late<op::group_event, Defects>;
+    using id_set = std::set<late<std::string, Defects>, std::less<>>;
+    template <typename T>
+    using by_id = std::map<late<std::string, Defects>, T, std::less<>>;
 
 public:
     using time = late<std::int64_t, Defects>;  // µs of the server's clock
@@ -9603,9 +9763,9 @@ public:
         bool live = true;
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
         std::uint32_t pending = 0;
-        std::set<std::string, std::less<>> owned;
+        id_set owned;
         std::uint64_t version = 0;
-        std::deque<std::pair<std::uint64_t, std::vector<op::change>>> log;
+        std::deque<std::pair<std::uint64_t, std::vector<change>>> log;
     };
     struct lock_record {
         time deadline = 0;
@@ -9657,7 +9817,7 @@ private:
     // ---------------------------------------------------------------- tokens, liveness, logs
 
     fencing_token mint(fencing_token seen, std::size_t count = 1) {
-        auto first = std::max({fence_ + 1, static_cast<fencing_token>(now_), seen + 1});
+        auto first = std::max(std::max(fence_, seen) + 1, static_cast<fencing_token>(now_));
         if (Defects::has(defect::token_counts_only)) first = fence_ + 1;
         fence_ = first + count - 1;
         return first;
@@ -9854,28 +10014,25 @@ private:
 
     op::watch watch_for(fencing_token leader) const {
         op::watch w;
-        std::vector<std::pair<time, fencing_token>> expired, dead, fresh;
+        std::set<std::pair<time, fencing_token>> expired, dead, fresh;
         for (auto const& [incarnation, n] : nodes_) {
             if (incarnation == leader) continue;
             auto const left = microseconds{n.deadline - now_};
             bool const over = n.deadline <= now_ + early();
-            if (n.live && over) expired.emplace_back(n.deadline, incarnation);
+            if (n.live && over) expired.emplace(n.deadline, incarnation);
             if (n.live && !over) {
                 w.next_expiry = std::min(w.next_expiry, left);
-                fresh.emplace_back(n.deadline, incarnation);
+                fresh.emplace(n.deadline, incarnation);
             }
-            if (!n.live && over) dead.emplace_back(n.deadline, incarnation);
+            if (!n.live && over) dead.emplace(n.deadline, incarnation);
             if (!n.live && !over) w.next_dead = std::min(w.next_dead, left);
         }
-        std::sort(expired.begin(), expired.end());
-        std::sort(dead.begin(), dead.end());
-        std::sort(fresh.rbegin(), fresh.rend());
-        auto list = [](auto const& from, std::vector<fencing_token>& into, std::size_t most) {
-            for (std::size_t i = 0; i < from.size() && i < most; ++i) into.push_back(from[i].second);
+        auto list = [](auto from, auto end, std::vector<fencing_token>& into, std::size_t most) {
+            for (; from != end && into.size() < most; ++from) into.push_back(from->second);
         };
-        list(expired, w.expired, op::max_batch);
-        list(dead, w.dead, op::max_batch);
-        list(fresh, w.candidates, 3);
+        list(expired.begin(), expired.end(), w.expired, op::max_batch);
+        list(dead.begin(), dead.end(), w.dead, op::max_batch);
+        list(fresh.rbegin(), fresh.rend(), w.candidates, 3);
         return w;
     }
 
@@ -10174,9 +10331,8 @@ private:
             } else {
                 out.token = mint(r.seen);
                 hand_to(item.id, record, item.to, out.token, item.reason);
-                if (item.from != 0 && std::find(sources.begin(), sources.end(), item.from) == sources.end()) {
-                    sources.push_back(item.from);
-                }
+                auto const named = find_where(sources, [&](auto source) { return source == item.from; });
+                if (item.from != 0 && named == sources.end()) sources.push_back(item.from);
             }
         }
         for (auto from : sources) forget_if_done(from);
@@ -10332,8 +10488,8 @@ private:
     }
 
     struct step {
-        std::vector<op::group_event> events{};
-        std::map<fencing_token, std::vector<op::change>> changes;
+        std::vector<group_event> events{};
+        std::map<fencing_token, std::vector<change>> changes;
     };
 
     time now_ = 0;
@@ -10343,13 +10499,13 @@ private:
     std::uint64_t seq_ = 0;
     leader_record leader_;
     std::map<fencing_token, node_record> nodes_;
-    std::map<std::string, fencing_token, std::less<>> ids_;
-    std::map<std::string, schedule_record, std::less<>> schedules_;
-    std::set<std::string, std::less<>> unowned_;
-    std::map<std::string, lock_record, std::less<>> locks_[2];
-    std::map<std::string, tombstone, std::less<>> gone_;
-    std::map<std::uint64_t, std::uint64_t> sessions_;
-    std::deque<std::pair<std::uint64_t, std::vector<op::group_event>>> events_;
+    by_id<fencing_token> ids_;
+    by_id<schedule_record> schedules_;
+    id_set unowned_;
+    by_id<lock_record> locks_[2];
+    by_id<tombstone> gone_;
+    std::map<std::uint64_t, late<std::uint64_t, Defects>> sessions_;
+    std::deque<std::pair<std::uint64_t, std::vector<group_event>>> events_;
 };
 
 }  // namespace rota::detail

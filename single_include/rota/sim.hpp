@@ -3198,16 +3198,17 @@ private:
             if (p->link().server == server) network_.end_connection(p->link(), p->number());
         }
     }
-    // For how long the promises are off after something that they exclude: until every belief of before has run out, and
-    // every node has heard.
-    void suspend_promises() {
+    // For how long the promises are off after something that they exclude, and that lasts: until every belief of before
+    // has run out, and every node has heard.
+    void suspend_promises(microseconds lasting = {}) {
         microseconds longest{};
         for (auto const& s : slots_) {
             auto const o = with_defaults(s.options);
             longest = std::max(
                 {longest, 2 * std::max({o.node_ttl, o.leader_lease, s.work.lock_ttl}) + 10 * o.operation_timeout});
         }
-        promises_from_ = std::max(promises_from_, stage_.now + longest);
+        promises_from_ = std::max(promises_from_,
+                                  stage_.now + longest + std::min(lasting, microseconds{std::chrono::hours{10'000}}));
     }
 
     [[nodiscard]] bool runs_too_far_off(node_clock const& c) const {
@@ -3231,7 +3232,7 @@ private:
         under_way_[index] = true;
         last_fault_ = stage_.now;
         watch_.fault_began(f);
-        if (!within_promises(f.kind)) suspend_promises();
+        if (!within_promises(f.kind)) suspend_promises(f.lasting);
         auto* const s = concerns_node(f.kind) ? &slots_[f.node] : nullptr;
         switch (f.kind) {
             case fault_kind::crash:
@@ -3780,7 +3781,7 @@ public:
         } else if (auto const* c = std::get_if<schedule_changed>(&e); c && s.begun) {
             bool const changed =
                 c->registered ? s.schedules.try_emplace(c->schedule).second : s.schedules.erase(c->schedule) > 0;
-            if (!changed) {
+            if (!changed && s.whole) {  // else: gone from the server when its first picture was looked at
                 fail(fmt::format("{}#{} tells twice that {} is {}registered", p.node_id(), p.number(), c->schedule,
                                  c->registered ? "" : "un"));
             }
@@ -4214,10 +4215,10 @@ public:
         }
         bool healthy = false;
         bool leads = false;
-        for (std::uint32_t i = 0; i < group().size(); ++i) {
-            if (!group().is_healthy(i)) continue;
+        for (auto const* p : group().living()) {  // one that was replaced and has not heard of it may still lead
+            if (!group().is_healthy(p->slot())) continue;
             healthy = true;
-            leads = leads || group().process_at(i)->believes_it_leads();
+            leads = leads || p->believes_it_leads();
         }
         if (!healthy) return;
         if (!leads) fail(fmt::format("nothing went wrong for {}, and nobody leads", seconds_in_words(calm)));
@@ -4510,14 +4511,13 @@ private:
     void look_at(step const& s, lock_key const& key, fencing_token token, bool done, char const* what) {
         auto const k = known_.find(key);
         if (k != known_.end() || all_known_) {
-            auto const before = k == known_.end() ? std::nullopt : k->second;
-            bool const held = before && before->token == token && before->deadline > s.server_time;
+            auto const before = k == known_.end() ? stored_lock{} : k->second;
+            bool const held = before.token == token && token != 0 && before.deadline > s.server_time;
             if (done && !held) {
                 fail(fmt::format("the lock of {} was {} under {}, which does not hold it", key.second, what, token));
             }
-            auto const now = group().store().lock(key.first, key.second);
-            bool const same = before.has_value() == now.has_value() &&
-                              (!now || (before->token == now->token && before->deadline == now->deadline));
+            auto const now = stored(key);
+            bool const same = before.token == now.token && before.deadline == now.deadline;
             if (!same && !held) {
                 fail(fmt::format("who is refused to have the lock of {} {} under {} changed it", key.second, what,
                                  token));
@@ -4525,10 +4525,13 @@ private:
         }
         remember(key);
     }
-    void remember(lock_key const& key) { known_[key] = group().store().lock(key.first, key.second); }
+    stored_lock stored(lock_key const& key) const {
+        return group().store().lock(key.first, key.second).value_or(stored_lock{});
+    }
+    void remember(lock_key const& key) { known_[key] = stored(key); }
 
-    std::map<lock_key, std::optional<stored_lock>> known_;  // as it was left; nullopt: free
-    bool all_known_ = true;                                 // what is not in there is free
+    std::map<lock_key, stored_lock> known_;  // as it was left; token 0: free
+    bool all_known_ = true;                  // what is not in there is free
 };
 
 /// A lock that was released is not extended any more, by whatever comes late.

@@ -73,6 +73,7 @@ enum class policy_fault {
     strategy_lacks_make_plan,
     clock_is_not_const,
     clock_lacks_now,
+    two_roles,
     no_transport,
     two_transports,
     two_strategies,
@@ -132,7 +133,9 @@ template <typename Policy>
 constexpr policy_fault fault_of_policy() {
     using plain = unwrapped_t<Policy>;
     constexpr role part = role_of<Policy>();
-    if constexpr (part == role::transport)
+    if constexpr (part != role::sink && part != role::unknown && sink_policy<plain>)
+        return policy_fault::two_roles;
+    else if constexpr (part == role::transport)
         return fault_of_transport<plain>();
     else if constexpr (part == role::strategy)
         return fault_of_strategy<plain>();
@@ -162,7 +165,7 @@ constexpr bool refuse() {
     using enum policy_fault;
     static_assert(Fault != unknown,
                   "rota: this type is no policy: no transport (perform), strategy (make_plan), clock (now), nor a sink "
-                  "(callable with rota::event or one of its types)");
+                  "(callable with `rota::event const&`, or so with one of its types)");
     static_assert(Fault != transport_lacks_open,
                   "rota: the transport policy lacks `rota::result<void> open(rota::transport_settings const&)`");
     static_assert(Fault != transport_lacks_perform,
@@ -177,7 +180,12 @@ constexpr bool refuse() {
     static_assert(Fault != strategy_lacks_make_plan,
                   "rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`");
     static_assert(Fault != clock_is_not_const, "rota: the clock policy's now must be const: any thread may read it");
-    static_assert(Fault != clock_lacks_now, "rota: the clock policy lacks `rota::instant now() const`");
+    static_assert(Fault != clock_lacks_now,
+                  "rota: the clock policy lacks `rota::instant now() const` (what has a member `now` "
+                  "is taken for a clock; of a memory_store, pass rota::memory_transport{store})");
+    static_assert(Fault != two_roles,
+                  "rota: this policy is an event sink (it is callable) and something else as well: make two of it, or "
+                  "its events would be lost");
     static_assert(Fault != no_transport,
                   "rota: no transport given: name one (rota::memory_transport, rota::hiredis_sync); it is never "
                   "defaulted, for then every process would elect itself");
@@ -205,7 +213,9 @@ struct policy_set {
 /// The argument of type T among those given, or a default.
 template <typename T>
 T pick() {
-    static_assert(std::is_default_constructible_v<T>, "rota: a policy without a default constructor must be passed");
+    static_assert(
+        std::is_default_constructible_v<T>,
+        "rota: a policy without a default constructor must be passed, e.g. rota::hiredis_sync{\"redis://host:6379\"}");
     if constexpr (std::is_default_constructible_v<T>) {
         return T{};
     } else {

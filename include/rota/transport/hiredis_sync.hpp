@@ -245,4 +245,36 @@ using coordinator = basic_coordinator<hiredis_sync>;
 
 }  // namespace rota
 
+#else
+
+namespace rota {
+inline namespace without_hiredis {
+
+template <typename>
+inline constexpr bool hiredis_is_there = false;
+
+// Stands in where there is no hiredis, and says so to whoever uses it.
+class hiredis_sync {
+public:
+    template <typename Url>
+    explicit hiredis_sync(Url const&) {
+        static_assert(
+            hiredis_is_there<Url>,
+            "rota: no hiredis: <hiredis/hiredis.h> was not found (Debian: libhiredis-dev), or ROTA_NO_HIREDIS is "
+            "defined");
+    }
+    result<void> open(transport_settings const&);
+    result<reply> perform(operation const&, microseconds);
+    wake_reason wait(subscription const&, microseconds);
+    void wake();
+};
+
+}  // namespace without_hiredis
+
+template <typename... Policies>
+class basic_coordinator;
+using coordinator = basic_coordinator<hiredis_sync>;
+
+}  // namespace rota
+
 #endif
