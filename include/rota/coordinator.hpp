@@ -80,8 +80,9 @@ public:
     /// default-constructed.
     template <typename... Given>
     explicit basic_coordinator(rota::options given_options, Given... policies)
-        : shell_{std::move(given_options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
-                 detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
+        : shell_{std::move(given_options), detail::pick<clock_type>(policies...),
+                 detail::pick<transport_type>(policies...), detail::pick<strategy_type>(policies...),
+                 detail::pick<sink_type>(policies...)} {
         static_assert(
             !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
             "rota: an argument is none of this coordinator's policies");

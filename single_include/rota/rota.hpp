@@ -2229,8 +2229,9 @@ private:
     cluster_view const& view_;
     plan& plan_;
     level_walk<T> receivers_;
-    std::uint64_t room_ = 0;             // of all receivers, before the first step
-    std::vector<late<std::uint32_t, T>> loads_;   // what was given is taken off at once, what was received is added at the end
+    std::uint64_t room_ = 0;  // of all receivers, before the first step
+    std::vector<late<std::uint32_t, T>>
+        loads_;  // what was given is taken off at once, what was received is added at the end
     std::vector<late<std::uint32_t, T>> passed_;  // per node, how many of its schedules were looked at
 };
 
@@ -5499,8 +5500,9 @@ public:
     /// default-constructed.
     template <typename... Given>
     explicit basic_coordinator(rota::options given_options, Given... policies)
-        : shell_{std::move(given_options), detail::pick<clock_type>(policies...), detail::pick<transport_type>(policies...),
-                 detail::pick<strategy_type>(policies...), detail::pick<sink_type>(policies...)} {
+        : shell_{std::move(given_options), detail::pick<clock_type>(policies...),
+                 detail::pick<transport_type>(policies...), detail::pick<strategy_type>(policies...),
+                 detail::pick<sink_type>(policies...)} {
         static_assert(
             !set::valid || (detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
             "rota: an argument is none of this coordinator's policies");

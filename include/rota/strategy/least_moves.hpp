@@ -294,8 +294,9 @@ private:
     cluster_view const& view_;
     plan& plan_;
     level_walk<T> receivers_;
-    std::uint64_t room_ = 0;             // of all receivers, before the first step
-    std::vector<late<std::uint32_t, T>> loads_;   // what was given is taken off at once, what was received is added at the end
+    std::uint64_t room_ = 0;  // of all receivers, before the first step
+    std::vector<late<std::uint32_t, T>>
+        loads_;  // what was given is taken off at once, what was received is added at the end
     std::vector<late<std::uint32_t, T>> passed_;  // per node, how many of its schedules were looked at
 };
 
