@@ -4921,7 +4921,7 @@ private:
     }
 
     static result<void> check_distinct(std::vector<std::string_view> ids) {
-        std::set<std::string_view> seen;
+        std::set<late<std::string_view, Defects>> seen;
         for (auto id : ids) {
             if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
         }
@@ -5484,6 +5484,8 @@ class basic_coordinator {
 
     // See late.hpp: who includes this does not pay for what it does not call.
     using engine_type = detail::late<detail::blocking_engine<>, set>;
+    using leader_info = detail::late<rota::leader_info, set>;
+    using owned_schedule = detail::late<rota::owned_schedule, set>;
     using reply = detail::late<rota::reply, set>;
     template <typename T>
     using result = detail::late<rota::result<T>, set>;
@@ -5629,7 +5631,8 @@ public:
         return engine().unregister_schedules({ids.begin(), ids.size()});
     }
     // {{"a", "b"}} would be one string, made of two pointers.
-    [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::initializer_list<char const*>> ids) {
+    template <std::same_as<char const*> Id>
+    [[nodiscard]] results<void> unregister_schedules(std::initializer_list<std::initializer_list<Id>> ids) {
         return engine().unregister_schedules(detail::flattened(ids));
     }
 
@@ -5639,7 +5642,8 @@ public:
     [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
         return engine().claim({ids.begin(), ids.size()});
     }
-    [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::initializer_list<char const*>> ids) {
+    template <std::same_as<char const*> Id>
+    [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::initializer_list<Id>> ids) {
         return engine().claim(detail::flattened(ids));
     }
 

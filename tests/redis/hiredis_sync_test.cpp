@@ -26,6 +26,8 @@ using rota::test::redis_server;
 using rota::test::tcp_peer;
 using rota_test::contains;
 
+static_assert(rota::blocking_transport<hiredis_sync>);
+
 namespace {
 
 constexpr auto timeout = 500ms;

@@ -752,7 +752,7 @@ private:
     }
 
     static result<void> check_distinct(std::vector<std::string_view> ids) {
-        std::set<std::string_view> seen;
+        std::set<late<std::string_view, Defects>> seen;
         for (auto id : ids) {
             if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
         }
