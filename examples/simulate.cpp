@@ -17,6 +17,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -73,23 +74,36 @@ struct planted {
     static inline auto which = rota::detail::defect::none;
 };
 
-std::optional<subject> subject_for(std::string const& bug) {
-    using enum rota::detail::defect;
+constexpr std::pair<std::string_view, rota::detail::defect> bugs[] = {
+    {"lease_from_reply", rota::detail::defect::lease_from_reply},
+    {"margin_ignored", rota::detail::defect::margin_ignored},
+    {"token_not_minted", rota::detail::defect::token_not_minted},
+    {"adopt_any_term", rota::detail::defect::adopt_any_term},
+    {"reap_early", rota::detail::defect::reap_early},
+    {"join_inherits", rota::detail::defect::join_inherits},
+    {"acquire_any_owner", rota::detail::defect::acquire_any_owner},
+    {"release_any_owner", rota::detail::defect::release_any_owner},
+    {"stale_connection", rota::detail::defect::stale_connection}};
+
+constexpr std::string_view setup_of_a_bug = "planted-";  // and its name
+
+std::optional<subject> subject_for(std::string_view bug) {
     if (bug.empty()) return subject_of<sim::world>("standard");
-    for (auto const& [name, which] : {std::pair{"lease_from_reply", lease_from_reply},
-                                      {"margin_ignored", margin_ignored},
-                                      {"token_not_minted", token_not_minted},
-                                      {"adopt_any_term", adopt_any_term},
-                                      {"reap_early", reap_early},
-                                      {"join_inherits", join_inherits},
-                                      {"acquire_any_owner", acquire_any_owner},
-                                      {"release_any_owner", release_any_owner},
-                                      {"stale_connection", stale_connection}}) {
+    for (auto const& [name, which] : bugs) {
         if (bug != name) continue;
         planted::which = which;
-        return subject_of<sim::basic_world<planted>>("planted-" + bug);
+        return subject_of<sim::basic_world<planted>>(fmt::format("{}{}", setup_of_a_bug, bug));
     }
     return std::nullopt;
+}
+
+/// There is no such bug: that, and which there are.
+int refuse_bug(std::string_view source, std::string_view bug) {
+    std::string names;
+    for (auto const& [name, which] : bugs) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+    fmt::print(stderr, "simulate: {}: there is no bug {}; there are: {}\n", source, sim::replay_text::quoted(bug),
+               names);
+    return 2;
 }
 
 bool write_file(std::string const& name, std::string const& text) {
@@ -110,7 +124,6 @@ bool draw(subject const& s, sim::recording const& run, std::string title, std::s
     };
     auto const again = s.replay(to_text(run), {.setup = setup, .any_version = true});
     if (!again || !drawn) return false;
-    if (again->broken) drawn->mark(again->broken->at, again->broken->invariant + ": " + again->broken->words);
     return write_file(file, drawn->svg({.title = std::move(title)}));
 }
 
@@ -197,14 +210,14 @@ int run_sweep(example::settings const& asked, subject const& what) {
     std::optional<sim::recording> to_draw;
     {
         sweep runs{asked, what};
-        while (!runs.over() && !o.failed && trouble.empty()) {
+        while (!runs.over() && !o.broken_seed && trouble.empty()) {
             if (interrupted) runs.stop();
             progress.tell(o.seen.runs, o.seeds);
             auto done = runs.next(100ms);
             if (!done) continue;
             o.seen += done->seen;
             o.trace = sim::mixed(o.trace ^ done->trace);
-            trouble = done->trouble;
+            if (!done->trouble.empty()) trouble = fmt::format("seed {}: {}", done->seed, done->trouble);
             if (asked.json && !done->failure && trouble.empty()) {
                 example::print_run(done->seed, done->trace, done->seen.events);
             }
@@ -212,7 +225,7 @@ int run_sweep(example::settings const& asked, subject const& what) {
                 to_draw = sim::recording{.run = sim::draw_scenario(done->seed, asked.sweep), .setup = what.setup.name};
             }
             if (!done->failure) continue;
-            o.failed = true;
+            o.broken_seed = done->seed;
             progress.end();
             to_draw = recording_of(*done->failure);
             auto file = asked.replay_to.empty() ? fmt::format("rota-replay-{}.txt", done->seed) : asked.replay_to;
@@ -221,28 +234,29 @@ int run_sweep(example::settings const& asked, subject const& what) {
         }
     }
     progress.end();
-    o.interrupted = interrupted && !o.failed;
+    o.interrupted = interrupted && !o.broken_seed;
     o.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     o.cpu_seconds = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
     if (!trouble.empty()) {
-        fmt::print(stderr, "simulate: seed {}: {}\n", asked.first_seed + o.seen.runs, trouble);
+        fmt::print(stderr, "simulate: {}\n", trouble);
         return 1;
     }
     bool good = true;
     if (!asked.svg.empty() && to_draw) {
         auto title = fmt::format("seed {}", to_draw->run.world.seed);
-        if (o.failed) title += fmt::format(": {} broke at {}", to_draw->invariant, sim::in_words(to_draw->broke_at));
+        if (o.broken_seed)
+            title += fmt::format(": {} broke at {}", to_draw->invariant, sim::in_words(to_draw->broke_at));
         good = draw(what, *to_draw, std::move(title), asked.svg);
     }
     example::print_summary(asked, o);
-    if (o.failed) return 1;
+    if (o.broken_seed) return 1;
     if (o.interrupted) return 130;
     return good ? 0 : 2;
 }
 
 // ---------------------------------------------------------------- one replay
 
-int run_replay(example::settings const& asked, subject const& what) {
+int run_replay(example::settings const& asked) {
     std::ifstream file{asked.replay, std::ios::binary};
     std::ostringstream text;
     text << file.rdbuf();
@@ -250,11 +264,36 @@ int run_replay(example::settings const& asked, subject const& what) {
         fmt::print(stderr, "simulate: cannot read {}\n", asked.replay);
         return 2;
     }
-    auto const again = what.replay(text.str(), {.setup = what.setup, .any_version = asked.any_version});
-    if (!again) {
-        fmt::print(stderr, "simulate: {}: {}\n", asked.replay, again.error().detail);
+    auto const refuse = [&](std::string_view why) {
+        fmt::print(stderr, "simulate: {}: {}\n", asked.replay, why);
         return 2;
+    };
+    auto const recorded = sim::recording_from(text.str());
+    if (!recorded) return refuse(recorded.error().detail);
+    // Said here rather than by sim::replay(), which does not know of our options.
+    using sim::replay_text::quoted;
+    if (recorded->version != rota::version_text && !asked.any_version) {
+        return refuse(
+            fmt::format("it is of rota {}, this is rota {}: what it draws from a seed may differ "
+                        "(--any-version runs it all the same)",
+                        quoted(recorded->version), rota::version_text));
     }
+    std::string_view const setup = recorded->setup;
+    bool const has_bug = setup.starts_with(setup_of_a_bug);
+    auto const bug = has_bug ? setup.substr(setup_of_a_bug.size()) : std::string_view{};
+    if (!has_bug && setup != "standard") {
+        return refuse(
+            fmt::format("it is of a run with the setup {}: only the program that has it can replay it", quoted(setup)));
+    }
+    if (!asked.plant.empty() && bug != asked.plant) {
+        return refuse(fmt::format("it is of a run {}: leave out --plant {}",
+                                  has_bug ? "with the bug " + quoted(bug) : "without a planted bug",
+                                  quoted(asked.plant)));
+    }
+    auto const what = subject_for(bug);
+    if (!what || bug.empty() == has_bug) return refuse_bug(asked.replay, bug);
+    auto const again = what->replay(text.str(), {.setup = what->setup, .any_version = true});
+    if (!again) return refuse(again.error().detail);
     if (asked.json) {
         fmt::print("{{\"event\":\"replay\",\"broken\":{},\"as_recorded\":{},\"words\":{},\"trace\":\"{:016x}\"}}\n",
                    again->broken ? example::json_text(again->broken->invariant) : "null", again->as_recorded,
@@ -263,7 +302,7 @@ int run_replay(example::settings const& asked, subject const& what) {
         if (again->broken) fmt::print("{}\n", again->broken->what());
         fmt::print("{}\n", again->words);
     }
-    if (!asked.svg.empty() && !draw(what, again->recorded, again->words, asked.svg)) return 2;
+    if (!asked.svg.empty() && !draw(*what, again->recorded, again->words, asked.svg)) return 2;
     return again->broken ? 1 : 0;
 }
 
@@ -277,11 +316,9 @@ int main(int argc, char* argv[]) {
     }
     auto const& settings = std::get<example::settings>(asked);
     auto const what = subject_for(settings.plant);
-    if (!what) {
-        fmt::print(stderr, "simulate: --plant: there is no bug \"{}\"\n", settings.plant);
-        return 2;
-    }
+    if (!what) return refuse_bug("--plant", settings.plant);
+    if (!settings.replay.empty()) return run_replay(settings);
     std::signal(SIGINT, interrupt);
     std::signal(SIGTERM, interrupt);
-    return settings.replay.empty() ? run_sweep(settings, *what) : run_replay(settings, *what);
+    return run_sweep(settings, *what);
 }

@@ -32,11 +32,11 @@ every event. What breaks is shrunk to the faults that it takes, and written to a
                      stand up to), `all` (also a server that loses data or whose clock steps), `none`; with `swarm` each
                      seed has some of them only (default swarm, which alone means swarm,promised)
   --jobs J           threads, which share nothing (default: one per processor)
-  --replay FILE      run again what such a file says, and nothing else
+  --replay FILE      run again what such a file says, and nothing else: with --svg, --json, --any-version or --plant only
   --replay-to FILE   where to write it when something breaks (default rota-replay-SEED.txt)
   --any-version      replay a file of another version of rota too
   --svg FILE         draw the run that failed, or was replayed; if nothing fails, the first seed's
-  --plant BUG        plant a bug, to see what a failure looks like: lease_from_reply, margin_ignored, token_not_minted,
+  --plant BUG        plant a bug (a replay plants what its file says), to see what a failure looks like: lease_from_reply, margin_ignored, token_not_minted,
                      adopt_any_term, reap_early, join_inherits, acquire_any_owner, release_any_owner, stale_connection
   --json             one JSON object per line on stdout: run {seed, trace, events}, failure {...}, summary {...}
   --help             this text
@@ -131,6 +131,7 @@ inline void parse_faults(std::string_view text, sim::sweep_settings& into) {
 
 [[nodiscard]] inline settings parse(int count, char const* const* arguments) {
     settings asked;
+    std::string_view of_a_sweep;  // an option that makes no sense for a replay
     for (int i = 1; i < count; ++i) {
         std::string_view const argument = arguments[i];
         auto const equals = std::min(argument.find('='), argument.size());
@@ -139,6 +140,10 @@ inline void parse_faults(std::string_view text, sim::sweep_settings& into) {
             if (option != argument) throw bad_usage{fmt::format("{} takes no value", option)};
             (option == "--json" ? asked.json : asked.any_version) = true;
             continue;
+        }
+        for (std::string_view each :
+             {"--seeds", "--nodes", "--schedules", "--minutes", "--faults", "--jobs", "--replay-to"}) {
+            if (option == each) of_a_sweep = each;
         }
         // All others have a value: `--option value` or `--option=value`.
         auto const value = [&]() -> std::string_view {
@@ -176,6 +181,9 @@ inline void parse_faults(std::string_view text, sim::sweep_settings& into) {
         } else {
             throw bad_usage{fmt::format("what is \"{}\"?", argument)};
         }
+    }
+    if (!asked.replay.empty() && !of_a_sweep.empty()) {
+        throw bad_usage{fmt::format("--replay runs what its file says: it does not go with {}", of_a_sweep)};
     }
     return asked;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,6 +45,12 @@ namespace example {
     return text;
 }
 [[nodiscard]] inline std::string grouped(std::uint64_t number) { return grouped(static_cast<double>(number)); }
+
+[[nodiscard]] inline std::string time_in_words(double seconds) {
+    if (seconds < 0.01) return fmt::format("{:.1f} ms", seconds * 1e3);
+    if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1e3);
+    return fmt::format("{:.1f} s", seconds);
+}
 
 /// How far it is: only when it lasts, no more often than anybody can read, and on a terminal in one line.
 class progress {
@@ -86,7 +93,7 @@ struct outcome {
     std::uint64_t seeds = 0;  ///< that were asked for
     double seconds = 0;
     double cpu_seconds = 0;
-    bool failed = false;
+    std::optional<std::uint64_t> broken_seed{};
     bool interrupted = false;
 };
 
@@ -156,13 +163,14 @@ inline void print_summary(settings const& asked, outcome const& o) {
             "{{\"event\":\"summary\",\"failed\":{},\"interrupted\":{},\"runs\":{},\"seeds\":{},\"events\":{},"
             "\"requests\":{},\"processes\":{},\"handler_runs\":{},\"node_seconds\":{:.0f},\"seconds\":{:.3f},"
             "\"cpu_seconds\":{:.3f},\"trace\":\"{:016x}\",\"faults\":{{{}}},\"sometimes\":{{{}}}}}\n",
-            o.failed, o.interrupted, seen.runs, o.seeds, seen.events, seen.requests, seen.processes, seen.work,
-            node_seconds, o.seconds, o.cpu_seconds, o.trace, faults, turns);
+            o.broken_seed.has_value(), o.interrupted, seen.runs, o.seeds, seen.events, seen.requests, seen.processes,
+            seen.work, node_seconds, o.seconds, o.cpu_seconds, o.trace, faults, turns);
         return;
     }
-    fmt::print("{} in {} of {} runs{}\n", o.failed ? "something broke" : "nothing broke", seen.runs, o.seeds,
+    fmt::print("{}; {} of {} seeds run{}\n",
+               o.broken_seed ? fmt::format("seed {} broke", *o.broken_seed) : "nothing broke", seen.runs, o.seeds,
                o.interrupted ? " (interrupted)" : "");
-    fmt::print("  {} node-seconds in {:.1f} s, {} per CPU second\n", grouped(node_seconds), o.seconds,
+    fmt::print("  {} node-seconds in {}, {} per CPU second\n", grouped(node_seconds), time_in_words(o.seconds),
                grouped(o.cpu_seconds > 0 ? node_seconds / o.cpu_seconds : 0.0));
     fmt::print("  {} events, {} requests, {} processes, {} handler runs\n", grouped(seen.events),
                grouped(seen.requests), grouped(seen.processes), grouped(seen.work));

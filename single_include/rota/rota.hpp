@@ -7013,8 +7013,10 @@ private:
 namespace rota::detail {
 
 /// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong.
-template <typename = void>
+template <typename T = void>
 struct redis_decoder {
+    using reply = late<rota::reply, T>;
+
     redis_array_reader& in;
 
     reply operator()(op::join const&) const {
@@ -7267,8 +7269,8 @@ private:
 };
 
 /// The reply to `request` that `answer` holds; or the error that the script gave; or protocol, if it is neither.
-template <typename Tag = void>
-[[nodiscard]] result<reply> decode(operation const& request, redisReply const* answer) {
+template <typename T = void>
+[[nodiscard]] result<late<reply, T>> decode(late<operation, T> const& request, redisReply const* answer) {
     if (answer && answer->type == REDIS_REPLY_ERROR) {
         return {errc::refused_by_server, answer->str ? std::string{answer->str, answer->len} : std::string{}};
     }
@@ -7281,7 +7283,7 @@ template <typename Tag = void>
         in.fail();
     }
     if (in.ok()) {
-        auto decoded = std::visit(redis_decoder<Tag>{in}, request);
+        auto decoded = std::visit(redis_decoder<T>{in}, request);
         if (in.done()) return decoded;
     }
     return {errc::protocol, "the server's answer does not have the form of a reply of rota's scripts"};
@@ -9134,7 +9136,8 @@ public:
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
     /// One attempt. unavailable, timed_out, refused_by_server, protocol: nothing was done; outcome_unknown: it may have been.
-    result<reply> perform(operation const& request, microseconds timeout) {
+    template <typename T = void>
+    result<late<reply, T>> perform(late<operation, T> const& request, microseconds timeout) {
         if (timeout <= microseconds{0}) return {errc::timed_out, "no time was allowed for the request"};
         auto const now = io_now();
         auto const deadline = io_deadline(now, timeout);
@@ -9484,7 +9487,8 @@ public:
     }
 
     /// Performs one operation. unavailable, timed_out, refused_by_server, protocol: not done; outcome_unknown: maybe.
-    result<reply> perform(operation const& request, microseconds timeout) {
+    template <typename T = void>  // see detail/late.hpp
+    result<detail::late<reply, T>> perform(detail::late<operation, T> const& request, microseconds timeout) {
         auto& self = *self_;
         if (!self.opened) return {errc::invalid_argument, "hiredis_sync: perform() without a successful open()"};
         auto answer = self.session.perform(request, timeout);
@@ -9640,8 +9644,6 @@ private:
 
     std::unique_ptr<state> self_;
 };
-
-static_assert(blocking_transport<hiredis_sync>);
 
 template <typename... Policies>
 class basic_coordinator;

@@ -318,6 +318,42 @@ TEST_CASE("heal ends everything at once, and what the plan still had in store") 
     CHECK(w.node(0).incarnation() == incarnation);
 }
 
+TEST_CASE("amounts that mean nothing are refused, said at once or in a plan") {
+    auto refused = [](auto&& call) -> std::string {
+        try {
+            call();
+        } catch (std::logic_error const& e) {
+            return e.what();
+        }
+        return {};
+    };
+    sim::world w{{.seed = 29, .work = sim::no_work}};
+    CHECK_THAT(refused([&] { w.link(0).delay(-1s); }), contains("amount of delay must be 0 .. 86400000000 us"));
+    CHECK_THAT(refused([&] { w.link(0).make_next_late(-1s); }), contains("amount of late_request must be 0 .. "));
+    CHECK_THAT(refused([&] { w.redis().slow(-1ms); }), contains("amount of slow_server must be 0 .. "));
+    CHECK_THAT(refused([&] { w.redis().fail_over({.lose_last = -1ms}); }),
+               contains("amount of fail_over must be 0 .."));
+    CHECK_THAT(refused([&] { w.clock(0).jump_wall(-100h); }), contains("amount of wall_jump must be -86400000000 .. "));
+    CHECK_THAT(refused([&] { w.node(0).pause(microseconds::max()); }), contains("for more than sim::forever"));
+    CHECK(w.now() == sim::moment{});
+
+    auto in_plan = [&](sim::fault f) {
+        CHECK_FALSE(sim::makes_sense(f));
+        return refused([&] { sim::world{{.seed = 29, .work = sim::no_work, .faults = {f}}}.run_for(1s); });
+    };
+    auto const errors = static_cast<std::int64_t>(sim::server_errors().size());
+    CHECK_THAT(in_plan({.kind = sim::fault_kind::server_error, .lasting = 1s, .amount = errors}),
+               contains("fault 0 (at 0s server_error for 1s amount 5): the amount of server_error must be 0 .. 4"));
+    CHECK_THAT(in_plan({.kind = sim::fault_kind::server_error, .lasting = 1s, .amount = -1}),
+               contains("must be 0 .. 4"));
+    CHECK_THAT(in_plan({.kind = sim::fault_kind::claim, .amount = -1}), contains("the number of a schedule"));
+    CHECK_THAT(in_plan({.kind = sim::fault_kind::clock_rate, .amount = 2'000'000'000}), contains("parts per billion"));
+    CHECK_THAT(in_plan({.kind = static_cast<sim::fault_kind>(200)}), contains("there is no such kind"));
+    // What a handle can say, a plan can.
+    CHECK(sim::makes_sense({.kind = sim::fault_kind::clock_rate, .amount = -500'000'000}));
+    CHECK(sim::makes_sense({.kind = sim::fault_kind::server_error, .amount = errors - 1}));
+}
+
 TEST_CASE("a fault that a test makes is in the report of what then breaks") {
     sim::world w{{.seed = 28, .nodes = 2, .work = sim::no_work}};
     w.run_for(2500ms);

@@ -532,6 +532,51 @@ TEST_CASE("handlers_stop: a handler ignores that it is asked to stop") {
     CHECK(with([](sim::job const& j) { return j.stop_requested() || j.elapsed() >= 10s ? 0us : 100ms; }).empty());
     CHECK_THAT(with([](sim::job const& j) { return j.elapsed() >= 10s ? 0us : 100ms; }),
                contains("handlers_stop: the handler of node-0#") && contains("after it was asked to stop"));
+    // One long step, as most careless handlers are: nobody can ask it to stop.
+    CHECK_THAT(with([](sim::job const& j) { return j.elapsed() == 0s ? 20s : 0s; }),
+               contains("handlers_stop: the handler of node-0#") && contains("after it was asked to stop"));
+    // Steps of a quarter of the ttl are short enough, whatever befalls the node.
+    CHECK(with([](sim::job const& j) { return j.stop_requested() || j.elapsed() >= 10s ? 0us : 1250ms; }).empty());
+}
+
+TEST_CASE("handlers_stop: no false alarm of handlers that look in time, whatever goes wrong") {
+    sim::setup const heedful{.name = "heedful", .prepare = [](sim::world& w) {
+                                 sim::check_all(w);
+                                 auto const step = w.settings().work.lock_ttl / 4;
+                                 w.use_handler([step](sim::job const& j) {
+                                     return j.stop_requested() || j.elapsed() >= 6 * step ? 0us : step;
+                                 });
+                             }};
+    std::uint64_t stopped = 0;
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        auto d = sim::draw_scenario(seed, {.faults_for = 1min, .kinds = sim::every_kind});
+        if (d.world.work.period == 0us) continue;
+        d.world.work.most = 6 * d.world.work.lock_ttl;  // how long a sweep waits for a group to come to rest
+        INFO("seed " << seed);
+        sim::tally seen;
+        CHECK_NOTHROW(sim::run_scenario(d, false, heedful, &seen));
+        stopped += seen.turns.count(sim::sight::lock_expired_while_held);
+    }
+    CHECK(stopped > 0);
+}
+
+TEST_CASE("check_sound is check_all but for what balance takes") {
+    auto broken_by = [](auto strategy, auto preset) {
+        return complaint([&] {
+            sim::world w{{.seed = 3, .work = sim::no_work}};
+            preset(w);
+            w.use_strategy(strategy);
+            w.register_schedules(10);
+            w.run_for(60s);
+        });
+    };
+    auto const sound = [](sim::world& w) { sim::check_sound(w); };
+    auto const all = [](sim::world& w) { sim::check_all(w); };
+    CHECK(broken_by(one_sided{}, sound).empty());
+    CHECK(broken_by(restless{}, sound).empty());
+    CHECK_THAT(broken_by(one_sided{}, all), contains("even_in_time: "));
+    CHECK_THAT(broken_by(restless{}, all), contains("moves_bounded: "));
+    CHECK_THAT(broken_by(two_for_one{}, sound), contains("plans_are_sound: "));
 }
 
 // -------------------------------------------------------------------- events

@@ -155,14 +155,16 @@ struct finding {
 };
 
 finding caught(mistake const& m) {
-    for (std::uint64_t seed = 1; seed <= ci_seeds; ++seed) {
+    // Where code is slow, a glance: whether it is caught at all is for the optimised build to say.
+    auto const seeds = in_full ? ci_seeds : std::uint64_t{4};
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         auto const run = scenario_of(m, seed);
         planting const planted{m.planted};
         auto const f = sim::failure_of<planted_world>(run, false, ci_setup());
         if (!f) continue;
         return {seed, f->invariant, f->words, !sim::failure_of(run, false, ci_setup())};
     }
-    return {ci_seeds, {}, {}, true};
+    return {seeds, {}, {}, true};
 }
 
 }  // namespace

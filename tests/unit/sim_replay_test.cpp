@@ -175,6 +175,56 @@ TEST_CASE("What is written of a run is read back, every setting of it") {
     CHECK(back->run.schedules == 41);
 }
 
+TEST_CASE("A fault that only healing ends says so, and is read back") {
+    sim::fault const cut{.at = sim::moment{5s}, .kind = sim::fault_kind::cut, .node = 1, .lasting = sim::forever};
+    CHECK(sim::to_text(cut) == "at 5s cut node 1 until healed");
+    CHECK(sim::fault_from("at 5s cut node 1 until healed") == cut);
+    CHECK(sim::fault_from("at 5s cut node 1 for 1000000000s") == cut);  // as it was written once
+    for (auto const* bad : {"at 5s cut node 1 until", "at 5s cut node 1 until noon", "at 5s cut node 1 for healed"}) {
+        INFO(bad);
+        CHECK_FALSE(sim::fault_from(bad));
+    }
+    auto const delay = "at 5s delay node 1 until healed amount 70000";
+    REQUIRE(sim::fault_from(delay));
+    CHECK(sim::to_text(*sim::fault_from(delay)) == delay);
+
+    sim::recording r;
+    r.run.world.faults = {cut};
+    auto const back = sim::recording_from(sim::to_text(r));
+    REQUIRE(back);
+    CHECK(back->run.world.faults == r.run.world.faults);
+}
+
+TEST_CASE("What breaks is said first and last, and between them the last 40 events at most") {
+    auto const report_of = [](int notes) -> std::string {
+        sim::world w{{.seed = 28}};
+        auto const before = w.last_events(1000);
+        for (int i = 1; i <= notes; ++i) w.note("note " + std::to_string(i));
+        CHECK(before.empty());  // so that all that is told of are notes of ours
+        try {
+            w.broken("something", "broke");
+        } catch (sim::broken_invariant const& e) {
+            return e.what();
+        }
+        return {};
+    };
+    std::string const headline = "something broken at 0s: broke\n";
+    for (auto const notes : {3, 40, 41, 1000}) {
+        auto const report = report_of(notes);
+        INFO(report);
+        CHECK(report.starts_with(headline));
+        CHECK(report.ends_with(headline));
+        CHECK(std::count(report.begin(), report.end(), '\n') == 4 + std::min(notes, 40) + (notes > 40 ? 1 : 0));
+        CHECK_THAT(report, contains(" note " + std::to_string(notes) + "\n"));
+        if (notes > 40) {
+            CHECK_THAT(report, contains("    ... " + std::to_string(notes - 40) + " earlier\n"));
+            CHECK_THAT(report, !contains(" note " + std::to_string(notes - 40) + "\n"));
+        } else {
+            CHECK_THAT(report, contains(" note 1\n") && !contains("earlier"));
+        }
+    }
+}
+
 TEST_CASE("A replay says whether it went as recorded") {
     auto const first = sim::replay(small);
     REQUIRE(first);
@@ -237,6 +287,13 @@ TEST_CASE("Garbage is refused, and the line is named") {
     CHECK_THAT(line("crash node 1 for 2s", "clock_rate node 1 amount -2000000000"), contains("is out of range"));
     CHECK_THAT(line("trace 0", "trace x"), contains("is no hash of 16"));
     CHECK_THAT(line("trace", "broke one_leader\ntrace"), contains("expected: broke INVARIANT at TIME"));
+    CHECK_THAT(line("nodes 2", "seed 12"), contains("line 5 of the replay file: there was a line \"seed\" before"));
+    CHECK_THAT(line("trace", "trace 0000000000000001\ntrace"),
+               contains("line 10 of the replay file: there was a line \"trace\" before"));
+    CHECK_THAT(line("end\n", "end\nnodes 7\n"),
+               contains("line 11 of the replay file: \"nodes 7\" after the line \"end\""));
+    CHECK_THAT(line("end\n", "end\nend\n"), contains("line 11 of the replay file: \"end\" after the line \"end\""));
+    CHECK_THAT(line("end\n", "end\n\n# found last night\n"), contains("accepted: "));
     CHECK_THAT(line("trace", "bytes 0g\ntrace"), contains("no bytes in hexadecimal"));
     CHECK_THAT(line("fault at 6s crash node 1 for 2s", "fault at 6s fail_over amount 900000000"),
                contains("fail_over cannot lose more than"));

@@ -15,6 +15,8 @@
 #include "programs.hpp"  // written by the build
 #endif
 
+#include <rota/version.hpp>
+
 #include "../catch.hpp"
 #include "../support/child_process.hpp"
 
@@ -105,7 +107,10 @@ TEST_CASE("simulate --help tells all there is; a wrong command line is answered 
           words{{"--faults", "crash,smash"}, "there is no fault \"smash\"; --help-faults lists them"},
           words{{"--faults=none,crash"}, "none, and others?"}, words{{"--jobs"}, "--jobs: the value is missing"},
           words{{"--json=1"}, "--json takes no value"}, words{{"--speed", "9"}, "there is no option --speed"},
-          words{{"quickly"}, "what is \"quickly\"?"}, words{{"--plant", "oak"}, "there is no bug \"oak\""},
+          words{{"quickly"}, "what is \"quickly\"?"},
+          words{{"--plant", "oak"}, "there is no bug \"oak\"; there are: lease_from_reply, margin_ignored, "},
+          words{{"--replay", "x", "--nodes", "3"}, "--replay runs what its file says: it does not go with --nodes"},
+          words{{"--seeds=1", "--replay=x"}, "it does not go with --seeds"},
           words{{"--replay", "/nowhere/at/all"}, "cannot read /nowhere/at/all"}}) {
         CAPTURE(arguments);
         auto const refused = simulate(arguments);
@@ -131,7 +136,7 @@ TEST_CASE("simulate gives the same runs whatever the number of threads", "[threa
     INFO("one seed, as words");
     auto const one = simulate({"--seeds", "3", "--minutes", "1", "--nodes", "3", "--faults", "crash,reset"});
     CHECK(one.code == 0);
-    CHECK_THAT(one.text(), contains("nothing broke in 1 of 1 runs") && contains("node-seconds in") &&
+    CHECK_THAT(one.text(), contains("nothing broke; 1 of 1 seeds run\n") && contains("node-seconds in") &&
                                contains("faults: crash ") && contains("reset "));
     CHECK_THAT(simulate({"--seeds", "3", "--minutes", "1", "--faults", "none"}).text(), contains("faults: none"));
 }
@@ -145,28 +150,45 @@ TEST_CASE("simulate shrinks what breaks, writes it down, draws it, and shows it 
     REQUIRE(failed.code == 1);
     CHECK_THAT(failed.text(), contains("belief_ends_in_time broken at") && contains("last events:") &&
                                   contains("rota-replay 1") && contains("which is in " + file) &&
-                                  contains("something broke in"));
+                                  contains(" of 200 seeds run\n") && !contains("something broke"));
+    auto const seed = failed.holding("  seed ").front().substr(7);
+    CHECK_THAT(failed.text(), contains("seed " + seed + " broke; " + seed + " of 200 seeds run\n"));  // from seed 1 on
+    CHECK_THAT(failed.text(), contains(" earlier\n") && !contains("1000000000s"));
     auto const text = content_of(file);
     CHECK_THAT(text, contains("setup planted-lease_from_reply") && contains("broke belief_ends_in_time at") &&
                          contains("fault at"));
     CHECK_THAT(failed.text(), contains(text));
     CHECK_THAT(content_of(picture), contains("<svg ") && contains("</svg>") && contains("belief_ends_in_time"));
 
-    auto const again = simulate({"--plant", "lease_from_reply", "--replay", file, "--svg", here.file("again.svg")});
+    auto const again = simulate({"--replay", file, "--svg", here.file("again.svg")});  // the file names the bug
     INFO(again.text());
     CHECK(again.code == 1);
     CHECK_THAT(again.text(), contains("as recorded"));
-    CHECK_THAT(content_of(here.file("again.svg")), contains("</svg>"));
+    auto const drawing = content_of(here.file("again.svg"));
+    CHECK_THAT(drawing, contains("</svg>") && contains(">belief_ends_in_time: ") && contains("class=\"broke\""));
+    CHECK(simulate({"--plant", "lease_from_reply", "--replay", file}).lines.back() == again.lines.back());
 
-    auto const sound = simulate({"--replay", file});
-    CHECK(sound.code == 2);
-    CHECK_THAT(sound.text(), contains("a run with the setup \"planted-lease_from_reply\", this one is \"standard\""));
+    auto const unlike = simulate({"--plant", "reap_early", "--replay", file});
+    CHECK(unlike.code == 2);
+    CHECK_THAT(unlike.text(), contains("with the bug \"lease_from_reply\": leave out --plant \"reap_early\""));
+    for (auto const& [setup, expected] :
+         {std::pair{"planted-oak", "there is no bug \"oak\"; there are: lease_from_reply, "},
+          std::pair{"planted-", "there is no bug \"\"; there are: "},
+          std::pair{"my own", "with the setup \"my own\": only the program that has it can replay it"}}) {
+        auto const name = here.file("setup.txt");
+        std::ofstream{name} << "rota-replay 1\nrota " << rota::version_text << "\nsetup " << setup
+                            << "\ntrace 0000000000000000\nend\n";
+        auto const refused = simulate({"--replay", name});
+        CHECK(refused.code == 2);
+        CHECK_THAT(refused.text(), contains(expected));
+    }
 
     std::ofstream{here.file("other.txt")}
         << "rota-replay 1\nrota 99.0.0\nsetup standard\ntrace 0000000000000000\nend\n";
     auto const other = simulate({"--replay", here.file("other.txt")});
     CHECK(other.code == 2);
-    CHECK_THAT(other.text(), contains("is of rota \"99.0.0\", this is rota"));
+    CHECK_THAT(other.text(), contains("is of rota \"99.0.0\", this is rota") && contains("(--any-version runs it") &&
+                                 !contains("replay_settings"));
     auto const anyway = simulate({"--replay", here.file("other.txt"), "--any-version", "--json"});
     CHECK(anyway.code == 0);
     CHECK_THAT(anyway.text(), contains("\"broken\":null,\"as_recorded\":false"));
@@ -182,6 +204,7 @@ TEST_CASE("simulate tells how far it is, and ends with a summary at Ctrl-C") {
     auto const e = end_of(std::move(process));
     INFO(e.text());
     CHECK(e.code == 130);
-    CHECK_THAT(e.text(), contains("nothing broke in") && contains("(interrupted)") && contains("per CPU second"));
+    CHECK_THAT(e.text(), contains("nothing broke; ") && contains(" of 1000000000 seeds run (interrupted)") &&
+                             contains("per CPU second"));
     CHECK((*first + e.text()).find_first_of("\r\x1b") == std::string::npos);  // this is no terminal
 }

@@ -142,6 +142,24 @@ TEST_CASE("A drawing shows who led, what was owned and run, and what went wrong"
     CHECK_THAT(part, contains("tick at "));
 }
 
+TEST_CASE("A drawing of a run that broke says what broke, without being told") {
+    sim::world w{{.seed = 4, .nodes = 2}};
+    sim::timeline const drawn{w};
+    w.register_schedules(3);
+    w.run_for(5s);
+    w.link(0).cut();
+    w.run_for(2s);
+    CHECK(count_of(drawn.svg(), "class=\"broke\"") == 0);
+    CHECK_THROWS_AS(w.broken("one_leader", "two & more"), sim::broken_invariant);
+
+    auto const svg = drawn.svg();
+    INFO(svg);
+    CHECK(fault_of_xml(svg) == "");
+    CHECK(count_of(svg, "class=\"broke\"") == 1);
+    CHECK_THAT(svg, contains(">one_leader: two &amp; more</text>"));
+    CHECK_THAT(svg, contains("cut node 0 until healed</title>"));
+}
+
 TEST_CASE("A drawing is sensible with 1 to 20 nodes") {
     for (std::uint32_t nodes : {1u, 2u, 8u, 20u}) {
         auto const d = sim::draw_scenario(

@@ -185,6 +185,43 @@ TEST_CASE("a handler is told when its lock is gone") {
     CHECK(stopped > 0);
 }
 
+TEST_CASE("a strategy that does not balance: sound and settled, not even and converged") {
+    struct fill_up {
+        plan make_plan(cluster_view const& view) const {
+            plan p;
+            for (auto orphan : view.orphans) p.moves.push_back({.schedule = orphan, .to = 0});
+            return p;
+        }
+    };
+    sim::world w{{.seed = 3}};
+    sim::check_sound(w);
+    w.use_strategy(fill_up{});
+    w.register_schedules(9);
+    REQUIRE(w.run_until(sim::settled, 30s));
+    w.node(0).crash(5s);
+    w.run_for(60s);
+    CHECK(w.run_until(sim::settled, 1s));
+    CHECK_THAT(w.run_until(sim::converged, 1s).missing, contains("loads are 0 to 9"));
+    // settled is no less than converged in all else.
+    w.link(1).cut();
+    w.run_for(10s);
+    CHECK_THAT(w.run_until(sim::settled, 1s).missing, contains("node-1 is suspended"));
+
+    // A sweep, too: what it comes to is the setup's.
+    sim::setup const own{.name = "fill_up",
+                         .prepare =
+                             [](sim::world& v) {
+                                 sim::check_sound(v);
+                                 v.use_strategy(fill_up{});
+                             },
+                         .comes_to = sim::settled};
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        INFO("seed " << seed);
+        auto const d = sim::draw_scenario(seed, {.faults_for = 30s});
+        CHECK_NOTHROW(sim::run_scenario(d, false, own));
+    }
+}
+
 // -------------------------------------------------------------------- wrong use
 
 TEST_CASE("wrong use is answered with words") {
@@ -246,6 +283,71 @@ TEST_CASE("wrong use is answered with words") {
         CHECK_THAT(refusal([&] { w.check<sim::one_leader>(); }), contains("check: before time passes"));
         CHECK_THAT(refusal([&] { w.use_strategy(least_moves{}); }), contains("use_strategy: before time passes"));
     }
+    SECTION("a sink or a handler that comes late") {
+        sim::world w{{.seed = 1}};
+        w.run_for(1s);
+        CHECK_THAT(refusal([&] { w.use_sink([](node_joined const&) {}); }), contains("use_sink: before time passes"));
+        CHECK_THAT(refusal([&] { w.use_handler([](sim::job const&) { return 0us; }); }),
+                   contains("use_handler: before time passes"));
+    }
+    SECTION("options and work that are wrong, said after time has passed: at once, and nothing has changed") {
+        sim::world w{quiet()};
+        w.run_for(1s);
+        CHECK_THAT(refusal([&] { w.node(2).use_options({.key_prefix = "{x}"}); }),
+                   contains("node-2: key_prefix is \"{x}\", must have no braces"));
+        CHECK_THAT(refusal([&] { w.node(2).use_options({.clock_drift = 0}); }),
+                   contains("options::clock_drift allows for 0 only"));
+        CHECK_THAT(refusal([&] { w.node(2).use_work({.period = -1s}); }), contains("must not be negative"));
+        CHECK(w.options_of(2).key_prefix == options{}.key_prefix);
+        CHECK_FALSE(w.has_work());
+        // What is right is taken, and holds for the next process.
+        w.node(2).use_options({.max_schedules_per_node = 1}).restart();
+        w.register_schedules(9);
+        REQUIRE(w.run_until(sim::settled, 30s));
+        CHECK(w.node(2).owned().size() == 1);
+    }
+    SECTION("what was refused can be said better") {
+        sim::world w{quiet()};
+        w.node(2).use_options({.key_prefix = "{x}"});
+        CHECK_FALSE(refusal([&] { w.run_for(1s); }).empty());
+        CHECK_FALSE(refusal([&] { w.run_for(1s); }).empty());
+        w.node(2).use_options({});
+        CHECK(w.run_until(sim::converged, 30s));
+    }
+    SECTION("a handler that nothing would call") {
+        auto const done = [](sim::job const&) { return 0us; };
+        sim::world w{quiet()};
+        w.use_handler(done);
+        CHECK_THAT(refusal([&] { w.run_for(1s); }),
+                   contains("use_handler: there are no runs that would call it: set world_settings::work"));
+        w.node(1).use_work({});  // one node has work: that will do for a handler of all
+        CHECK(refusal([&] { w.run_for(1s); }).empty());
+        CHECK_THAT(refusal([&] { w.node(0).use_handler(done); }), contains("use_handler of node-0: there are no runs"));
+        sim::world v{{.seed = 1}};
+        v.node(2).use_work(sim::no_work).use_handler(done);
+        CHECK_THAT(refusal([&] { v.run_for(1s); }), contains("use_handler of node-2: there are no runs"));
+    }
+    SECTION("a handler that works for less than no time, or without end") {
+        for (auto const time : {microseconds{-1}, microseconds::max()}) {
+            sim::world w{{.seed = 1}};
+            w.use_handler([&](sim::job const&) { return time; });
+            w.register_schedules(3);
+            CHECK_THAT(refusal([&] { w.run_for(30s); }), contains("the handler of node-") &&
+                                                             contains(fmt::format("returned {} us", time.count())) &&
+                                                             contains("must be 0 (done) or how long it works"));
+        }
+    }
+    SECTION("a schedule that is not there") {
+        sim::world w{quiet()};
+        w.register_schedules(4);
+        w.run_for(5s);
+        for (auto const& words :
+             {refusal([&] { w.node(0).claim(100); }), refusal([&] { w.node(0).transfer(100); }),
+              refusal([&] { w.begin_fault({.kind = sim::fault_kind::register_one, .amount = 100}); })}) {
+            CHECK_THAT(words, contains("there is no schedule 100: 4 are registered, say 0 .. 4"));
+        }
+        CHECK(refusal([&] { w.node(0).claim(4); }).empty());
+    }
     SECTION("a leader, where nobody leads") {
         sim::world w{quiet()};
         CHECK_THAT(refusal([&] { (void)w.leader(); }), contains("no node believes that it leads: run_until"));
@@ -262,7 +364,8 @@ TEST_CASE("wrong use is answered with words") {
     }
     SECTION("an error that Redis does not give, a clock that no machine has") {
         sim::world w{quiet()};
-        CHECK_THAT(refusal([&] { w.redis().answer("NONSENSE"); }), contains("NONSENSE is none of server_errors()"));
+        CHECK_THAT(refusal([&] { w.redis().answer("loading"); }),
+                   contains("loading is none of server_errors(): LOADING, READONLY, NOREPLICAS, OOM, NOPERM"));
         CHECK_THAT(refusal([&] { w.clock(0).rate(3); }), contains("rate must be 0.5 .. 2"));
     }
 }

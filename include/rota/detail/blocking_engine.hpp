@@ -130,9 +130,9 @@ public:
                 engine.idle_.notify_all();
             }
         } const guard{*this};
-        if (stop.stop_requested() || now() >= until) return {};
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
+        if (stop.stop_requested() || now() >= until) return {};
         if (state() != standing::member) {
             if (auto r = begin_join(); !r) return r.error();
         }

@@ -20,6 +20,7 @@
 #include "../operations.hpp"
 #include "../result.hpp"
 #include "entropy.hpp"
+#include "late.hpp"
 #include "redis_codec.hpp"
 #include "redis_connection.hpp"
 #include "redis_scripts.hpp"
@@ -65,7 +66,8 @@ public:
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
     /// One attempt. unavailable, timed_out, refused_by_server, protocol: nothing was done; outcome_unknown: it may have been.
-    result<reply> perform(operation const& request, microseconds timeout) {
+    template <typename T = void>
+    result<late<reply, T>> perform(late<operation, T> const& request, microseconds timeout) {
         if (timeout <= microseconds{0}) return {errc::timed_out, "no time was allowed for the request"};
         auto const now = io_now();
         auto const deadline = io_deadline(now, timeout);

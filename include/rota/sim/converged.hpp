@@ -1,4 +1,5 @@
-// What a group comes to once nothing goes wrong any more, as a predicate for run_until: it says what is missing.
+// What a group comes to once nothing goes wrong any more, as predicates for run_until that say what is missing: converged
+// with the default strategy, and every other that evens load out; settled with one that does not mean to.
 #pragma once
 
 #include <algorithm>
@@ -10,12 +11,12 @@
 namespace rota::sim {
 
 /// Every program is up and a member; one of them leads, and the server says so; every schedule is owned, by a live node
-/// that knows it, as far as capacity allows; nothing is on its way; the load is within the threshold.
-struct converged_predicate {
+/// that knows it, as far as capacity allows; nothing is on its way. How load is spread does not matter: for strategies
+/// that do not balance (check_sound).
+struct settled_predicate {
     [[nodiscard]] std::string operator()(world const& w) const {
         std::uint32_t leaders = 0;
         std::size_t owned = 0;
-        std::size_t least = ~std::size_t{0}, most = 0;
         std::uint64_t capacity = 0;
         auto const stored = w.store().leader();
         for (std::uint32_t i = 0; i < w.size(); ++i) {
@@ -31,8 +32,6 @@ struct converged_predicate {
             }
             auto const load = p->belief().table().size();
             owned += load;
-            least = std::min(least, load);
-            most = std::max(most, load);
             capacity += p->machine().settings().max_schedules_per_node.value_or(unlimited);
         }
         if (leaders != 1) return fmt::format("{} nodes lead", leaders);
@@ -47,6 +46,25 @@ struct converged_predicate {
                 }
                 if (s->moving_to != 0) return id + " is on its way";
             }
+        }
+        return {};
+    }
+};
+inline constexpr settled_predicate settled{};
+
+/// settled, and the load is within options::rebalance_threshold: for least_moves, and strategies that balance as it does
+/// (check_all).
+struct converged_predicate {
+    [[nodiscard]] std::string operator()(world const& w) const {
+        if (auto missing = settled(w); !missing.empty()) return missing;
+        std::size_t owned = 0;
+        std::size_t least = ~std::size_t{0}, most = 0;
+        for (auto const* p : w.living()) {
+            if (w.process_at(p->slot()) != p) continue;
+            auto const load = p->belief().table().size();
+            owned += load;
+            least = std::min(least, load);
+            most = std::max(most, load);
         }
         auto const mean = static_cast<double>(owned) / w.size();
         auto const allowed = std::max(1.0, std::ceil(2 * w.settings().options.rebalance_threshold * mean) + 1);

@@ -69,6 +69,10 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::
 [[nodiscard]] constexpr bool concerns_link(fault_kind kind) {
     return kind >= fault_kind::delay && kind <= fault_kind::refuse;
 }
+/// Whether `amount` is the number of a schedule: in a plan, counted round those that there are and one more.
+[[nodiscard]] constexpr bool names_schedule(fault_kind kind) {
+    return kind >= fault_kind::claim && kind <= fault_kind::unregister_one;
+}
 /// Whether `lasting` means something to it.
 [[nodiscard]] constexpr bool lasts(fault_kind kind) {
     switch (kind) {
@@ -137,7 +141,11 @@ struct server_error {
 [[nodiscard]] inline std::string to_text(fault const& f) {
     auto text = fmt::format("at {} {}", in_words(f.at), name_of(f.kind));
     if (concerns_node(f.kind)) text += fmt::format(" node {}", f.node);
-    if (f.lasting != microseconds{}) text += " for " + seconds_in_words(f.lasting);
+    if (f.lasting >= forever) {
+        text += " until healed";
+    } else if (f.lasting != microseconds{}) {
+        text += " for " + seconds_in_words(f.lasting);
+    }
     if (f.amount != 0) text += fmt::format(" amount {}", f.amount);
     return text;
 }
@@ -219,6 +227,8 @@ private:
             f->node = static_cast<std::uint32_t>(*number);
         } else if (key == "for" && time) {
             f->lasting = *time;
+        } else if (key == "until" && value == "healed") {
+            f->lasting = forever;
         } else if (key == "amount" && number) {
             f->amount = *number;
         } else {
@@ -228,17 +238,31 @@ private:
     return f;
 }
 
-/// Whether a world can make sense of it. (What is drawn always is; what is read may be anything.)
-[[nodiscard]] inline bool makes_sense(fault const& f) {
+/// Why no world can make sense of it; empty: one can. (What is drawn makes sense; what is read may be anything.)
+[[nodiscard]] inline std::string what_is_senseless(fault const& f) {
     constexpr std::int64_t day = std::int64_t{24} * 3600 * 1'000'000;
-    if (f.at < moment{} || f.lasting < microseconds{}) return false;
+    if (static_cast<std::size_t>(f.kind) >= fault_kinds) return "there is no such kind";
+    if (f.at < moment{} || f.lasting < microseconds{}) return "time does not go back";
+    if (f.lasting > forever) return "it lasts for more than sim::forever";
+    auto within = [&](std::int64_t least, std::int64_t most, char const* unit) {
+        return f.amount >= least && f.amount <= most
+                   ? std::string{}
+                   : fmt::format("the amount of {} must be {} .. {}{}", name_of(f.kind), least, most, unit);
+    };
     switch (f.kind) {
-        case fault_kind::clock_rate: return f.amount >= -100'000'000 && f.amount <= 100'000'000;
+        case fault_kind::clock_rate: return within(-500'000'000, 1'000'000'000, " parts per billion");
         case fault_kind::wall_jump:
-        case fault_kind::server_clock: return f.amount >= -day && f.amount <= day;
-        default: return f.amount >= 0 && f.amount <= day;
+        case fault_kind::server_clock: return within(-day, day, " us");
+        case fault_kind::server_error:
+            return within(0, static_cast<std::int64_t>(server_errors().size()) - 1, ", a number of server_errors()");
+        case fault_kind::claim:
+        case fault_kind::transfer:
+        case fault_kind::register_one:
+        case fault_kind::unregister_one: return within(0, day, ", the number of a schedule");
+        default: return within(0, day, " us");
     }
 }
+[[nodiscard]] inline bool makes_sense(fault const& f) { return what_is_senseless(f).empty(); }
 
 // ---------------------------------------------------------------- drawing one up
 

@@ -68,19 +68,21 @@ public:
     /// leave(), and the program ends. A new one starts later.
     node_handle const& leave(microseconds away_for = forever) const;
     node_handle const& renounce() const;
-    /// By number, see world::schedule_id.
+    /// By number, see world::schedule_id; at most world::schedules(), the first that is not registered yet.
     node_handle const& claim(std::uint32_t schedule) const;
     /// To the next node.
     node_handle const& transfer(std::uint32_t schedule) const;
 
     // ---------------------------------------------------------------- how it differs from the others
-    // From the next start of its process on: say it before time passes.
+    // From the next start of its process on: said before time passes, it holds from the first. What is said later is
+    // checked at once, what is said before as time begins to pass.
 
     /// node_id is the world's to set.
     node_handle const& use_options(options o) const;
     node_handle const& use_work(work_settings w) const;
     template <typename Sink>
     node_handle const& use_sink(Sink sink) const;
+    /// The node must have work (use_work, world_settings::work): else nothing would call it.
     template <typename Handler>
     node_handle const& use_handler(Handler handler) const;
 

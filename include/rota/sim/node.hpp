@@ -57,7 +57,8 @@ struct run {
 };
 
 /// What a handler of your own sees of its run, in place of work_settings' least and most. It is called as the run begins,
-/// and again whenever the time has passed that it returned; it returns 0 when the run is done.
+/// and again whenever the time has passed that it returned; it returns 0 when the run is done. Nothing stops it meanwhile:
+/// who returns more than a quarter of work_settings::lock_ttl may work on without a lock (handlers_stop).
 ///
 ///   w.use_handler([](sim::job const& j) {
 ///       return j.stop_requested() || j.elapsed() >= 2s ? 0us : 100ms;
@@ -659,7 +660,12 @@ private:
         if (number >= runs_.size() || runs_[number].stamp != stamp || runs_[number].at != run::stage::working) return;
         auto& r = runs_[number];
         if (makings_.handler) {
-            if (now() >= r.ends && is_over(r)) return end_run(number);
+            // In the midst of a step the handler is not asked anything; whether it still may work is noted all the same.
+            if (now() < r.ends) {
+                look_whether_to_stop(r);
+            } else if (is_over(r)) {
+                return end_run(number);
+            }
         } else {
             look_whether_to_stop(r);
             if (r.asked_to_stop && makings_.work.heeds_stop) return end_run(number);
@@ -677,6 +683,12 @@ private:
         auto const at = now();
         look_whether_to_stop(r);
         auto const more = makings_.handler(job{r.name, r.token, at - r.started, r.asked_to_stop.has_value()});
+        if (more < microseconds{} || more > forever) {
+            throw std::logic_error(fmt::format(
+                "rota::sim: the handler of {} returned {} us for {}; it must be 0 (done) or how long it works, "
+                "sim::forever at most",
+                node_id(), more.count(), r.name));
+        }
         r.ends = at + more;
         return more <= microseconds{};
     }

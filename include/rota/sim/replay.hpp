@@ -21,7 +21,9 @@
 
 #include <charconv>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -163,7 +165,7 @@ template <typename T>
 class reader {
 public:
     [[nodiscard]] result<recording> read_all(std::string_view text) {
-        while (!text.empty() && wrong_.empty() && !ended_) {
+        while (!text.empty() && wrong_.empty()) {
             auto const end = std::min(text.find('\n'), text.size());
             ++number_;
             if (auto const line = trimmed(text.substr(0, end)); !line.empty() && line.front() != '#') read_line(line);
@@ -205,6 +207,10 @@ private:
         auto const space = std::min(line.find(' '), line.size());
         auto const name = line.substr(0, space);
         auto const value = trimmed(line.substr(space));
+        if (ended_) return wrong(fmt::format("{} after the line \"end\"", quoted(line)));
+        if (name != "fault" && !given_.emplace(name).second) {
+            return wrong(fmt::format("there was a line {} before", quoted(name)));
+        }
         if (name == "end") {
             ended_ = true;
         } else if (name == "rota") {
@@ -252,6 +258,7 @@ private:
     }
 
     recording r_;
+    std::set<std::string, std::less<>> given_;  // names of lines so far
     std::string wrong_;
     std::size_t number_ = 0;
     bool begun_ = false;

@@ -44,6 +44,8 @@ public:
     virtual void fault_ended(fault const&) {}
     virtual void process_began(process const&) {}
     virtual void process_ended(process const&, std::string_view /*how*/) {}
+    /// An invariant broke; the last that is told. It must not throw.
+    virtual void broke(moment, std::string_view /*invariant*/, std::string_view /*words*/) {}
 };
 
 struct stage {

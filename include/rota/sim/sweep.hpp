@@ -97,6 +97,8 @@ struct scenario {
 struct setup {
     std::string name = "standard";
     std::function<void(world&)> prepare = check_all;
+    /// What a run must come to: sim::settled with a strategy that does not balance.
+    std::function<std::string(world const&)> comes_to = converged;
 };
 
 /// What runs have come to; add them up.
@@ -156,7 +158,7 @@ std::uint64_t run_scenario(scenario const& d, bool notes = false, setup const& w
     w.run_for(std::max(o.node_ttl, o.leader_lease));  // whoever could not renew before has lost it by now
     auto const limit = 3 * std::max(o.node_ttl, o.leader_lease) + 2 * d.world.work.most + d.world.work.lock_ttl +
                        std::chrono::seconds{10};
-    if (auto r = w.run_until(converged, limit); !r) w.broken("comes_to_rest", r.missing);
+    if (auto r = w.run_until(with.comes_to, limit); !r) w.broken("comes_to_rest", r.missing);
     // And stays so.
     auto const leader = w.store().leader().term;
     w.run_for(std::chrono::seconds{10});

@@ -7,7 +7,7 @@
 //   w.run_for(60s);
 //   std::ofstream{"run.svg"} << drawn.svg();
 //
-// What is drawn is what nodes believed, in true time. Marks closer than a pixel become one, so that the size of a file
+// An invariant that breaks is marked in it. What is drawn is what nodes believed, in true time. Marks closer than a pixel become one, so that the size of a file
 // has a bound (a few MB; usually some 50 kB) however long the run was.
 #pragma once
 
@@ -41,7 +41,7 @@ public:
     timeline(timeline const&) = delete;
     timeline& operator=(timeline const&) = delete;
 
-    /// Says in the drawing that something happened; e.g. what broke.
+    /// Says in the drawing that something happened. (That an invariant broke, it says by itself.)
     void mark(moment at, std::string words) {
         end_ = std::max(end_, at);
         marks_.push_back({at, std::move(words)});
@@ -95,6 +95,10 @@ public:
         if (s.process == no_process || messages_.size() >= most_messages) return;
         auto const slot = world_->processes()[s.process]->slot();
         messages_.push_back({now(), slot, static_cast<std::uint8_t>(s.request.index()), s.answer.has_value()});
+    }
+
+    void broke(moment at, std::string_view invariant, std::string_view words) override {
+        mark(at, fmt::format("{}: {}", invariant, words));
     }
 
 private:

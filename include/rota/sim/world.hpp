@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -101,6 +102,14 @@ struct outcome_of_wait {
     }
 };
 
+/// What run_until can ask: whether it holds, or what is missing.
+template <typename T>
+concept predicate_of_world = requires(T& predicate, world& w) {
+    { predicate(w) } -> std::convertible_to<std::string>;
+} || requires(T& predicate, world& w) {
+    { predicate(w) } -> std::same_as<bool>;
+};
+
 class world {
 public:
     explicit world(world_settings s) : world{std::move(s), std::optional<choices>{}} {}
@@ -111,10 +120,13 @@ public:
 
     // ---------------------------------------------------------------- set up
 
+    /// Before time passes. Or all at once: check_all, check_sound (invariants/all.hpp).
     template <typename... Invariants>
     void check() {
+        static_assert((std::is_base_of_v<invariant, Invariants> && ...),
+                      "rota::sim: what is checked must derive from rota::sim::invariant, as sim::one_leader does");
         before_time_passes("check");
-        (add<Invariants>(), ...);
+        if constexpr ((std::is_base_of_v<invariant, Invariants> && ...)) (add<Invariants>(), ...);
     }
 
     /// Tells `watcher`, an audience that is no invariant, of all that happens. It must outlive the world.
@@ -145,11 +157,14 @@ public:
     /// Any sink policy, for all nodes of this world: a copy per process, unless given by std::ref. Before time passes.
     template <typename Sink>
     void use_sink(Sink const& sink) {
+        before_time_passes("use_sink");
         for (auto& s : slots_) s.make_sink = maker_of_sinks(sink);
     }
-    /// The user's work, for all nodes: see job. A copy per process, unless given by std::ref. Before time passes.
+    /// The user's work, for all nodes: see job. A copy per process, unless given by std::ref. Before time passes. Some node
+    /// must have work: else nothing would call it.
     template <typename Handler>
     void use_handler(Handler const& handler) {
+        before_time_passes("use_handler");
         for (auto& s : slots_) s.handler = handler_of(handler);
     }
 
@@ -193,28 +208,15 @@ public:
     /// most, and only when something has happened. Gives up after `limit`.
     template <typename Predicate>
     outcome_of_wait run_until(Predicate&& predicate, microseconds limit) {
-        if (limit < microseconds{}) throw std::logic_error("rota::sim::world::run_until: time does not go back");
-        begin();
-        auto const until = stage_.now + limit;
-        auto missing = missing_of(predicate);
-        while (!missing.empty()) {
-            auto const next = stage_.queue.next_at();
-            if (next > until) {
-                stage_.now = until;
-                return {false, std::move(missing)};
-            }
-            auto const look_at = stage_.now + std::chrono::milliseconds{1};
-            while (stage_.queue.next_at() <= std::min(look_at, until)) advance();
-            if (stage_.queue.next_at() > look_at) stage_.now = std::min(look_at, until);
-            missing = missing_of(predicate);
-        }
-        return {true, {}};
+        static_assert(predicate_of_world<Predicate>,
+                      "rota::sim: run_until takes a predicate that is called with a rota::sim::world& (or const&) and "
+                      "returns bool, or a std::string that says what is missing");
+        if constexpr (predicate_of_world<Predicate>) return wait_until(predicate, limit);
     }
 
     [[nodiscard]] moment now() const { return stage_.now; }
 
     // ---------------------------------------------------------------- looking at it
-
     [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(slots_.size()); }
     /// Every process that there ever was.
     [[nodiscard]] std::deque<std::unique_ptr<process>> const& processes() const { return processes_; }
@@ -304,6 +306,11 @@ public:
     void begin_fault(fault f) {
         f.at = stage_.now;
         check_fault(f, to_text(f));
+        if (names_schedule(f.kind) && f.amount > last_schedule()) {
+            throw std::logic_error(
+                fmt::format("rota::sim::world: {}: there is no schedule {}: {} are registered, say 0 .. {}", to_text(f),
+                            f.amount, schedules_, last_schedule()));
+        }
         begin();
         settings_.faults.push_back(f);
         under_way_.push_back(false);
@@ -317,18 +324,22 @@ public:
     }
 
     [[noreturn]] void broken(std::string_view invariant, std::string words) const {
-        auto report =
-            fmt::format("{} broken at {}: {}\n  seed {}\n", invariant, in_words(stage_.now), words, settings_.seed);
+        auto const headline = fmt::format("{} broken at {}: {}\n", invariant, in_words(stage_.now), words);
+        auto report = headline + fmt::format("  seed {}\n", settings_.seed);
         report += "  last events:\n" + last_events();
         if (!settings_.faults.empty()) report += "  faults:\n";
         for (auto const& f : settings_.faults) report += "    " + to_text(f) + "\n";
+        report += headline;  // once more: the first one may have scrolled away
+        watch_.tell_broken(invariant, words);
         throw broken_invariant{std::string{invariant}, stage_.now, std::move(words), hash_, report};
     }
 
-    /// The last things that happened, one per line.
-    [[nodiscard]] std::string last_events() const {
+    /// The last things that happened, one per line, `most` of them or what is kept; before them how many more there were.
+    [[nodiscard]] std::string last_events(std::size_t most = 40) const {
         std::string text;
-        auto const first = noted_ > notes_.size() ? noted_ - notes_.size() : 0;
+        auto const count = std::min({noted_, notes_.size(), most});
+        auto const first = noted_ - count;
+        if (first > 0) text += fmt::format("    ... {} earlier\n", first);
         for (auto i = first; i < noted_; ++i) {
             auto const& n = notes_[i % notes_.size()];
             text += fmt::format("    {:>12} {}\n", in_words(n.at), n.words);
@@ -376,6 +387,7 @@ private:
         work_settings work{};
         sink_maker make_sink{};
         work_handler handler{};
+        bool handler_is_its_own = false;  // given to this node, rather than to all
     };
     friend class node_handle;
     template <typename Sink>
@@ -455,6 +467,9 @@ private:
             world_.note(who(p) + " ends: " + std::string{how});
             for (auto* i : processes_) i->process_ended(p, how);
         }
+        void tell_broken(std::string_view invariant, std::string_view words) const {
+            for (auto* i : of_breaks_) i->broke(world_.stage_.now, invariant, words);
+        }
 
         // Who does not override a hook is not called for it.
         template <typename T>
@@ -476,12 +491,14 @@ private:
             if constexpr (!std::is_same_v<decltype(&T::process_began), decltype(&audience::process_began)> ||
                           !std::is_same_v<decltype(&T::process_ended), decltype(&audience::process_ended)>)
                 processes_.push_back(watcher);
+            if constexpr (!std::is_same_v<decltype(&T::broke), decltype(&audience::broke)>)
+                of_breaks_.push_back(watcher);
         }
 
     private:
         static std::string who(process const& p) { return fmt::format("{}#{}", p.node_id(), p.number()); }
         world& world_;
-        std::vector<audience*> performed_, acted_, told_, locks_, runs_, faults_, processes_;
+        std::vector<audience*> performed_, acted_, told_, locks_, runs_, faults_, processes_, of_breaks_;
     };
 
     template <typename T>
@@ -517,8 +534,9 @@ private:
 
     // The first time that time passes.
     void begin() {
-        if (std::exchange(begun_, true)) return;
+        if (begun_) return;
         check_settings();
+        begun_ = true;
         for (std::uint32_t i = 0; i < settings_.nodes; ++i) {
             auto const after = stage_.pick.between({}, settings_.options.heartbeat_interval);
             slots_[i].starting = true;
@@ -534,22 +552,17 @@ private:
     // Wrong use is said before time passes.
     void check_settings() {
         auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: " + why); };
+        bool handled = false;
+        bool calls_handler = false;
         for (auto& s : slots_) {
             s.options.node_id = s.node_id;
-            if (auto r = validate(s.options); !r) refuse(s.node_id + ": " + r.error().detail);
-            if (settings_.clock_drift > s.options.clock_drift) {
-                refuse(
-                    fmt::format("clock_drift is {}, and options::clock_drift allows for {} only: no promise would hold",
-                                settings_.clock_drift, s.options.clock_drift));
-            }
-            auto const& w = s.work;
-            if (w.period < microseconds{} || w.least < microseconds{} || w.most < w.least) {
-                refuse("work: period, least and most must not be negative, nor most less than least");
-            }
-            if (w.period > microseconds{} && w.lock_ttl < std::chrono::milliseconds{1}) {
-                refuse("work: lock_ttl must be 1 ms or more");
-            }
+            check_options(s.options);
+            check_work(s.work);
+            if (s.handler_is_its_own) check_handler(s);
+            handled = handled || s.handler;
+            calls_handler = calls_handler || (s.handler && s.work.period > microseconds{});
         }
+        if (handled && !calls_handler) refuse(std::string{"use_handler: "} + handler_is_idle);
         if (settings_.network.least_delay < microseconds{} ||
             settings_.network.most_delay < settings_.network.least_delay) {
             refuse("network: delays must not be negative, nor most_delay less than least_delay");
@@ -565,13 +578,35 @@ private:
             }
         }
     }
+    void check_options(rota::options const& o) const {
+        auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: " + why); };
+        if (auto r = validate(o); !r) refuse(o.node_id + ": " + r.error().detail);
+        if (settings_.clock_drift > o.clock_drift) {
+            refuse(fmt::format("clock_drift is {}, and options::clock_drift allows for {} only: no promise would hold",
+                               settings_.clock_drift, o.clock_drift));
+        }
+    }
+    static void check_work(work_settings const& w) {
+        auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: work: " + why); };
+        if (w.period < microseconds{} || w.least < microseconds{} || w.most < w.least) {
+            refuse("period, least and most must not be negative, nor most less than least");
+        }
+        if (w.period > microseconds{} && w.lock_ttl < std::chrono::milliseconds{1}) {
+            refuse("lock_ttl must be 1 ms or more");
+        }
+    }
+    static constexpr char const* handler_is_idle =
+        "there are no runs that would call it: set world_settings::work, or use_work";
+    static void check_handler(slot const& s) {
+        if (s.work.period > microseconds{}) return;
+        throw std::logic_error(fmt::format("rota::sim::world: use_handler of {}: {}", s.node_id, handler_is_idle));
+    }
     void check_fault(fault const& f, std::string const& which) const {
         auto refuse = [&](std::string const& why) {
             throw std::logic_error("rota::sim::world: " + which + ": " + why);
         };
         if (concerns_node(f.kind) && f.node >= slots_.size()) refuse(no_such_node(f.node));
-        if (f.at < moment{} || f.lasting < microseconds{}) refuse("time does not go back");
-        if (f.kind == fault_kind::fail_over && f.amount < 0) refuse("what is lost must not be negative");
+        if (auto const why = what_is_senseless(f); !why.empty()) refuse(why);
         if (f.kind == fault_kind::fail_over && settings_.longest_loss == microseconds{}) {
             refuse("fail_over needs a replica: set world_settings::longest_loss");
         }
@@ -589,6 +624,26 @@ private:
     [[nodiscard]] std::uint32_t known(std::uint32_t place) const {
         if (place >= slots_.size()) throw std::logic_error("rota::sim::world: " + no_such_node(place));
         return place;
+    }
+
+    template <typename Predicate>
+    outcome_of_wait wait_until(Predicate& predicate, microseconds limit) {
+        if (limit < microseconds{}) throw std::logic_error("rota::sim::world::run_until: time does not go back");
+        begin();
+        auto const until = stage_.now + limit;
+        auto missing = missing_of(predicate);
+        while (!missing.empty()) {
+            auto const next = stage_.queue.next_at();
+            if (next > until) {
+                stage_.now = until;
+                return {false, std::move(missing)};
+            }
+            auto const look_at = stage_.now + std::chrono::milliseconds{1};
+            while (stage_.queue.next_at() <= std::min(look_at, until)) advance();
+            if (stage_.queue.next_at() > look_at) stage_.now = std::min(look_at, until);
+            missing = missing_of(predicate);
+        }
+        return {true, {}};
     }
 
     template <typename Predicate>
@@ -890,9 +945,11 @@ private:
             if (p->slot() == slot_number) network_.end_connection(p->link(), p->number());
         }
     }
+    // One that is registered, or the first that is not.
+    [[nodiscard]] std::int64_t last_schedule() const { return std::max<std::int64_t>(schedules_, 1); }
+    // A plan's number counts round, so that it means something still where a shrunk run has fewer schedules.
     [[nodiscard]] std::string any_schedule(fault const& f) const {
-        auto const count = std::max<std::int64_t>(schedules_, 1);
-        return schedule_id(static_cast<std::uint32_t>(f.amount % (count + 1)));
+        return schedule_id(static_cast<std::uint32_t>(f.amount % (last_schedule() + 1)));
     }
 
     struct note_line {
@@ -1020,10 +1077,12 @@ inline node_handle const& node_handle::transfer(std::uint32_t schedule) const {
 }
 inline node_handle const& node_handle::use_options(options o) const {
     o.node_id = id();
+    if (world_->begun_) world_->check_options(o);
     world_->slots_[place_].options = std::move(o);
     return *this;
 }
 inline node_handle const& node_handle::use_work(work_settings w) const {
+    if (world_->begun_) world::check_work(w);
     world_->slots_[place_].work = w;
     return *this;
 }
@@ -1034,7 +1093,10 @@ node_handle const& node_handle::use_sink(Sink sink) const {
 }
 template <typename Handler>
 node_handle const& node_handle::use_handler(Handler handler) const {
-    world_->slots_[place_].handler = world::handler_of(handler);
+    auto& s = world_->slots_[place_];
+    if (world_->begun_) world::check_handler(s);
+    s.handler = world::handler_of(handler);
+    s.handler_is_its_own = true;
     return *this;
 }
 
@@ -1109,7 +1171,12 @@ inline redis_handle const& redis_handle::answer(std::string_view error, microsec
             return suffers(fault_kind::server_error, time, static_cast<std::int64_t>(i));
         }
     }
-    throw std::logic_error(fmt::format("rota::sim: {} is none of server_errors()", error));
+    std::string known;
+    for (auto const& e : all) {
+        std::string_view const words = e.words;
+        known += (known.empty() ? "" : ", ") + std::string{words.substr(0, words.find(' '))};
+    }
+    throw std::logic_error(fmt::format("rota::sim: {} is none of server_errors(): {}", error, known));
 }
 inline redis_handle const& redis_handle::heal() const {
     world_->end_faults([](fault const& f) { return !concerns_node(f.kind); });

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "../detail/entropy.hpp"
+#include "../detail/late.hpp"
 #include "../detail/redis_push.hpp"
 #include "../detail/redis_session.hpp"
 
@@ -78,7 +79,8 @@ public:
     }
 
     /// Performs one operation. unavailable, timed_out, refused_by_server, protocol: not done; outcome_unknown: maybe.
-    result<reply> perform(operation const& request, microseconds timeout) {
+    template <typename T = void>  // see detail/late.hpp
+    result<detail::late<reply, T>> perform(detail::late<operation, T> const& request, microseconds timeout) {
         auto& self = *self_;
         if (!self.opened) return {errc::invalid_argument, "hiredis_sync: perform() without a successful open()"};
         auto answer = self.session.perform(request, timeout);
@@ -234,8 +236,6 @@ private:
 
     std::unique_ptr<state> self_;
 };
-
-static_assert(blocking_transport<hiredis_sync>);
 
 template <typename... Policies>
 class basic_coordinator;

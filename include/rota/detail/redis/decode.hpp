@@ -15,13 +15,16 @@
 
 #include "../../operations.hpp"
 #include "../../result.hpp"
+#include "../late.hpp"
 #include "reply_reader.hpp"
 
 namespace rota::detail {
 
 /// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong.
-template <typename = void>
+template <typename T = void>
 struct redis_decoder {
+    using reply = late<rota::reply, T>;
+
     redis_array_reader& in;
 
     reply operator()(op::join const&) const {
@@ -274,8 +277,8 @@ private:
 };
 
 /// The reply to `request` that `answer` holds; or the error that the script gave; or protocol, if it is neither.
-template <typename Tag = void>
-[[nodiscard]] result<reply> decode(operation const& request, redisReply const* answer) {
+template <typename T = void>
+[[nodiscard]] result<late<reply, T>> decode(late<operation, T> const& request, redisReply const* answer) {
     if (answer && answer->type == REDIS_REPLY_ERROR) {
         return {errc::refused_by_server, answer->str ? std::string{answer->str, answer->len} : std::string{}};
     }
@@ -288,7 +291,7 @@ template <typename Tag = void>
         in.fail();
     }
     if (in.ok()) {
-        auto decoded = std::visit(redis_decoder<Tag>{in}, request);
+        auto decoded = std::visit(redis_decoder<T>{in}, request);
         if (in.done()) return decoded;
     }
     return {errc::protocol, "the server's answer does not have the form of a reply of rota's scripts"};

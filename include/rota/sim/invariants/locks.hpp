@@ -336,7 +336,8 @@ private:
 };
 
 /// The user's handler stops when it is asked to: a run whose lock is not valid any more does not go on for longer than it
-/// takes to look (a quarter of the lock's ttl). This is about the program, not about rota.
+/// takes to look (a quarter of the lock's ttl). One that works for longer than that in one step cannot be asked in time,
+/// and is named too. This is about the program, not about rota.
 class handlers_stop final : public run_invariant {
 public:
     std::string_view name() const override { return "handlers_stop"; }
