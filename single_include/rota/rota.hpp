@@ -1022,7 +1022,7 @@ struct options {
 
 namespace detail {
 
-/// Neither infinite nor a NaN. (Including <cmath> would cost a compiler a tenth of what all of rota does.)
+/// Neither infinite nor a NaN. (<cmath> has it too, and costs a compiler a third of what all else in rota does.)
 constexpr bool is_finite(double x) {
     return x >= std::numeric_limits<double>::lowest() && x <= std::numeric_limits<double>::max();
 }
@@ -1350,12 +1350,36 @@ struct boottime_clock {
 #include <atomic>
 #include <memory>
 
+// ---- rota/detail/late.hpp ------------------------------------------------------------------------------------------
+// late<T, Parameter>: T, by a name that means something only once Parameter is known.
+//
+// Whoever includes rota has its templates parsed, used or not. What a template's body says about types that depend on
+// its parameters is put aside until it is instantiated; all else is looked into at once, and std::optional<operation>
+// alone makes some 2,500 instantiations. So a template that deals in dear types names them late, and what holds no
+// template parameter at all (detail::in_words, validate) is one all the same: `template <typename = void>`.
+// tests/bench/compile_time.py watches what this is for.
+
+namespace rota::detail {
+
+template <typename T, typename Parameter>
+struct late_type {
+    using type = T;
+};
+template <typename T, typename Parameter>
+using late = typename late_type<T, Parameter>::type;
+
+}  // namespace rota::detail
+
 namespace rota {
 
-class manual_clock {
+// (A template for the reason that late.hpp gives.)
+template <typename T = void>
+class basic_manual_clock {
+    using atomic_time = detail::late<std::atomic<microseconds::rep>, T>;
+
 public:
-    explicit manual_clock(instant start = instant{std::chrono::hours{1}})
-        : now_{std::make_shared<std::atomic<microseconds::rep>>(start.time_since_epoch().count())} {}
+    explicit basic_manual_clock(instant start = instant{std::chrono::hours{1}})
+        : now_{std::make_shared<atomic_time>(start.time_since_epoch().count())} {}
 
     [[nodiscard]] instant now() const noexcept { return instant{microseconds{now_->load()}}; }
 
@@ -1366,8 +1390,10 @@ public:
     }
 
 private:
-    std::shared_ptr<std::atomic<microseconds::rep>> now_;
+    std::shared_ptr<atomic_time> now_;
 };
+
+using manual_clock = basic_manual_clock<>;
 
 }  // namespace rota
 
@@ -1465,26 +1491,6 @@ private:
 // written is dropped: coordination does not end for the lack of a log.
 
 #include <cstdio>
-
-// ---- rota/detail/late.hpp ------------------------------------------------------------------------------------------
-// late<T, Parameter>: T, by a name that means something only once Parameter is known.
-//
-// Whoever includes rota has its templates parsed, used or not. What a template's body says about types that depend on
-// its parameters is put aside until it is instantiated; all else is looked into at once, and std::optional<operation>
-// alone makes some 2,500 instantiations. So a template that deals in dear types names them late, and what holds no
-// template parameter at all (detail::in_words, validate) is one all the same: `template <typename = void>`.
-// tests/bench/compile_time.py watches what this is for.
-
-namespace rota::detail {
-
-template <typename T, typename Parameter>
-struct late_type {
-    using type = T;
-};
-template <typename T, typename Parameter>
-using late = typename late_type<T, Parameter>::type;
-
-}  // namespace rota::detail
 
 // ---- rota/sink/describe.hpp ----------------------------------------------------------------------------------------
 // The words for an event: one line of text for people, as log_sink writes it, recording_sink compares it and the
@@ -2728,9 +2734,9 @@ private:
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 
 // ---- rota/detail/find.hpp ------------------------------------------------------------------------------------------
-// What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so takes as
-// long to compile as a third of rota. Sorting is left to ordered containers; std::min and std::max come with <string> and
-// <vector> in every standard library.
+// What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so costs
+// whoever includes it nearly a third of what all else in rota does. Sorting is left to ordered containers; std::min and std::max
+// come with <string> and <vector> in every standard library.
 
 namespace rota::detail {
 
@@ -3094,9 +3100,9 @@ private:
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
 template <typename T = void>
 [[nodiscard]] std::string fault_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
-    std::vector<std::uint32_t> load;
+    std::vector<late<std::uint32_t, T>> load;
     for (auto const& n : view.nodes) load.push_back(n.load);
-    std::vector<bool> taken(view.schedules.size());
+    std::vector<late<bool, T>> taken(view.schedules.size());
     for (auto const& m : p.moves) {
         auto const id = [&] { return in_words(std::string{view.schedules[m.schedule].id}); };
         if (m.schedule >= view.schedules.size())
@@ -4299,9 +4305,9 @@ public:
                 engine.idle_.notify_all();
             }
         } const guard{*this};
-        if (stop.stop_requested() || now() >= until) return {};
         std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
         if (state() == standing::fenced) return fenced();
+        if (stop.stop_requested() || now() >= until) return {};
         if (state() != standing::member) {
             if (auto r = begin_join(); !r) return r.error();
         }

@@ -35,7 +35,8 @@
 #include "rota.hpp"
 
 // ---- rota/sim/converged.hpp ----------------------------------------------------------------------------------------
-// What a group comes to once nothing goes wrong any more, as a predicate for run_until: it says what is missing.
+// What a group comes to once nothing goes wrong any more, as predicates for run_until that say what is missing: converged
+// with the default strategy, and every other that evens load out; settled with one that does not mean to.
 
 #include <algorithm>
 #include <cmath>
@@ -53,6 +54,7 @@
 // An invariant that breaks throws broken_invariant out of whatever moved time, with all that is needed to see it again.
 
 #include <array>
+#include <concepts>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -401,13 +403,18 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::
         "refuse",       "reset",          "lose_reply",  "late_request", "claim",          "transfer",
         "register_one", "unregister_one", "slow_server", "stall_server", "restart_server", "server_error",
         "lose_data",    "server_clock",   "fail_over"};
-    return names[static_cast<std::size_t>(kind)];
+    auto const number = static_cast<std::size_t>(kind);
+    return number < fault_kinds ? names[number] : std::string_view{"no_such_kind"};
 }
 
 [[nodiscard]] constexpr bool concerns_node(fault_kind kind) { return kind < fault_kind::slow_server; }
 /// What is wrong with a link, rather than with the node behind it.
 [[nodiscard]] constexpr bool concerns_link(fault_kind kind) {
     return kind >= fault_kind::delay && kind <= fault_kind::refuse;
+}
+/// Whether `amount` is the number of a schedule: in a plan, counted round those that there are and one more.
+[[nodiscard]] constexpr bool names_schedule(fault_kind kind) {
+    return kind >= fault_kind::claim && kind <= fault_kind::unregister_one;
 }
 /// Whether `lasting` means something to it.
 [[nodiscard]] constexpr bool lasts(fault_kind kind) {
@@ -477,7 +484,11 @@ struct server_error {
 [[nodiscard]] inline std::string to_text(fault const& f) {
     auto text = fmt::format("at {} {}", in_words(f.at), name_of(f.kind));
     if (concerns_node(f.kind)) text += fmt::format(" node {}", f.node);
-    if (f.lasting != microseconds{}) text += " for " + seconds_in_words(f.lasting);
+    if (f.lasting >= forever) {
+        text += " until healed";
+    } else if (f.lasting != microseconds{}) {
+        text += " for " + seconds_in_words(f.lasting);
+    }
     if (f.amount != 0) text += fmt::format(" amount {}", f.amount);
     return text;
 }
@@ -559,6 +570,8 @@ private:
             f->node = static_cast<std::uint32_t>(*number);
         } else if (key == "for" && time) {
             f->lasting = *time;
+        } else if (key == "until" && value == "healed") {
+            f->lasting = forever;
         } else if (key == "amount" && number) {
             f->amount = *number;
         } else {
@@ -568,17 +581,31 @@ private:
     return f;
 }
 
-/// Whether a world can make sense of it. (What is drawn always is; what is read may be anything.)
-[[nodiscard]] inline bool makes_sense(fault const& f) {
+/// Why no world can make sense of it; empty: one can. (What is drawn makes sense; what is read may be anything.)
+[[nodiscard]] inline std::string what_is_senseless(fault const& f) {
     constexpr std::int64_t day = std::int64_t{24} * 3600 * 1'000'000;
-    if (f.at < moment{} || f.lasting < microseconds{}) return false;
+    if (static_cast<std::size_t>(f.kind) >= fault_kinds) return "there is no such kind";
+    if (f.at < moment{} || f.lasting < microseconds{}) return "time does not go back";
+    if (f.lasting > forever) return "it lasts for more than sim::forever";
+    auto within = [&](std::int64_t least, std::int64_t most, char const* unit) {
+        return f.amount >= least && f.amount <= most
+                   ? std::string{}
+                   : fmt::format("the amount of {} must be {} .. {}{}", name_of(f.kind), least, most, unit);
+    };
     switch (f.kind) {
-        case fault_kind::clock_rate: return f.amount >= -100'000'000 && f.amount <= 100'000'000;
+        case fault_kind::clock_rate: return within(-500'000'000, 1'000'000'000, " parts per billion");
         case fault_kind::wall_jump:
-        case fault_kind::server_clock: return f.amount >= -day && f.amount <= day;
-        default: return f.amount >= 0 && f.amount <= day;
+        case fault_kind::server_clock: return within(-day, day, " us");
+        case fault_kind::server_error:
+            return within(0, static_cast<std::int64_t>(server_errors().size()) - 1, ", a number of server_errors()");
+        case fault_kind::claim:
+        case fault_kind::transfer:
+        case fault_kind::register_one:
+        case fault_kind::unregister_one: return within(0, day, ", the number of a schedule");
+        default: return within(0, day, " us");
     }
 }
+[[nodiscard]] inline bool makes_sense(fault const& f) { return what_is_senseless(f).empty(); }
 
 // ---------------------------------------------------------------- drawing one up
 
@@ -1187,6 +1214,8 @@ public:
     virtual void fault_ended(fault const&) {}
     virtual void process_began(process const&) {}
     virtual void process_ended(process const&, std::string_view /*how*/) {}
+    /// An invariant broke; the last that is told. It must not throw.
+    virtual void broke(moment, std::string_view /*invariant*/, std::string_view /*words*/) {}
 };
 
 struct stage {
@@ -1472,7 +1501,8 @@ struct run {
 };
 
 /// What a handler of your own sees of its run, in place of work_settings' least and most. It is called as the run begins,
-/// and again whenever the time has passed that it returned; it returns 0 when the run is done.
+/// and again whenever the time has passed that it returned; it returns 0 when the run is done. Nothing stops it meanwhile:
+/// who returns more than a quarter of work_settings::lock_ttl may work on without a lock (handlers_stop).
 ///
 ///   w.use_handler([](sim::job const& j) {
 ///       return j.stop_requested() || j.elapsed() >= 2s ? 0us : 100ms;
@@ -2074,7 +2104,12 @@ private:
         if (number >= runs_.size() || runs_[number].stamp != stamp || runs_[number].at != run::stage::working) return;
         auto& r = runs_[number];
         if (makings_.handler) {
-            if (now() >= r.ends && is_over(r)) return end_run(number);
+            // In the midst of a step the handler is not asked anything; whether it still may work is noted all the same.
+            if (now() < r.ends) {
+                look_whether_to_stop(r);
+            } else if (is_over(r)) {
+                return end_run(number);
+            }
         } else {
             look_whether_to_stop(r);
             if (r.asked_to_stop && makings_.work.heeds_stop) return end_run(number);
@@ -2092,6 +2127,12 @@ private:
         auto const at = now();
         look_whether_to_stop(r);
         auto const more = makings_.handler(job{r.name, r.token, at - r.started, r.asked_to_stop.has_value()});
+        if (more < microseconds{} || more > forever) {
+            throw std::logic_error(fmt::format(
+                "rota::sim: the handler of {} returned {} us for {}; it must be 0 (done) or how long it works, "
+                "sim::forever at most",
+                node_id(), more.count(), r.name));
+        }
         r.ends = at + more;
         return more <= microseconds{};
     }
@@ -2207,19 +2248,21 @@ public:
     /// leave(), and the program ends. A new one starts later.
     node_handle const& leave(microseconds away_for = forever) const;
     node_handle const& renounce() const;
-    /// By number, see world::schedule_id.
+    /// By number, see world::schedule_id; at most world::schedules(), the first that is not registered yet.
     node_handle const& claim(std::uint32_t schedule) const;
     /// To the next node.
     node_handle const& transfer(std::uint32_t schedule) const;
 
     // ---------------------------------------------------------------- how it differs from the others
-    // From the next start of its process on: say it before time passes.
+    // From the next start of its process on: said before time passes, it holds from the first. What is said later is
+    // checked at once, what is said before as time begins to pass.
 
     /// node_id is the world's to set.
     node_handle const& use_options(options o) const;
     node_handle const& use_work(work_settings w) const;
     template <typename Sink>
     node_handle const& use_sink(Sink sink) const;
+    /// The node must have work (use_work, world_settings::work): else nothing would call it.
     template <typename Handler>
     node_handle const& use_handler(Handler handler) const;
 
@@ -2583,6 +2626,14 @@ struct outcome_of_wait {
     }
 };
 
+/// What run_until can ask: whether it holds, or what is missing.
+template <typename T>
+inline constexpr bool is_predicate_of_world = requires(T& predicate, world& w) {
+    { predicate(w) } -> std::convertible_to<std::string>;
+} || requires(T& predicate, world& w) {
+    { predicate(w) } -> std::same_as<bool>;
+};
+
 class world {
 public:
     explicit world(world_settings s) : world{std::move(s), std::optional<choices>{}} {}
@@ -2593,10 +2644,13 @@ public:
 
     // ---------------------------------------------------------------- set up
 
+    /// Before time passes. Or all at once: check_all, check_sound (invariants/all.hpp).
     template <typename... Invariants>
     void check() {
+        static_assert((std::is_base_of_v<invariant, Invariants> && ...),
+                      "rota::sim: what is checked must derive from rota::sim::invariant, as sim::one_leader does");
         before_time_passes("check");
-        (add<Invariants>(), ...);
+        if constexpr ((std::is_base_of_v<invariant, Invariants> && ...)) (add<Invariants>(), ...);
     }
 
     /// Tells `watcher`, an audience that is no invariant, of all that happens. It must outlive the world.
@@ -2627,11 +2681,14 @@ public:
     /// Any sink policy, for all nodes of this world: a copy per process, unless given by std::ref. Before time passes.
     template <typename Sink>
     void use_sink(Sink const& sink) {
+        before_time_passes("use_sink");
         for (auto& s : slots_) s.make_sink = maker_of_sinks(sink);
     }
-    /// The user's work, for all nodes: see job. A copy per process, unless given by std::ref. Before time passes.
+    /// The user's work, for all nodes: see job. A copy per process, unless given by std::ref. Before time passes. Some node
+    /// must have work: else nothing would call it.
     template <typename Handler>
     void use_handler(Handler const& handler) {
+        before_time_passes("use_handler");
         for (auto& s : slots_) s.handler = handler_of(handler);
     }
 
@@ -2675,28 +2732,19 @@ public:
     /// most, and only when something has happened. Gives up after `limit`.
     template <typename Predicate>
     outcome_of_wait run_until(Predicate&& predicate, microseconds limit) {
-        if (limit < microseconds{}) throw std::logic_error("rota::sim::world::run_until: time does not go back");
-        begin();
-        auto const until = stage_.now + limit;
-        auto missing = missing_of(predicate);
-        while (!missing.empty()) {
-            auto const next = stage_.queue.next_at();
-            if (next > until) {
-                stage_.now = until;
-                return {false, std::move(missing)};
-            }
-            auto const look_at = stage_.now + std::chrono::milliseconds{1};
-            while (stage_.queue.next_at() <= std::min(look_at, until)) advance();
-            if (stage_.queue.next_at() > look_at) stage_.now = std::min(look_at, until);
-            missing = missing_of(predicate);
+        static_assert(is_predicate_of_world<Predicate>,
+                      "rota::sim: run_until takes a predicate that is called with a rota::sim::world& (or const&) and "
+                      "returns bool, or a std::string that says what is missing");
+        if constexpr (is_predicate_of_world<Predicate>) {
+            return wait_until(predicate, limit);
+        } else {
+            return {};
         }
-        return {true, {}};
     }
 
     [[nodiscard]] moment now() const { return stage_.now; }
 
     // ---------------------------------------------------------------- looking at it
-
     [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(slots_.size()); }
     /// Every process that there ever was.
     [[nodiscard]] std::deque<std::unique_ptr<process>> const& processes() const { return processes_; }
@@ -2786,6 +2834,11 @@ public:
     void begin_fault(fault f) {
         f.at = stage_.now;
         check_fault(f, to_text(f));
+        if (names_schedule(f.kind) && f.amount > last_schedule()) {
+            throw std::logic_error(
+                fmt::format("rota::sim::world: {}: there is no schedule {}: {} are registered, say 0 .. {}", to_text(f),
+                            f.amount, schedules_, last_schedule()));
+        }
         begin();
         settings_.faults.push_back(f);
         under_way_.push_back(false);
@@ -2799,18 +2852,22 @@ public:
     }
 
     [[noreturn]] void broken(std::string_view invariant, std::string words) const {
-        auto report =
-            fmt::format("{} broken at {}: {}\n  seed {}\n", invariant, in_words(stage_.now), words, settings_.seed);
+        auto const headline = fmt::format("{} broken at {}: {}\n", invariant, in_words(stage_.now), words);
+        auto report = headline + fmt::format("  seed {}\n", settings_.seed);
         report += "  last events:\n" + last_events();
         if (!settings_.faults.empty()) report += "  faults:\n";
         for (auto const& f : settings_.faults) report += "    " + to_text(f) + "\n";
+        report += headline;  // once more: the first one may have scrolled away
+        watch_.tell_broken(invariant, words);
         throw broken_invariant{std::string{invariant}, stage_.now, std::move(words), hash_, report};
     }
 
-    /// The last things that happened, one per line.
-    [[nodiscard]] std::string last_events() const {
+    /// The last things that happened, one per line, `most` of them or what is kept; before them how many more there were.
+    [[nodiscard]] std::string last_events(std::size_t most = 40) const {
         std::string text;
-        auto const first = noted_ > notes_.size() ? noted_ - notes_.size() : 0;
+        auto const count = std::min({noted_, notes_.size(), most});
+        auto const first = noted_ - count;
+        if (first > 0) text += fmt::format("    ... {} earlier\n", first);
         for (auto i = first; i < noted_; ++i) {
             auto const& n = notes_[i % notes_.size()];
             text += fmt::format("    {:>12} {}\n", in_words(n.at), n.words);
@@ -2858,6 +2915,7 @@ private:
         work_settings work{};
         sink_maker make_sink{};
         work_handler handler{};
+        bool handler_is_its_own = false;  // given to this node, rather than to all
     };
     friend class node_handle;
     template <typename Sink>
@@ -2937,6 +2995,9 @@ private:
             world_.note(who(p) + " ends: " + std::string{how});
             for (auto* i : processes_) i->process_ended(p, how);
         }
+        void tell_broken(std::string_view invariant, std::string_view words) const {
+            for (auto* i : of_breaks_) i->broke(world_.stage_.now, invariant, words);
+        }
 
         // Who does not override a hook is not called for it.
         template <typename T>
@@ -2958,12 +3019,14 @@ private:
             if constexpr (!std::is_same_v<decltype(&T::process_began), decltype(&audience::process_began)> ||
                           !std::is_same_v<decltype(&T::process_ended), decltype(&audience::process_ended)>)
                 processes_.push_back(watcher);
+            if constexpr (!std::is_same_v<decltype(&T::broke), decltype(&audience::broke)>)
+                of_breaks_.push_back(watcher);
         }
 
     private:
         static std::string who(process const& p) { return fmt::format("{}#{}", p.node_id(), p.number()); }
         world& world_;
-        std::vector<audience*> performed_, acted_, told_, locks_, runs_, faults_, processes_;
+        std::vector<audience*> performed_, acted_, told_, locks_, runs_, faults_, processes_, of_breaks_;
     };
 
     template <typename T>
@@ -2999,8 +3062,9 @@ private:
 
     // The first time that time passes.
     void begin() {
-        if (std::exchange(begun_, true)) return;
+        if (begun_) return;
         check_settings();
+        begun_ = true;
         for (std::uint32_t i = 0; i < settings_.nodes; ++i) {
             auto const after = stage_.pick.between({}, settings_.options.heartbeat_interval);
             slots_[i].starting = true;
@@ -3016,22 +3080,17 @@ private:
     // Wrong use is said before time passes.
     void check_settings() {
         auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: " + why); };
+        bool handled = false;
+        bool calls_handler = false;
         for (auto& s : slots_) {
             s.options.node_id = s.node_id;
-            if (auto r = validate(s.options); !r) refuse(s.node_id + ": " + r.error().detail);
-            if (settings_.clock_drift > s.options.clock_drift) {
-                refuse(
-                    fmt::format("clock_drift is {}, and options::clock_drift allows for {} only: no promise would hold",
-                                settings_.clock_drift, s.options.clock_drift));
-            }
-            auto const& w = s.work;
-            if (w.period < microseconds{} || w.least < microseconds{} || w.most < w.least) {
-                refuse("work: period, least and most must not be negative, nor most less than least");
-            }
-            if (w.period > microseconds{} && w.lock_ttl < std::chrono::milliseconds{1}) {
-                refuse("work: lock_ttl must be 1 ms or more");
-            }
+            check_options(s.options);
+            check_work(s.work);
+            if (s.handler_is_its_own) check_handler(s);
+            handled = handled || s.handler;
+            calls_handler = calls_handler || (s.handler && s.work.period > microseconds{});
         }
+        if (handled && !calls_handler) refuse(std::string{"use_handler: "} + handler_is_idle);
         if (settings_.network.least_delay < microseconds{} ||
             settings_.network.most_delay < settings_.network.least_delay) {
             refuse("network: delays must not be negative, nor most_delay less than least_delay");
@@ -3047,13 +3106,35 @@ private:
             }
         }
     }
+    void check_options(rota::options const& o) const {
+        auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: " + why); };
+        if (auto r = validate(o); !r) refuse(o.node_id + ": " + r.error().detail);
+        if (settings_.clock_drift > o.clock_drift) {
+            refuse(fmt::format("clock_drift is {}, and options::clock_drift allows for {} only: no promise would hold",
+                               settings_.clock_drift, o.clock_drift));
+        }
+    }
+    static void check_work(work_settings const& w) {
+        auto refuse = [](std::string const& why) { throw std::logic_error("rota::sim::world: work: " + why); };
+        if (w.period < microseconds{} || w.least < microseconds{} || w.most < w.least) {
+            refuse("period, least and most must not be negative, nor most less than least");
+        }
+        if (w.period > microseconds{} && w.lock_ttl < std::chrono::milliseconds{1}) {
+            refuse("lock_ttl must be 1 ms or more");
+        }
+    }
+    static constexpr char const* handler_is_idle =
+        "there are no runs that would call it: set world_settings::work, or use_work";
+    static void check_handler(slot const& s) {
+        if (s.work.period > microseconds{}) return;
+        throw std::logic_error(fmt::format("rota::sim::world: use_handler of {}: {}", s.node_id, handler_is_idle));
+    }
     void check_fault(fault const& f, std::string const& which) const {
         auto refuse = [&](std::string const& why) {
             throw std::logic_error("rota::sim::world: " + which + ": " + why);
         };
         if (concerns_node(f.kind) && f.node >= slots_.size()) refuse(no_such_node(f.node));
-        if (f.at < moment{} || f.lasting < microseconds{}) refuse("time does not go back");
-        if (f.kind == fault_kind::fail_over && f.amount < 0) refuse("what is lost must not be negative");
+        if (auto const why = what_is_senseless(f); !why.empty()) refuse(why);
         if (f.kind == fault_kind::fail_over && settings_.longest_loss == microseconds{}) {
             refuse("fail_over needs a replica: set world_settings::longest_loss");
         }
@@ -3071,6 +3152,26 @@ private:
     [[nodiscard]] std::uint32_t known(std::uint32_t place) const {
         if (place >= slots_.size()) throw std::logic_error("rota::sim::world: " + no_such_node(place));
         return place;
+    }
+
+    template <typename Predicate>
+    outcome_of_wait wait_until(Predicate& predicate, microseconds limit) {
+        if (limit < microseconds{}) throw std::logic_error("rota::sim::world::run_until: time does not go back");
+        begin();
+        auto const until = stage_.now + limit;
+        auto missing = missing_of(predicate);
+        while (!missing.empty()) {
+            auto const next = stage_.queue.next_at();
+            if (next > until) {
+                stage_.now = until;
+                return {false, std::move(missing)};
+            }
+            auto const look_at = stage_.now + std::chrono::milliseconds{1};
+            while (stage_.queue.next_at() <= std::min(look_at, until)) advance();
+            if (stage_.queue.next_at() > look_at) stage_.now = std::min(look_at, until);
+            missing = missing_of(predicate);
+        }
+        return {true, {}};
     }
 
     template <typename Predicate>
@@ -3372,9 +3473,11 @@ private:
             if (p->slot() == slot_number) network_.end_connection(p->link(), p->number());
         }
     }
+    // One that is registered, or the first that is not.
+    [[nodiscard]] std::int64_t last_schedule() const { return std::max<std::int64_t>(schedules_, 1); }
+    // A plan's number counts round, so that it means something still where a shrunk run has fewer schedules.
     [[nodiscard]] std::string any_schedule(fault const& f) const {
-        auto const count = std::max<std::int64_t>(schedules_, 1);
-        return schedule_id(static_cast<std::uint32_t>(f.amount % (count + 1)));
+        return schedule_id(static_cast<std::uint32_t>(f.amount % (last_schedule() + 1)));
     }
 
     struct note_line {
@@ -3502,10 +3605,12 @@ inline node_handle const& node_handle::transfer(std::uint32_t schedule) const {
 }
 inline node_handle const& node_handle::use_options(options o) const {
     o.node_id = id();
+    if (world_->begun_) world_->check_options(o);
     world_->slots_[place_].options = std::move(o);
     return *this;
 }
 inline node_handle const& node_handle::use_work(work_settings w) const {
+    if (world_->begun_) world::check_work(w);
     world_->slots_[place_].work = w;
     return *this;
 }
@@ -3516,7 +3621,10 @@ node_handle const& node_handle::use_sink(Sink sink) const {
 }
 template <typename Handler>
 node_handle const& node_handle::use_handler(Handler handler) const {
-    world_->slots_[place_].handler = world::handler_of(handler);
+    auto& s = world_->slots_[place_];
+    if (world_->begun_) world::check_handler(s);
+    s.handler = world::handler_of(handler);
+    s.handler_is_its_own = true;
     return *this;
 }
 
@@ -3591,7 +3699,12 @@ inline redis_handle const& redis_handle::answer(std::string_view error, microsec
             return suffers(fault_kind::server_error, time, static_cast<std::int64_t>(i));
         }
     }
-    throw std::logic_error(fmt::format("rota::sim: {} is none of server_errors()", error));
+    std::string known;
+    for (auto const& e : all) {
+        std::string_view const words = e.words;
+        known += (known.empty() ? "" : ", ") + std::string{words.substr(0, words.find(' '))};
+    }
+    throw std::logic_error(fmt::format("rota::sim: {} is none of server_errors(): {}", error, known));
 }
 inline redis_handle const& redis_handle::heal() const {
     world_->end_faults([](fault const& f) { return !concerns_node(f.kind); });
@@ -3621,12 +3734,12 @@ public:
 namespace rota::sim {
 
 /// Every program is up and a member; one of them leads, and the server says so; every schedule is owned, by a live node
-/// that knows it, as far as capacity allows; nothing is on its way; the load is within the threshold.
-struct converged_predicate {
+/// that knows it, as far as capacity allows; nothing is on its way. How load is spread does not matter: for strategies
+/// that do not balance (check_sound).
+struct settled_predicate {
     [[nodiscard]] std::string operator()(world const& w) const {
         std::uint32_t leaders = 0;
         std::size_t owned = 0;
-        std::size_t least = ~std::size_t{0}, most = 0;
         std::uint64_t capacity = 0;
         auto const stored = w.store().leader();
         for (std::uint32_t i = 0; i < w.size(); ++i) {
@@ -3642,8 +3755,6 @@ struct converged_predicate {
             }
             auto const load = p->belief().table().size();
             owned += load;
-            least = std::min(least, load);
-            most = std::max(most, load);
             capacity += p->machine().settings().max_schedules_per_node.value_or(unlimited);
         }
         if (leaders != 1) return fmt::format("{} nodes lead", leaders);
@@ -3658,6 +3769,25 @@ struct converged_predicate {
                 }
                 if (s->moving_to != 0) return id + " is on its way";
             }
+        }
+        return {};
+    }
+};
+inline constexpr settled_predicate settled{};
+
+/// settled, and the load is within options::rebalance_threshold: for least_moves, and strategies that balance as it does
+/// (check_all).
+struct converged_predicate {
+    [[nodiscard]] std::string operator()(world const& w) const {
+        if (auto missing = settled(w); !missing.empty()) return missing;
+        std::size_t owned = 0;
+        std::size_t least = ~std::size_t{0}, most = 0;
+        for (auto const* p : w.living()) {
+            if (w.process_at(p->slot()) != p) continue;
+            auto const load = p->belief().table().size();
+            owned += load;
+            least = std::min(least, load);
+            most = std::max(most, load);
         }
         auto const mean = static_cast<double>(owned) / w.size();
         auto const allowed = std::max(1.0, std::ceil(2 * w.settings().options.rebalance_threshold * mean) + 1);
@@ -3697,7 +3827,8 @@ inline constexpr converged_predicate converged{};
 // A run depends on its scenario and setup alone; threads may run any number of them side by side.
 
 // ---- rota/sim/invariants/all.hpp -----------------------------------------------------------------------------------
-// All invariants, and check_all(), which asks for each that a world can be asked for.
+// All invariants, and two presets, which ask for each that a world can be asked for: check_all() for the default strategy
+// and such as balance as it does, check_sound() for a strategy that does not balance.
 
 // ---- rota/sim/invariants/events.hpp --------------------------------------------------------------------------------
 // What a subscriber is told: in order, without duplicates, and such that folding it gives the state.
@@ -4724,7 +4855,8 @@ private:
 };
 
 /// The user's handler stops when it is asked to: a run whose lock is not valid any more does not go on for longer than it
-/// takes to look (a quarter of the lock's ttl). This is about the program, not about rota.
+/// takes to look (a quarter of the lock's ttl). One that works for longer than that in one step cannot be asked in time,
+/// and is named too. This is about the program, not about rota.
 class handlers_stop final : public run_invariant {
 public:
     std::string_view name() const override { return "handlers_stop"; }
@@ -5160,18 +5292,26 @@ private:
 
 namespace rota::sim {
 
-/// What is demanded of every run with the default strategy. What looks at runs is left out where a world has none (and
-/// handlers_stop where its handlers are told not to), as is what looks at subscribers of the group.
-inline void check_all(world& w) {
+/// What rota promises with any strategy, also one that fills up node after node, or leaves all where it is: goes with
+/// sim::settled. What looks at runs is left out where a world has none (and handlers_stop where its handlers are told not
+/// to), as is what looks at subscribers of the group.
+inline void check_sound(world& w) {
     w.check<one_leader, belief_ends_in_time, leadership_alternates, plans_under_current_term, plans_are_sound,
-            moves_bounded, one_owner, ownership_disjoint, generation_rises, stale_generations_refused,
-            only_expired_orphaned, nothing_lost, restart_inherits_nothing, fenced_do_nothing, tokens_rise,
-            strangers_change_nothing, no_extend_after_release, unanswered_acquire_harmless, locks_end_by_ttl,
-            own_events_fold_to_state, pictures_are_true, leader_in_time, owned_in_time, even_in_time, leave_without_gap,
-            dead_connections_do_nothing, capacity_kept, no_storm>();
+            one_owner, ownership_disjoint, generation_rises, stale_generations_refused, only_expired_orphaned,
+            nothing_lost, restart_inherits_nothing, fenced_do_nothing, tokens_rise, strangers_change_nothing,
+            no_extend_after_release, unanswered_acquire_harmless, locks_end_by_ttl, own_events_fold_to_state,
+            pictures_are_true, leader_in_time, owned_in_time, leave_without_gap, dead_connections_do_nothing,
+            capacity_kept, no_storm>();
     if (w.has_work()) w.check<locks_exclusive, no_double_run, effects_safe>();
     if (w.has_work() && w.settings().work.heeds_stop) w.check<handlers_stop>();
     if (w.has_group_subscribers()) w.check<group_events_fold_to_state>();
+}
+
+/// check_sound, and what the default strategy achieves: load is even in time (even_in_time), by few moves
+/// (moves_bounded). For strategies that balance; goes with sim::converged.
+inline void check_all(world& w) {
+    check_sound(w);
+    w.check<moves_bounded, even_in_time>();
 }
 
 }  // namespace rota::sim
@@ -5253,6 +5393,8 @@ struct scenario {
 struct setup {
     std::string name = "standard";
     std::function<void(world&)> prepare = check_all;
+    /// What a run must come to: sim::settled with a strategy that does not balance.
+    std::function<std::string(world const&)> comes_to = converged;
 };
 
 /// What runs have come to; add them up.
@@ -5312,7 +5454,7 @@ std::uint64_t run_scenario(scenario const& d, bool notes = false, setup const& w
     w.run_for(std::max(o.node_ttl, o.leader_lease));  // whoever could not renew before has lost it by now
     auto const limit = 3 * std::max(o.node_ttl, o.leader_lease) + 2 * d.world.work.most + d.world.work.lock_ttl +
                        std::chrono::seconds{10};
-    if (auto r = w.run_until(converged, limit); !r) w.broken("comes_to_rest", r.missing);
+    if (auto r = w.run_until(with.comes_to, limit); !r) w.broken("comes_to_rest", r.missing);
     // And stays so.
     auto const leader = w.store().leader().term;
     w.run_for(std::chrono::seconds{10});
@@ -5715,7 +5857,7 @@ template <typename T>
 class reader {
 public:
     [[nodiscard]] result<recording> read_all(std::string_view text) {
-        while (!text.empty() && wrong_.empty() && !ended_) {
+        while (!text.empty() && wrong_.empty()) {
             auto const end = std::min(text.find('\n'), text.size());
             ++number_;
             if (auto const line = trimmed(text.substr(0, end)); !line.empty() && line.front() != '#') read_line(line);
@@ -5757,6 +5899,10 @@ private:
         auto const space = std::min(line.find(' '), line.size());
         auto const name = line.substr(0, space);
         auto const value = trimmed(line.substr(space));
+        if (ended_) return wrong(fmt::format("{} after the line \"end\"", quoted(line)));
+        if (name != "fault" && !given_.emplace(name).second) {
+            return wrong(fmt::format("there was a line {} before", quoted(name)));
+        }
         if (name == "end") {
             ended_ = true;
         } else if (name == "rota") {
@@ -5804,6 +5950,7 @@ private:
     }
 
     recording r_;
+    std::set<std::string, std::less<>> given_;  // names of lines so far
     std::string wrong_;
     std::size_t number_ = 0;
     bool begun_ = false;
@@ -5916,7 +6063,7 @@ template <typename World = world>
 //   w.run_for(60s);
 //   std::ofstream{"run.svg"} << drawn.svg();
 //
-// What is drawn is what nodes believed, in true time. Marks closer than a pixel become one, so that the size of a file
+// An invariant that breaks is marked in it. What is drawn is what nodes believed, in true time. Marks closer than a pixel become one, so that the size of a file
 // has a bound (a few MB; usually some 50 kB) however long the run was.
 
 namespace rota::sim {
@@ -5937,7 +6084,7 @@ public:
     timeline(timeline const&) = delete;
     timeline& operator=(timeline const&) = delete;
 
-    /// Says in the drawing that something happened; e.g. what broke.
+    /// Says in the drawing that something happened. (That an invariant broke, it says by itself.)
     void mark(moment at, std::string words) {
         end_ = std::max(end_, at);
         marks_.push_back({at, std::move(words)});
@@ -5991,6 +6138,10 @@ public:
         if (s.process == no_process || messages_.size() >= most_messages) return;
         auto const slot = world_->processes()[s.process]->slot();
         messages_.push_back({now(), slot, static_cast<std::uint8_t>(s.request.index()), s.answer.has_value()});
+    }
+
+    void broke(moment at, std::string_view invariant, std::string_view words) override {
+        mark(at, fmt::format("{}: {}", invariant, words));
     }
 
 private:

@@ -2,7 +2,7 @@
 """What including rota costs a compiler: user time at -O0, next to a fixed list of headers.
 
 Each round compiles every program once, in turn, so that a busy machine disturbs all alike; the figures are medians, and
-the ratio is the median of the rounds' ratios. What is only reported is compiled in the first two rounds alone.
+the ratio is the median of the rounds' ratios. What is only reported is compiled twice, afterwards.
 
     compile_time.py [--compiler g++] [--rounds 15] [--include DIR] [--flags=...]
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = 1.6
-SECONDS = 40.0  # no further round is begun after that
+SECONDS = 30.0  # no further round is begun after that
 
 FIXED_LIST = ["string", "vector", "functional", "chrono", "stop_token", "unordered_map", "fmt/core.h"]
 
@@ -65,19 +65,20 @@ def main():
     times = {name: [] for name in programs}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rota-compile-time-") as folder:
-        for number, (name, (source, _)) in enumerate(programs.items()):
-            (Path(folder) / f"{number}.cpp").write_text(source, encoding="utf-8")
-        for round_number in range(arguments.rounds + 1):
-            if time.monotonic() - began > SECONDS and round_number > 1:
-                break
-            for number, (name, (_, flags)) in enumerate(programs.items()):
-                if name not in (base, figure) and round_number not in (1, 2):
-                    continue  # reported only
-                command = [arguments.compiler, "-std=c++20", "-O0", "-c", f"{folder}/{number}.cpp", "-o", f"{folder}/out.o",
-                           "-I", arguments.include, *flags, *arguments.flags.split()]
-                seconds = user_time(command)
-                if round_number > 0:  # the first one warms up and does not count
-                    times[name].append(seconds)
+        def compile_all(names):
+            for name in names:
+                source, flags = programs[name]
+                (Path(folder) / "program.cpp").write_text(source, encoding="utf-8")
+                command = [arguments.compiler, "-std=c++20", "-O0", "-c", f"{folder}/program.cpp",
+                           "-o", f"{folder}/out.o", "-I", arguments.include, *flags, *arguments.flags.split()]
+                times[name].append(user_time(command))
+
+        compile_all([base, figure])  # warms up, and does not count
+        times = {name: [] for name in programs}
+        while len(times[figure]) < arguments.rounds and (len(times[figure]) < 3 or time.monotonic() - began < SECONDS):
+            compile_all([base, figure])
+        for _ in range(2):
+            compile_all(name for name in programs if name not in (base, figure))
 
     rounds = len(times[figure])
     ratio = statistics.median(a / b for a, b in zip(times[figure], times[base]))

@@ -6,14 +6,19 @@
 #include <memory>
 #include <stdexcept>
 
+#include "../detail/late.hpp"
 #include "../types.hpp"
 
 namespace rota {
 
-class manual_clock {
+// (A template for the reason that late.hpp gives.)
+template <typename T = void>
+class basic_manual_clock {
+    using atomic_time = detail::late<std::atomic<microseconds::rep>, T>;
+
 public:
-    explicit manual_clock(instant start = instant{std::chrono::hours{1}})
-        : now_{std::make_shared<std::atomic<microseconds::rep>>(start.time_since_epoch().count())} {}
+    explicit basic_manual_clock(instant start = instant{std::chrono::hours{1}})
+        : now_{std::make_shared<atomic_time>(start.time_since_epoch().count())} {}
 
     [[nodiscard]] instant now() const noexcept { return instant{microseconds{now_->load()}}; }
 
@@ -24,7 +29,9 @@ public:
     }
 
 private:
-    std::shared_ptr<std::atomic<microseconds::rep>> now_;
+    std::shared_ptr<atomic_time> now_;
 };
+
+using manual_clock = basic_manual_clock<>;
 
 }  // namespace rota

@@ -1,6 +1,6 @@
-// What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so takes as
-// long to compile as a third of rota. Sorting is left to ordered containers; std::min and std::max come with <string> and
-// <vector> in every standard library.
+// What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so costs
+// whoever includes it nearly a third of what all else in rota does. Sorting is left to ordered containers; std::min and std::max
+// come with <string> and <vector> in every standard library.
 #pragma once
 
 namespace rota::detail {

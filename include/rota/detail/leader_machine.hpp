@@ -99,9 +99,9 @@ private:
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
 template <typename T = void>
 [[nodiscard]] std::string fault_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
-    std::vector<std::uint32_t> load;
+    std::vector<late<std::uint32_t, T>> load;
     for (auto const& n : view.nodes) load.push_back(n.load);
-    std::vector<bool> taken(view.schedules.size());
+    std::vector<late<bool, T>> taken(view.schedules.size());
     for (auto const& m : p.moves) {
         auto const id = [&] { return in_words(std::string{view.schedules[m.schedule].id}); };
         if (m.schedule >= view.schedules.size())

@@ -61,7 +61,8 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::
         "refuse",       "reset",          "lose_reply",  "late_request", "claim",          "transfer",
         "register_one", "unregister_one", "slow_server", "stall_server", "restart_server", "server_error",
         "lose_data",    "server_clock",   "fail_over"};
-    return names[static_cast<std::size_t>(kind)];
+    auto const number = static_cast<std::size_t>(kind);
+    return number < fault_kinds ? names[number] : std::string_view{"no_such_kind"};
 }
 
 [[nodiscard]] constexpr bool concerns_node(fault_kind kind) { return kind < fault_kind::slow_server; }

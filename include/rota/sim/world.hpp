@@ -104,7 +104,7 @@ struct outcome_of_wait {
 
 /// What run_until can ask: whether it holds, or what is missing.
 template <typename T>
-concept predicate_of_world = requires(T& predicate, world& w) {
+inline constexpr bool is_predicate_of_world = requires(T& predicate, world& w) {
     { predicate(w) } -> std::convertible_to<std::string>;
 } || requires(T& predicate, world& w) {
     { predicate(w) } -> std::same_as<bool>;
@@ -208,10 +208,14 @@ public:
     /// most, and only when something has happened. Gives up after `limit`.
     template <typename Predicate>
     outcome_of_wait run_until(Predicate&& predicate, microseconds limit) {
-        static_assert(predicate_of_world<Predicate>,
+        static_assert(is_predicate_of_world<Predicate>,
                       "rota::sim: run_until takes a predicate that is called with a rota::sim::world& (or const&) and "
                       "returns bool, or a std::string that says what is missing");
-        if constexpr (predicate_of_world<Predicate>) return wait_until(predicate, limit);
+        if constexpr (is_predicate_of_world<Predicate>) {
+            return wait_until(predicate, limit);
+        } else {
+            return {};
+        }
     }
 
     [[nodiscard]] moment now() const { return stage_.now; }
