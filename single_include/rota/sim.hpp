@@ -594,7 +594,7 @@ private:
     };
     switch (f.kind) {
         case fault_kind::clock_rate: return within(-500'000'000, 1'000'000'000, " parts per billion");
-        case fault_kind::wall_jump:
+        case fault_kind::wall_jump: return within(-1000 * day, 1000 * day, " us");
         case fault_kind::server_clock: return within(-day, day, " us");
         case fault_kind::server_error:
             return within(0, static_cast<std::int64_t>(server_errors().size()) - 1, ", a number of server_errors()");

@@ -333,7 +333,10 @@ TEST_CASE("amounts that mean nothing are refused, said at once or in a plan") {
     CHECK_THAT(refused([&] { w.redis().slow(-1ms); }), contains("amount of slow_server must be 0 .. "));
     CHECK_THAT(refused([&] { w.redis().fail_over({.lose_last = -1ms}); }),
                contains("amount of fail_over must be 0 .."));
-    CHECK_THAT(refused([&] { w.clock(0).jump_wall(-100h); }), contains("amount of wall_jump must be -86400000000 .. "));
+    CHECK_THAT(refused([&] { w.clock(0).jump_wall(-24001h); }),
+               contains("amount of wall_jump must be -86400000000000 .. "));
+    CHECK_THAT(refused([&] { w.redis().jump_clock(25h); }),
+               contains("amount of server_clock must be -86400000000 .. "));
     CHECK_THAT(refused([&] { w.node(0).pause(microseconds::max()); }), contains("for more than sim::forever"));
     CHECK(w.now() == sim::moment{});
 
