@@ -1,5 +1,0 @@
-// expect: rota: no hiredis
-#define ROTA_NO_HIREDIS
-#include <rota/rota.hpp>
-
-int main() { rota::coordinator node{rota::options{.node_id = "a"}, rota::hiredis_sync{"redis://localhost:6379"}}; }

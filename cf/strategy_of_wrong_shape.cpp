@@ -1,9 +1,0 @@
-// expect: rota: the strategy policy lacks `rota::plan make_plan(rota::cluster_view const&) const`
-#include <rota/coordinator.hpp>
-#include <rota/transport/memory.hpp>
-
-struct mine {
-    int make_plan(rota::cluster_view const&) const { return 0; }
-};
-
-int main() { rota::basic_coordinator node{rota::options{.node_id = "a"}, rota::memory_transport{}, mine{}}; }

@@ -1,9 +1,0 @@
-// expect: rota: the strategy policy's make_plan must be const
-#include <rota/coordinator.hpp>
-#include <rota/transport/memory.hpp>
-
-struct mine {
-    rota::plan make_plan(rota::cluster_view const&) { return {}; }
-};
-
-int main() { rota::basic_coordinator node{rota::options{.node_id = "a"}, rota::memory_transport{}, mine{}}; }
