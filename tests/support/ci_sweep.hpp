@@ -27,7 +27,7 @@ inline constexpr bool in_full = true;
 #else
 inline constexpr bool in_full = false;
 #endif
-inline constexpr std::uint64_t ci_seeds = in_full ? 2000 : 100;
+inline constexpr std::uint64_t ci_seeds = in_full ? 2000 : 40;
 
 /// Every other seed has kinds of fault that break what rota assumes, too. One in four has much going wrong with few
 /// schedules: it takes several things at a time to meet some mistakes. Another one has nodes of limited capacity.

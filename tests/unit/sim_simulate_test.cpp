@@ -153,7 +153,8 @@ TEST_CASE("simulate shrinks what breaks, writes it down, draws it, and shows it 
                                   contains(" of 200 seeds run\n") && !contains("something broke"));
     auto const seed = failed.holding("  seed ").front().substr(7);
     CHECK_THAT(failed.text(), contains("seed " + seed + " broke; " + seed + " of 200 seeds run\n"));  // from seed 1 on
-    CHECK_THAT(failed.text(), contains("\n" + failed.lines.front() + "\n  to see it again"));
+    CHECK_THAT(failed.text(),
+               contains("\n" + failed.holding("belief_ends_in_time broken at").front() + "\n  to see it again"));
     auto const text = content_of(file);
     CHECK_THAT(text, contains("setup planted-lease_from_reply") && contains("broke belief_ends_in_time at") &&
                          contains("fault at"));
