@@ -2,7 +2,7 @@
 // guards core and command connection, the queue of events, and the sleep of run(). Policies reach it through `ports`, so
 // it is compiled once whatever they are; and only where it is used, being a template.
 //
-// Lock order: io_ before queue_; none is held while a sink runs or run() sleeps.
+// Lock order: sleep_, io_, queue_mutex_. None is held while a sink runs; while run() sleeps, only sleep_ is.
 #pragma once
 
 #include <atomic>
@@ -995,12 +995,15 @@ private:
     // to ask.
     bool settle_unanswered() {
         if (unanswered_.empty() || core_.last_failure()) return false;
-        auto const [request, until] = std::move(unanswered_.back());
+        auto [request, until] = std::move(unanswered_.back());
         unanswered_.pop_back();
         auto const& asked = std::get<op::acquire_locks>(request);
         if (now() >= until || asked.incarnation != core_.self().incarnation) return true;
         auto const answer = attempt(request);
-        if (!answer) return false;
+        if (!answer) {  // another time
+            if (answer.error() != errc::not_joined) unanswered_.push_back({std::move(request), until});
+            return false;
+        }
         op::release_locks taken{.kind = asked.kind};
         auto const& out = std::get<op::outcomes>(*answer).items;
         for (std::size_t i = 0; i < out.size(); ++i) {
