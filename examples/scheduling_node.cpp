@@ -1,8 +1,8 @@
 // A complete node: registers schedules, takes part in the group, runs what it owns, and leaves in order. Start it in
 // several terminals, kill one, and watch its schedules move. `--help` lists its options and what it prints.
 //
-// One thread takes part (run), the main thread does the runs, and one waits for signals. What happens comes through the
-// event sinks: `report` says it, `agenda` makes of it what is to be run next.
+// One thread takes part (run), some do the runs, one waits for signals, and one gives the orders that SIGUSR1 asks for.
+// What happens comes through the event sinks: `report` says it, `agenda` makes of it what is to be run next.
 #if !__has_include(<hiredis/hiredis.h>)
 #error "scheduling_node talks to Redis: it needs hiredis (Debian: libhiredis-dev)"
 #endif
@@ -33,33 +33,41 @@
 
 #include "scheduling_node/agenda.hpp"
 #include "scheduling_node/command_line.hpp"
+#include "scheduling_node/drain_switch.hpp"
 #include "scheduling_node/report.hpp"
+#include "scheduling_node/strategy.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using clock_type = std::chrono::steady_clock;
 using example::agenda;
+using example::drain_switch;
 using example::report;
 
 using sinks = rota::sinks<std::reference_wrapper<report>, std::reference_wrapper<agenda>>;
-using coordinator = rota::basic_coordinator<rota::hiredis_sync, sinks>;
+using coordinator = rota::basic_coordinator<rota::hiredis_sync, example::strategy, sinks>;
 
 constexpr int refused = 1;
 constexpr int bad_usage = 2;
 
-/// Turns SIGINT and SIGTERM into a request to stop; a second one ends the process at once. Make it before any thread:
-/// they inherit that these signals are blocked, so only its own thread gets them.
+/// Turns SIGINT and SIGTERM into a request to stop; a second one ends the process at once. SIGUSR1 flips the switch. Make
+/// it before any thread: they inherit that these signals are blocked, so only its own thread gets them, by waiting.
 class signal_watch {
 public:
-    explicit signal_watch(std::stop_source stop) {
+    signal_watch(std::stop_source stop, drain_switch& drain) {
         ::sigemptyset(&signals_);
         ::sigaddset(&signals_, SIGINT);
         ::sigaddset(&signals_, SIGTERM);
+        ::sigaddset(&signals_, SIGUSR1);
         ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-        thread_ = std::jthread{[this, stop = std::move(stop)](std::stop_token done) mutable {
+        thread_ = std::jthread{[this, stop = std::move(stop), &drain](std::stop_token done) mutable {
             for (int signal = 0; ::sigwait(&signals_, &signal) == 0 && !done.stop_requested();) {
-                if (!stop.request_stop()) std::_Exit(128 + signal);
+                if (signal == SIGUSR1) {
+                    drain.flip();
+                } else if (!stop.request_stop()) {
+                    std::_Exit(128 + signal);
+                }
             }
         }};
     }
@@ -97,11 +105,11 @@ rota::result<void> join(coordinator& node, report& told, std::stop_token const& 
 }
 
 /// One page after the other, so that a lost connection does not cost a timeout for each.
-rota::result<void> register_schedules(coordinator& node, std::uint32_t count) {
+rota::result<void> register_schedules(coordinator& node, example::settings const& asked) {
     std::vector<rota::schedule> page;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        page.push_back({.id = fmt::format("schedule-{}", i)});
-        if (page.size() < rota::op::max_batch && i + 1 < count) continue;
+    for (std::uint32_t i = 0; i < asked.schedules; ++i) {
+        page.push_back({.id = fmt::format("schedule-{}", i), .rules = {.required = asked.required_labels}});
+        if (page.size() < rota::op::max_batch && i + 1 < asked.schedules) continue;
         if (auto registered = node.register_schedules(page).all(); !registered) return registered;
         page.clear();
     }
@@ -139,7 +147,6 @@ void run(coordinator& node, std::string const& schedule, example::settings const
     // At the end of the ttl the group may take this node for dead: no use in locks that last longer.
     auto const lock_ttl = rota::with_defaults(asked.options).node_ttl;
     auto lock = node.try_lock(schedule, lock_ttl);
-    todo.put_off(schedule, asked.period);
     if (!lock) {
         told.run_refused(schedule, lock.error().message());
         if (concerns_all(lock.error())) todo.rest(asked.options.heartbeat_interval);
@@ -158,11 +165,20 @@ void run(coordinator& node, std::string const& schedule, example::settings const
 /// Until stop is requested.
 void do_the_runs(coordinator& node, example::settings const& asked, report& told, agenda& todo,
                  std::stop_token const& stop) {
+    while (auto const job = todo.next(stop)) {
+        run(node, job->schedule, asked, told, todo);
+        todo.put_off(*job, asked.period);
+    }
+}
+
+/// Until stop is requested: registers the schedules when that is due, and says how things are.
+void keep_house(coordinator& node, example::settings const& asked, report& told, agenda& todo,
+                std::stop_token const& stop) {
     constexpr auto summary_interval = 5s;
     auto next_summary = clock_type::now() + summary_interval;
     while (!stop.stop_requested()) {
-        if (todo.take_registration()) {
-            if (auto registered = register_schedules(node, asked.schedules); registered) {
+        if (todo.take_registration(stop, clock_type::now() + 500ms)) {
+            if (auto registered = register_schedules(node, asked); registered) {
                 told.in_contact();
             } else {
                 told.no_contact("the schedules are not registered: " + registered.error().message());
@@ -174,16 +190,17 @@ void do_the_runs(coordinator& node, example::settings const& asked, report& told
             next_summary += summary_interval;
             told.sum_up(todo.owned());
         }
-        if (auto const schedule = todo.next(stop, clock_type::now() + 500ms)) run(node, *schedule, asked, told, todo);
     }
 }
 
 int take_part(example::settings const& asked) {
     std::stop_source stop;
-    signal_watch const signals{stop};
+    drain_switch drain;
+    signal_watch const signals{stop, drain};
     report told{asked.options.node_id, asked.json};
     agenda todo{asked.options.node_id, asked.idle};
-    coordinator node{asked.options, rota::hiredis_sync{asked.redis}, sinks{std::ref(told), std::ref(todo)}};
+    coordinator node{asked.options, rota::hiredis_sync{asked.redis}, example::strategy{},
+                     sinks{std::ref(told), std::ref(todo)}};
 
     if (auto joined = join(node, told, stop.get_token()); !joined) {
         if (joined.error() == rota::errc::cancelled) return 0;
@@ -198,7 +215,15 @@ int take_part(example::settings const& asked) {
         exit_code = refused;
         stop.request_stop();
     }};
-    do_the_runs(node, asked, told, todo, stop.get_token());
+    {
+        std::vector<std::jthread> threads;
+        threads.emplace_back(
+            [&] { drain.obey(node, asked.options.node_id, told, asked.options.heartbeat_interval, stop.get_token()); });
+        for (std::uint32_t i = 0; i < asked.threads; ++i) {
+            threads.emplace_back([&] { do_the_runs(node, asked, told, todo, stop.get_token()); });
+        }
+        keep_house(node, asked, told, todo, stop.get_token());
+    }
     if (auto left = node.leave(); !left && exit_code == 0) {
         told.say("the group could not be told, and will notice later: " + left.error().message());
     }

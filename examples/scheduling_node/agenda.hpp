@@ -1,8 +1,9 @@
 // What scheduling_node has to do next: a sink that learns what this node owns, and hands out the schedules as they fall
-// due; what was just acquired comes first.
+// due, each to one thread at a time; what was just acquired comes first.
 //
 // Events come in order and before the call returns that brought them, so after a lock was granted generation_of() is
-// that of the ownership under which it was granted.
+// that of the ownership under which it was granted. A schedule that is to move stays on the list until it does: its lock
+// is not granted then, and the owner may be left with it after all.
 #pragma once
 
 #include <algorithm>
@@ -41,13 +42,6 @@ public:
             forget(e.schedule);
         }
     }
-    void operator()(rota::handoff_requested const& e) {  // no new run of it; one in hand may be finished
-        std::lock_guard const lock{mutex_};
-        auto const s = owned_.find(e.schedule);
-        if (s == owned_.end()) return;
-        due_.erase({s->second.due, s->first});
-        s->second.handing_over = true;
-    }
     void operator()(rota::node_joined const&) { set_in_contact(true); }
     void operator()(rota::node_resumed const&) { set_in_contact(true); }
     void operator()(rota::node_suspended const&) { set_in_contact(false); }
@@ -61,31 +55,37 @@ public:
 
     // ------------------------------------------------ for the one who works
 
-    /// Waits for a schedule to fall due, but not after `until`, nor when stop is requested or a registration is due.
-    [[nodiscard]] std::optional<std::string> next(std::stop_token const& stop, clock::time_point until) {
+    /// A schedule to be run by whoever asked for it, who then says when it may fall due again (put_off).
+    struct job {
+        std::string schedule{};
+        rota::fencing_token generation = 0;
+        clock::time_point due{};
+    };
+
+    /// Waits for a schedule to fall due, or until stop is requested.
+    [[nodiscard]] std::optional<job> next(std::stop_token const& stop) {
         std::unique_lock lock{mutex_};
-        auto const now_due = [&] {
-            return in_contact_ && !due_.empty() && std::max(due_.begin()->first, not_before_) <= clock::now();
-        };
-        while (!stop.stop_requested() && !now_due() && !registration_due() && clock::now() < until) {
-            auto wake_at = until;
-            if (in_contact_ && !due_.empty()) wake_at = std::min(until, std::max(due_.begin()->first, not_before_));
-            news_.wait_until(lock, stop, wake_at, [seen = news_count_, this] { return news_count_ != seen; });
+        for (;;) {
+            auto const now = clock::now();
+            auto const due_at = in_contact_ && !due_.empty() ? std::max(due_.begin()->first, not_before_) : never;
+            if (stop.stop_requested()) return std::nullopt;
+            if (due_at <= now) break;
+            wait(lock, stop, due_at);
         }
-        if (stop.stop_requested() || !now_due()) return std::nullopt;
-        return due_.begin()->second;
+        auto const first = due_.extract(due_.begin()).value();
+        auto& mine = owned_.find(first.second)->second;
+        if (mine.due == at_once) mine.due = clock::now();
+        return job{first.second, mine.generation, mine.due};
     }
 
-    /// The schedule is worked on, or could not be: it falls due again a period later.
-    void put_off(std::string const& schedule, clock::duration period) {
+    /// The job is done, or could not be: its schedule falls due again a period after it last did.
+    void put_off(job const& done, clock::duration period) {
         std::lock_guard const lock{mutex_};
-        auto const s = owned_.find(schedule);
-        if (s == owned_.end() || s->second.handing_over) return;
-        due_.erase({s->second.due, s->first});
-        auto const now = clock::now();
-        bool const is_fresh = s->second.due == clock::time_point::min();
-        s->second.due = is_fresh ? now + period : std::max(s->second.due + period, now);
+        auto const s = owned_.find(done.schedule);
+        if (s == owned_.end() || s->second.generation != done.generation) return;
+        s->second.due = std::max(done.due + period, clock::now());
         due_.emplace(s->second.due, s->first);
+        wake();
     }
 
     /// Nothing falls due for that long, or until there is contact anew.
@@ -110,10 +110,18 @@ public:
         return names;
     }
 
-    /// Whether the schedules are to be registered now: at first, and again after the server has lost data. True once.
-    [[nodiscard]] bool take_registration() {
-        std::lock_guard const lock{mutex_};
-        if (!registration_due()) return false;
+    /// Waits until the schedules are to be registered (at first, and again after the server has lost data), but not after
+    /// `until`, nor when stop is requested. True once.
+    [[nodiscard]] bool take_registration(std::stop_token const& stop, clock::time_point until) {
+        std::unique_lock lock{mutex_};
+        for (;;) {
+            auto const now = clock::now();
+            auto const due_at = in_contact_ && must_register_ ? register_not_before_ : never;
+            if (stop.stop_requested()) return false;
+            if (due_at <= now) break;
+            if (until <= now) return false;
+            wait(lock, stop, std::min(due_at, until));
+        }
         must_register_ = false;
         return true;
     }
@@ -124,10 +132,12 @@ public:
     }
 
 private:
+    static constexpr auto at_once = clock::time_point::min();
+    static constexpr auto never = clock::time_point::max();
+
     struct ownership {
         rota::fencing_token generation = 0;
-        clock::time_point due = clock::time_point::min();
-        bool handing_over = false;
+        clock::time_point due = at_once;
     };
 
     void forget(std::string const& schedule) {
@@ -137,8 +147,14 @@ private:
         owned_.erase(s);
     }
 
-    [[nodiscard]] bool registration_due() const {
-        return in_contact_ && must_register_ && clock::now() >= register_not_before_;
+    // For news, or until then.
+    void wait(std::unique_lock<std::mutex>& lock, std::stop_token const& stop, clock::time_point until) {
+        auto const news = [seen = news_count_, this] { return news_count_ != seen; };
+        if (until == never) {
+            news_.wait(lock, stop, news);
+        } else {
+            news_.wait_until(lock, stop, until, news);
+        }
     }
 
     void set_in_contact(bool on) {

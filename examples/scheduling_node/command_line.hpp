@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -37,8 +38,15 @@ whatever it owns. Start several, kill some, watch.
   --schedules N        how many schedules to register (default 12)
   --work TIME          how long a run takes (default 5ms)
   --period TIME        from one run of a schedule to its next (default 500ms)
-  --max-schedules N    most schedules that this node takes (default: no limit)
+  --threads N          how many runs go on at the same time (default 1)
+  --capacity N         most schedules that this node takes (default: no limit)
+  --zone Z             what fails together with this node, e.g. a rack: the leader spreads schedules evenly over zones
+                       (default: the node is a zone of its own)
+  --labels A,B,...     what schedules may require of this node
+  --require A,B,...    the labels that the schedules require of their node; of those registered already they stay as
+                       they are
   --threshold X        imbalance that the leader lets pass, as a fraction of the mean load (default 0.2)
+  --handoff TIME       how long the run in hand may go on when its schedule is to move (default 30s)
   --idle               own schedules, but run none
   --json               one JSON object per line on stdout instead of words (what is no event goes to stderr)
   --help               this text
@@ -46,8 +54,12 @@ whatever it owns. Start several, kill some, watch.
 TIME is a number and a unit: 500us, 5ms, 1s, 2m, 1h. Ctrl-C or SIGTERM: finishes the run in hand, leaves, and ends with
 exit code 0; a second one ends it at once. Exit code 2: the command line is wrong; 1: it was refused or replaced.
 
+SIGUSR1: drains the node. It hands all its schedules over, each once its run is done, is given no more, and stays a
+member. The next SIGUSR1 ends that. The group remembers it by NODE_ID, so a restart does not.
+
 Every JSON line has mono_us (CLOCK_MONOTONIC in microseconds), node (this one's id) and event:
   joined {incarnation}, suspended {why}, resumed, fenced, left
+  draining, drained, undrained                drained: it owns nothing any more
   leadership {leader, term, previous}         leader and previous: a node id, or null for nobody
   membership {subject, change}                joined, left, died, superseded; told by the leader
   ownership {schedule, from, to, generation, reason}
@@ -62,6 +74,8 @@ struct settings {
     std::uint32_t schedules = 12;
     rota::microseconds work = std::chrono::milliseconds{5};
     rota::microseconds period = std::chrono::milliseconds{500};
+    std::uint32_t threads = 1;
+    std::vector<std::string> required_labels{};
     bool idle = false;
     bool json = false;
 };
@@ -110,6 +124,23 @@ template <typename Number>
     std::uint32_t count = 0;
     if (parse_all(text, count) && count <= most) return count;
     throw bad_usage{fmt::format("{}: \"{}\" is no number of 0 to {}", option, text, most)};
+}
+
+[[nodiscard]] inline std::uint32_t parse_threads(std::string_view option, std::string_view text) {
+    constexpr std::uint32_t most = 1'000;
+    auto const count = parse_count(option, text);
+    if (count >= 1 && count <= most) return count;
+    throw bad_usage{fmt::format("{}: is {}, must be 1 to {}", option, count, most)};
+}
+
+[[nodiscard]] inline std::vector<std::string> parse_list(std::string_view text) {
+    std::vector<std::string> items;
+    for (std::size_t from = 0; from <= text.size();) {
+        auto const comma = std::min(text.find(',', from), text.size());
+        items.emplace_back(text.substr(from, comma - from));
+        from = comma + 1;
+    }
+    return items;
 }
 
 [[nodiscard]] inline double parse_fraction(std::string_view option, std::string_view text) {
@@ -172,10 +203,20 @@ inline void fit_to_ttl(rota::options& o) {
             asked.work = parse_duration(option, value());
         } else if (option == "--period") {
             asked.period = parse_interval(option, value());
-        } else if (option == "--max-schedules") {
+        } else if (option == "--threads") {
+            asked.threads = parse_threads(option, value());
+        } else if (option == "--capacity") {
             asked.options.max_schedules_per_node = parse_count(option, value());
+        } else if (option == "--zone") {
+            asked.options.zone = value();
+        } else if (option == "--labels") {
+            asked.options.labels = parse_list(value());
+        } else if (option == "--require") {
+            asked.required_labels = parse_list(value());
         } else if (option == "--threshold") {
             asked.options.rebalance_threshold = parse_fraction(option, value());
+        } else if (option == "--handoff") {
+            asked.options.handoff_deadline = parse_duration(option, value());
         } else {
             throw bad_usage{fmt::format("there is no option {}", option)};
         }

@@ -120,6 +120,12 @@ public:
         print(text);
     }
 
+    // ------------------------------------------------ draining
+
+    void draining() { standing("draining", "drains: hands its schedules over, and takes no more"); }
+    void drained() { standing("drained", "is drained: it owns nothing any more"); }
+    void undrained() { standing("undrained", "takes schedules again"); }
+
     // ------------------------------------------------ what is no event
 
     void say(std::string const& text) {
@@ -155,6 +161,15 @@ private:
         std::string why{};
         std::set<std::string> said{};
     };
+
+    void standing(std::string_view event, std::string_view words) {
+        std::lock_guard const lock{mutex_};
+        if (json_) {
+            write(line(event, monotonic_microseconds()));
+        } else {
+            print(fmt::format("\"{}\" {}", printable(self_), words));
+        }
+    }
 
     // ------------------------------------------------ events, under the mutex
 

@@ -111,7 +111,7 @@ inline void parse_faults(std::string_view text, sim::sweep_settings& into) {
         auto const end = std::min(rest.find(','), rest.size());
         auto const name = rest.substr(0, end);
         rest.remove_prefix(std::min(end + 1, rest.size()));
-        std::uint32_t kinds = 0;
+        sim::fault_set kinds = 0;
         for (std::size_t k = 0; k < sim::fault_kinds; ++k) {
             if (auto const kind = static_cast<sim::fault_kind>(k); sim::name_of(kind) == name) kinds = sim::bit(kind);
         }

@@ -162,8 +162,8 @@ public:
     /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
-    /// Evens out the load now, whatever rebalance_threshold says. not_leader; invalid_argument: the strategy's plan breaks
-    /// its contract.
+    /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;
+    /// invalid_argument: the strategy's plan breaks its contract.
     [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
 
     // ---------------------------------------------------------------- locks
@@ -193,13 +193,22 @@ public:
 
     // ---------------------------------------------------------------- schedules
 
-    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep the weight that they have.
+    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep weight and rules as they are.
     /// Also without join(). Here and below: one result per item; an invalid or repeated one (invalid_argument) refuses all.
     [[nodiscard]] results<void> register_schedules(std::span<schedule const> schedules) {
         return engine().register_schedules(schedules);
     }
     [[nodiscard]] results<void> register_schedules(std::initializer_list<schedule> schedules) {
         return engine().register_schedules({schedules.begin(), schedules.size()});
+    }
+
+    /// Changes weight and rules of schedules, whoever owns them; the leader takes it into account at once. unknown_schedule.
+    /// Also without join().
+    [[nodiscard]] results<void> update_schedules(std::span<schedule const> schedules) {
+        return engine().update_schedules(schedules);
+    }
+    [[nodiscard]] results<void> update_schedules(std::initializer_list<schedule> schedules) {
+        return engine().update_schedules({schedules.begin(), schedules.size()});
     }
 
     /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
@@ -229,7 +238,7 @@ public:
 
     /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
     /// success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
-    /// come back (options::auto_rebalance, rebalance_threshold). unknown_schedule, unknown_node, not_leader (neither owner
+    /// come back: pin it (placement_rules, constrained<S>) for good. unknown_schedule, unknown_node, not_leader (neither owner
     /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);
@@ -240,6 +249,39 @@ public:
         auto const& b = *shell_.published;
         return b.owned(b.now());
     }
+
+    // ---------------------------------------------------------------- attributes of this node
+
+    /// Changes what this node says of itself: capacity, zone and labels, all of them. Without membership it is told with
+    /// the next join(). Begins as options say (max_schedules_per_node, zone, labels). A capacity below what it owns makes
+    /// the leader move the rest. Success means that the group has been told; unavailable: it will be.
+    [[nodiscard]] result<void> set_attributes(node_attributes attributes) {
+        return engine().set_attributes(std::move(attributes));
+    }
+    [[nodiscard]] node_attributes attributes() { return engine().attributes(); }
+
+    /// Reports how loaded this node is by its own measure (any unit, the same on all nodes), for strategies that go by it
+    /// (measured<S>). Call it as often as you like: it is smoothed (options::load_smoothing), and a request goes out only
+    /// when it has changed by a tenth, or a tenth of options::load_floor. Finite, >= 0.
+    [[nodiscard]] result<void> report_load(double load) { return engine().report_load(load); }
+
+    // ---------------------------------------------------------------- orders to the group, by anyone, also without join()
+
+    /// The node ends empty and is given nothing more, while it goes on as a member: its schedules are handed over to
+    /// others as its runs end. Kept by node_id, over restarts, until undrain(). unknown_node: no live node has that id.
+    [[nodiscard]] result<void> drain(std::string const& node_id) {
+        return engine().give_order(op::order_kind::drain, node_id);
+    }
+    [[nodiscard]] result<void> undrain(std::string const& node_id) {
+        return engine().give_order(op::order_kind::undrain, node_id);
+    }
+
+    /// Until end_maintenance() nothing is moved between live nodes, whatever the reason; orphans are still placed. Hand-offs
+    /// that are under way are completed.
+    [[nodiscard]] result<void> begin_maintenance() {
+        return engine().give_order(op::order_kind::begin_maintenance, {});
+    }
+    [[nodiscard]] result<void> end_maintenance() { return engine().give_order(op::order_kind::end_maintenance, {}); }
 
     // ---------------------------------------------------------------- looking at the group (requests, in pages)
 
@@ -262,6 +304,21 @@ public:
 
     /// What this node's strategy would do with the group as it is: a dry run.
     [[nodiscard]] result<proposal> propose() { return engine().propose(); }
+
+    /// ... and what it would do if that node died now, or if `count` more nodes of these attributes joined (their ids are
+    /// new-1, new-2, ...). unknown_node.
+    [[nodiscard]] result<proposal> propose_if_lost(std::string const& node_id) {
+        return engine().propose_if_lost(node_id);
+    }
+    [[nodiscard]] result<proposal> propose_if_joined(std::uint32_t count, node_attributes const& each = {}) {
+        return engine().propose_if_joined(count, each);
+    }
+
+    /// Carries out a proposal, by the leader, if nothing at all has changed in the group since it was made (no schedule, no
+    /// node, no attribute; make it and apply it at once). conflict: it has,
+    /// and nothing was done (for one of more than 200 steps: in part, if something changes meanwhile; the detail says how
+    /// many steps no longer applied); or the group is under maintenance. not_leader; invalid_argument: a hypothetical one.
+    [[nodiscard]] result<void> apply(proposal const& p) { return engine().apply(p); }
 
     // ---------------------------------------------------------------- the policies
 

@@ -24,6 +24,7 @@
 #include <variant>
 #include <vector>
 
+#include "attributes.hpp"
 #include "error.hpp"
 #include "types.hpp"
 
@@ -45,7 +46,19 @@ enum class change_reason : std::uint8_t {
     given_up,      ///< its new node was gone or full at the end of a hand-off: it has no owner now
     lost,          ///< this node left or lost its membership, and all that it owned with it
     resynced,      ///< found in a snapshot after a gap
+    drained,       ///< moved because its node is being drained
+    overfull,      ///< moved because its node holds more than it may
+    constrained,   ///< moved because its rules forbid where it was
+    returned,      ///< given back to the node that had it, which was gone for a short while
+    repaired,      ///< its record was damaged, and has been mended
 };
+inline constexpr change_reason last_change_reason = change_reason::repaired;
+
+/// Whether a move for this reason is one that has to be, however even the load is.
+[[nodiscard]] constexpr bool is_required(change_reason why) noexcept {
+    return why == change_reason::drained || why == change_reason::overfull || why == change_reason::constrained ||
+           why == change_reason::returned;
+}
 
 namespace op {
 
@@ -58,6 +71,9 @@ inline constexpr std::size_t event_log_length = 16384;
 
 /// Most steps in one changes_reply.
 inline constexpr std::size_t max_change_steps = 8;
+
+/// Most hand-offs under way that mend counts; more would keep the server too long.
+inline constexpr std::size_t max_counted_moves = 1000;
 
 /// How long a repeat of unregister_schedules is recognised by its nonce.
 inline constexpr microseconds repeat_window = std::chrono::seconds{60};
@@ -105,6 +121,30 @@ struct join {
     std::uint32_t capacity = unlimited;
     conflict_policy on_conflict = conflict_policy::take_over;
     fencing_token seen = 0;
+    std::string traits{};  ///< zone, labels and reported load
+};
+
+/// Change what a node says of itself. No effect, and no event, if it is so already. not_joined.
+struct describe_node {
+    using reply = done;
+    fencing_token incarnation = 0;
+    std::uint32_t capacity = unlimited;
+    std::string traits{};
+};
+
+enum class order_kind : std::uint8_t {
+    drain,              ///< the node ends empty and is given nothing
+    undrain,            ///< it takes part again
+    begin_maintenance,  ///< no voluntary moves in the group; orphans are still placed
+    end_maintenance,
+};
+
+/// A standing order of an operator, kept until it is taken back, also over restarts of nodes. Anyone may. No effect, and
+/// no event, if it stands already. unknown_node: a new drain, and no live node has the id.
+struct give_order {
+    using reply = done;
+    order_kind kind{};
+    std::string node_id{};  ///< of drain and undrain
 };
 
 /// What a leader needs to know in addition, from its own tick.
@@ -126,6 +166,7 @@ enum class tick_status : std::uint8_t {
 
 struct ticked {
     tick_status status = tick_status::ok;
+    fencing_token now = 0;  ///< the server's clock, µs since 1970: what tokens are minted from
     fencing_token epoch = 0;
     fencing_token fence = 0;    ///< the highest token that the group has minted
     std::uint64_t version = 0;  ///< of this node's change log; unlike the local one: read changes_since
@@ -135,7 +176,7 @@ struct ticked {
     std::string leader_id{};
     microseconds leader_remaining{};
     watch sweep{};  ///< filled only if the caller is the leader
-    // (with a status other than ok, only epoch, fence and seq are filled)
+    // (with a status other than ok, only now, epoch, fence and seq are filled)
     friend bool operator==(ticked const&, ticked const&) = default;
 };
 
@@ -225,10 +266,31 @@ struct release_locks {
 
 // ---------------------------------------------------------------- schedules
 
+/// A schedule as the server is told of it.
+struct described_schedule {
+    std::string id{};
+    double weight = 1;
+    std::string traits{};  ///< its placement rules
+};
+
 /// Make schedules exist; no effect on those that do. Anyone may. Outcome: ok.
 struct register_schedules {
     using reply = outcomes;
-    std::vector<schedule> items{};
+    std::vector<described_schedule> items{};
+};
+
+/// Change weight and rules of schedules, whoever owns them; the owner is told. Anyone may. `owner` is where lookup found
+/// it (whose log is to be written must be known before). No effect, and no event, on those that have them already.
+/// Outcome: ok, unknown_schedule, conflict (another owner meanwhile: look it up again).
+struct update_schedules {
+    using reply = outcomes;
+    struct item {
+        std::string id{};
+        double weight = 1;
+        std::string traits{};
+        fencing_token owner = 0;
+    };
+    std::vector<item> items{};
 };
 
 /// Where schedules are now. Anyone may.
@@ -294,10 +356,12 @@ struct adopt {
     fencing_token term = 0;
     std::vector<item> items{};
     fencing_token seen = 0;
+    std::uint64_t as_of = 0;  ///< if not 0: refused as a whole (conflict) unless the group's newest event is this one
 };
 
 /// Begin hand-offs: by the leader under its term, or by the owner itself (term 0, from == incarnation). The owner is
-/// told, and refused new locks on it. Outcome: ok (also if it is moving there already); unknown_schedule; conflict
+/// told, and refused new locks on it. An `open` one may be completed with another schedule of the owner's in its place,
+/// see acknowledge. Outcome: ok (also if it is moving there already); unknown_schedule; conflict
 /// (generation, owner not live, moving elsewhere); unknown_node; capacity_exceeded.
 struct revoke {
     using reply = outcomes;
@@ -307,23 +371,31 @@ struct revoke {
         fencing_token from = 0;
         fencing_token to = 0;
         change_reason reason = change_reason::rebalanced;
+        bool open = false;  ///< any schedule of the owner with the same weight and traits will do
     };
     fencing_token incarnation = 0;
     fencing_token term = 0;
     std::vector<item> items{};
     microseconds handoff_deadline{};
+    std::uint64_t as_of = 0;  ///< as in adopt
 };
 
 /// By the owner, having dropped its belief: complete hand-offs. The grant happens in the same step. Outcome: ok with the
 /// new generation; unknown_node or capacity_exceeded, also with a new generation, if the target was gone, past its
 /// deadline or full: the schedule is now nobody's; unknown_schedule; conflict if the generation, owner or target is
 /// another (as on a repeat); locked_by_other while its lock is live (with remaining).
+/// With `instead_of`, `id` is an idle one that goes in the place of the one that was asked for: that one's hand-off is
+/// called off (event `moving` to nobody) and `id` is granted to `to` for the same reason. conflict unless `id` is owned
+/// under `generation` and not moving, and `instead_of` is owned, moving to `to` by an `open` request, and has the same
+/// weight and traits; locked_by_other as above, of `id`. Where `to` is gone or full: unknown_node or capacity_exceeded,
+/// token 0, and nothing is changed.
 struct acknowledge {
     using reply = outcomes;
     struct item {
         std::string id{};
         fencing_token generation = 0;
         fencing_token to = 0;
+        std::string instead_of{};  ///< empty: `id` itself was asked for
     };
     fencing_token incarnation = 0;
     std::vector<item> items{};
@@ -337,7 +409,9 @@ enum class change_kind : std::uint8_t {
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced: stand for election
+    updated,   ///< generation, weight, traits
 };
+inline constexpr change_kind last_change_kind = change_kind::updated;
 
 /// One entry of a node's change log.
 struct change {
@@ -348,6 +422,8 @@ struct change {
     fencing_token other = 0;
     change_reason reason{};
     microseconds handoff{};  ///< time allowed from the moment of the request
+    bool open = false;       ///< revoking: another schedule of the same weight and traits may go instead
+    std::string traits{};    ///< granted, revoking, updated
     friend bool operator==(change const&, change const&) = default;
 };
 
@@ -366,11 +442,11 @@ struct changes_since {
 };
 
 enum class group_event_kind : std::uint8_t {
-    registered,    ///< id, weight
+    registered,    ///< id, weight, traits
     unregistered,  ///< id, from (its owner, or 0)
-    owned,         ///< id, generation, from, to (0: nobody), reason, weight
-    moving,        ///< id, from, to, reason: a hand-off began
-    joined,        ///< to, node_id, capacity
+    owned,         ///< id, generation, from, to (0: nobody), reason, weight, traits
+    moving,        ///< id, generation, from, to, reason, weight, traits: a hand-off began; to == 0: it was called off
+    joined,        ///< to, node_id, capacity, traits
     superseded,    ///< from (old), to (new), node_id
     left,          ///< from, node_id
     died,          ///< from, node_id
@@ -378,7 +454,11 @@ enum class group_event_kind : std::uint8_t {
     led,           ///< to, node_id, generation = term, from = previous leader's incarnation or 0
     vacated,       ///< from, generation = term
     data_lost,     ///< generation = the new epoch
+    updated,       ///< id, generation, from (its owner, or 0), weight, traits
+    described,     ///< to, node_id, capacity, traits
+    ordered,       ///< id = node_id (empty for maintenance), generation = the order_kind
 };
+inline constexpr group_event_kind last_group_event_kind = group_event_kind::ordered;
 
 struct group_event {
     std::uint64_t seq = 0;  ///< several events of one atomic step share one
@@ -390,6 +470,7 @@ struct group_event {
     double weight = 1;
     std::uint32_t capacity = unlimited;
     change_reason reason{};
+    std::string traits{};
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
@@ -409,10 +490,13 @@ struct events_since {
     std::uint32_t limit = 64;
 };
 
-/// Schedules held by `holder` (0: by nobody) with ids above `after`, in byte order; fewer than `limit`: the last page.
+/// Schedules held by `holder` (0: by nobody) with ids above `after`, in byte order. Fewer than `limit` items and strays:
+/// the last page.
 struct page_reply {
     std::uint64_t version = 0;  ///< of the holder's change log at this moment; 0 for nobody
     std::vector<schedule_status> items{};
+    /// Ids that the holder's index lists, but whose record is missing, unreadable or names another holder: damage.
+    std::vector<std::string> strays{};
     friend bool operator==(page_reply const&, page_reply const&) = default;
 };
 struct schedules_page {
@@ -422,11 +506,14 @@ struct schedules_page {
     std::uint32_t limit = max_batch;
 };
 
-/// Nodes, live and dead, with incarnations above `after`, in order; fewer than `limit`: the last page.
+/// Nodes, live and dead, with incarnations above `after`, in order; fewer than `limit`: the last page. (`draining` of
+/// the items is not filled: it is a matter of node_ids.)
 struct nodes_reply {
     fencing_token epoch = 0;
     std::uint64_t seq = 0;
     std::vector<node_status> items{};
+    bool maintenance = false;            ///< the order stands
+    std::vector<std::string> drained{};  ///< node_ids that are to be drained, in byte order; filled if after == 0
     friend bool operator==(nodes_reply const&, nodes_reply const&) = default;
 };
 struct nodes_page {
@@ -435,14 +522,62 @@ struct nodes_page {
     std::uint32_t limit = max_batch;
 };
 
+/// All schedules, in the order in which the server stores them: from `cursor` (0: the beginning) about `limit`, and the
+/// cursor to go on with (0: that was all). Those that exist all the time come at least once; no promise for the others.
+/// `broken`: ids whose record cannot be read.
+struct scan_reply {
+    std::uint64_t next = 0;
+    std::vector<schedule_status> items{};
+    std::vector<std::string> broken{};
+    friend bool operator==(scan_reply const&, scan_reply const&) = default;
+};
+struct scan_page {
+    using reply = scan_reply;
+    std::uint64_t cursor = 0;
+    std::uint32_t limit = max_batch;
+};
+
+/// By the leader: look again at records that seemed to disagree, and mend what does. The record (id -> generation, owner)
+/// is the truth, the holders' indexes and counters follow it:
+///   * A record that is missing although a holder's index lists the id, or that cannot be read, is made anew with weight
+///     1 and no owner (none is lost).
+///   * A record whose owner is not known at all (no live or dead node) has no owner.
+///   * An index that lists what is not its own, or misses what is, is put right; one that is not the owner, but was listed,
+///     is told `removed`; an owner that was not listed is told `granted`, with reason `repaired`. What ends with nobody is
+///     granted to nobody before the last deadline of those that were listed (a tombstone).
+///   * A hand-off of what is not registered, or whose owner is nobody, its target or was not listed, or that cannot be
+///     read, is dropped.
+///   * loads and pendings of all nodes named are counted anew (pendings only while max_counted_moves or fewer hand-offs
+///     are under way).
+/// A record that is changed, or whose owner was not listed (others may know it as somebody else's), gets a newly minted
+/// generation and an event `owned` with reason `repaired`. Outcome: token 0 if there was nothing to mend, else the
+/// record's generation after it (0 as well if it was never owned, or is not registered and not listed); conflict if its
+/// owner is a node that is not among `holders` (nothing is mended then).
+///
+/// Until it is mended, a record that cannot be read is registered, owned by nobody whom a request could name (claim:
+/// owned_by_other; what expects an owner: conflict), and looks to `lookup` as if it had never been owned.
+struct mend {
+    using reply = outcomes;
+    struct item {
+        std::string id{};
+        std::vector<fencing_token> holders{};  ///< whose indexes may list it, its owner included
+    };
+    fencing_token incarnation = 0;
+    fencing_token term = 0;
+    std::vector<item> items{};
+    std::vector<fencing_token> recount{};  ///< further nodes whose load and pending are to be counted anew
+    fencing_token seen = 0;
+};
+
 }  // namespace op
 
 /// Any request, and any reply. The reply to a T holds a T::reply.
 using operation =
     std::variant<op::join, op::tick, op::leave, op::renounce, op::acquire_locks, op::extend_locks, op::release_locks,
                  op::register_schedules, op::lookup, op::unregister_schedules, op::claim, op::reap, op::adopt,
-                 op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page>;
+                 op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page,
+                 op::describe_node, op::give_order, op::update_schedules, op::scan_page, op::mend>;
 using reply = std::variant<op::done, op::joined, op::ticked, op::outcomes, op::lookup_reply, op::changes_reply,
-                           op::events_reply, op::page_reply, op::nodes_reply>;
+                           op::events_reply, op::page_reply, op::nodes_reply, op::scan_reply>;
 
 }  // namespace rota

@@ -7,9 +7,11 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <fmt/core.h>
 
+#include "attributes.hpp"
 #include "operations.hpp"
 #include "result.hpp"
 #include "types.hpp"
@@ -42,13 +44,30 @@ struct options {
     microseconds safety_margin = std::chrono::milliseconds{50};
     /// Most schedules that this node owns, a hard limit. None: unlimited.
     std::optional<std::uint32_t> max_schedules_per_node{};
-    /// Whether the leader also moves schedules between live nodes. Orphans are placed in any case.
+    /// What fails together with this node: a rack, a data centre. At most 64 bytes. Empty: a zone of its own.
+    std::string zone{};
+    /// What schedules may require of their node, or forbid. At most 16, 1..64 bytes each.
+    std::vector<std::string> labels{};
+    /// Whether the leader also moves schedules between live nodes to even out the load. Orphans are placed, and what has to
+    /// move (drain, capacity, rules) is moved, in any case.
     bool auto_rebalance = true;
-    /// The leader moves schedules once a node is off its target by more than this fraction of the mean load.
-    /// Counted in schedules, whatever the strategy. Finite, >= 0; 0 evens out every difference.
+    /// The leader moves schedules once a node is off its target by more than this fraction of the mean load, in the
+    /// strategy's measure (plan::imbalance). Moves that have to be (drain, capacity, rules) do not wait for it.
+    /// Finite, >= 0; 0 evens out every difference.
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
+    /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
+    /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
+    /// go on without it. 0: half of leader_lease.
+    microseconds planning_budget{};
+    /// Over what time a load that this node reports (report_load) is smoothed. 0: not. 0 .. 1 day.
+    microseconds load_smoothing = std::chrono::seconds{30};
+    /// Reported loads below this count as nothing: changes of less than a tenth of it are not told. Finite, >= 0.
+    double load_floor = 1;
+    /// How often the leader looks through all ownership records for damage, and mends it; also each time a node begins to
+    /// lead. A page of 200 every eighth of a heartbeat. 0: only when it begins to lead. 1 s .. 30 days.
+    microseconds audit_interval = std::chrono::minutes{10};
     /// What join does if another live process has this node_id.
     conflict_policy on_conflict = conflict_policy::take_over;
     /// Which events the sink gets.
@@ -64,6 +83,7 @@ struct options {
     auto const derived = absurd ? o.heartbeat_interval : 3 * o.heartbeat_interval;
     if (o.node_ttl == microseconds{}) o.node_ttl = derived;
     if (o.leader_lease == microseconds{}) o.leader_lease = derived;
+    if (o.planning_budget == microseconds{}) o.planning_budget = o.leader_lease / 2;
     return o;
 }
 
@@ -111,6 +131,27 @@ template <typename = void>
             fmt::format("{} is {}, must be {} .. {}", field, in_words(value), in_words(least), in_words(most))};
 }
 
+template <typename = void>
+[[nodiscard]] result<void> check_label(char const* field, std::string const& label, std::size_t least) {
+    if (label.size() >= least && label.size() <= max_label_size) return {};
+    return {errc::invalid_argument,
+            fmt::format("{} has {} bytes, must have {}..{}", field, label.size(), least, max_label_size)};
+}
+
+template <typename = void>
+[[nodiscard]] result<void> check_labels(std::string const& zone, std::vector<std::string> const& labels,
+                                        char const* field = "a label") {
+    if (auto r = check_label("zone", zone, 0); !r) return r;
+    if (labels.size() > max_labels) {
+        return {errc::invalid_argument,
+                fmt::format("there are {} labels, at most {} may be", labels.size(), max_labels)};
+    }
+    for (auto const& label : labels) {
+        if (auto r = check_label(field, label, 1); !r) return r;
+    }
+    return {};
+}
+
 }  // namespace detail
 
 /// Checks `o` as a whole. The error (invalid_argument) names the first field that is wrong, its value, and the rule.
@@ -155,10 +196,21 @@ template <typename = void>
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));
     }
+    if (auto r = detail::check_labels(o.zone, o.labels); !r) return r;
     if (!detail::is_finite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
+    if (auto r = detail::check_duration("load_smoothing", o.load_smoothing, 0us, 24h); !r) return r;
+    if (!detail::is_finite(o.load_floor) || o.load_floor < 0) {
+        return wrong(fmt::format("load_floor is {}, must be finite and not negative", o.load_floor));
+    }
+    if (auto r = detail::check_duration("planning_budget", o.planning_budget, 1ms, o.leader_lease); !r) return r;
+    if (o.audit_interval != 0us) {
+        if (auto r = detail::check_duration("audit_interval", o.audit_interval, 1s, 24h * 30); !r) {
+            return wrong(r.error().detail + ", or 0");
+        }
+    }
     if (o.on_conflict != conflict_policy::take_over && o.on_conflict != conflict_policy::refuse) {
         return wrong("on_conflict is neither take_over nor refuse");
     }

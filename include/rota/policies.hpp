@@ -150,8 +150,10 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
     t.wake();
 };
 
-/// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends in bounded time;
-/// places orphans before it moves anything; keeps capacities; never touches what is `moving`).
+/// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends within
+/// options::planning_budget; places orphans before it moves anything; keeps capacities; moves only what may_move();
+/// a plan for the result of a plan moves nothing; for a view that is not complete, at most placements).
+/// check_strategy.hpp holds a strategy of yours against all that. The leader checks what it can before it applies a plan.
 template <typename T>
 concept strategy_policy = requires(T const s, cluster_view const& view) {
     { s.make_plan(view) } -> std::same_as<plan>;

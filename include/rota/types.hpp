@@ -42,12 +42,6 @@ struct leader_info {
     microseconds remaining{};  ///< what was left of the lease when last heard, less what has passed since; never < 0
 };
 
-/// A schedule to register.
-struct schedule {
-    std::string id{};   ///< opaque bytes, 1..512
-    double weight = 1;  ///< its share of load; finite, > 0
-};
-
 /// A schedule that this node owns.
 struct owned_schedule {
     std::string id{};
@@ -63,6 +57,7 @@ struct schedule_status {
     fencing_token owner = 0;       ///< incarnation; 0: none
     double weight = 1;
     fencing_token moving_to = 0;  ///< incarnation that it is being handed to; 0: none
+    std::string traits{};         ///< its placement rules, see rules_of (attributes.hpp)
 
     friend bool operator==(schedule_status const&, schedule_status const&) = default;
 };
@@ -75,6 +70,10 @@ struct node_status {
     std::uint32_t load = 0;     ///< schedules owned
     std::uint32_t pending = 0;  ///< schedules being handed to it
     std::uint32_t capacity = unlimited;
+    std::string traits{};     ///< its zone, labels and reported load, see attributes_of (attributes.hpp)
+    bool left = false;        ///< not alive: because it left in order
+    microseconds gone_for{};  ///< not alive: since when its schedules may be given to others; 0: not yet
+    bool draining = false;    ///< it is to end empty, see drain()
 
     friend bool operator==(node_status const&, node_status const&) = default;
 };

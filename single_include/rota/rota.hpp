@@ -310,12 +310,6 @@ struct leader_info {
     microseconds remaining{};  ///< what was left of the lease when last heard, less what has passed since; never < 0
 };
 
-/// A schedule to register.
-struct schedule {
-    std::string id{};   ///< opaque bytes, 1..512
-    double weight = 1;  ///< its share of load; finite, > 0
-};
-
 /// A schedule that this node owns.
 struct owned_schedule {
     std::string id{};
@@ -331,6 +325,7 @@ struct schedule_status {
     fencing_token owner = 0;       ///< incarnation; 0: none
     double weight = 1;
     fencing_token moving_to = 0;  ///< incarnation that it is being handed to; 0: none
+    std::string traits{};         ///< its placement rules, see rules_of (attributes.hpp)
 
     friend bool operator==(schedule_status const&, schedule_status const&) = default;
 };
@@ -343,9 +338,244 @@ struct node_status {
     std::uint32_t load = 0;     ///< schedules owned
     std::uint32_t pending = 0;  ///< schedules being handed to it
     std::uint32_t capacity = unlimited;
+    std::string traits{};     ///< its zone, labels and reported load, see attributes_of (attributes.hpp)
+    bool left = false;        ///< not alive: because it left in order
+    microseconds gone_for{};  ///< not alive: since when its schedules may be given to others; 0: not yet
+    bool draining = false;    ///< it is to end empty, see drain()
 
     friend bool operator==(node_status const&, node_status const&) = default;
 };
+
+}  // namespace rota
+
+// ---- rota/attributes.hpp -------------------------------------------------------------------------------------------
+// What a schedule asks of its node, and what a node says of itself, beyond weight and capacity; and `traits`, the text
+// that this has in operations, events and on the server: fields `name=value` joined by `;`, lists joined by `,`, in a
+// fixed order, nothing for what is left out. Equal attributes have equal texts, so that whoever only passes them on, or
+// compares them, need not read them.
+//
+//   of a schedule   p=<pin>;g=<group>;r=<required labels>;f=<forbidden labels>
+//   of a node       z=<zone>;l=<labels>;m=<reported load>
+
+#include <charconv>
+#include <cstdlib>
+
+namespace rota {
+
+/// Longest name of a label, zone or group, in bytes, and most labels in one list.
+inline constexpr std::size_t max_label_size = 64;
+inline constexpr std::size_t max_labels = 16;
+
+/// Which nodes a schedule may be on. Heeded by strategies that say so (constrained<S>); others ignore it.
+struct placement_rules {
+    std::string pin{};                     ///< the node_id it must be on; empty: any
+    std::string group{};                   ///< no two schedules of a group are to be on one node; empty: none
+    std::vector<std::string> required{};   ///< labels that its node must have, all of them
+    std::vector<std::string> forbidden{};  ///< labels that its node must not have
+
+    [[nodiscard]] bool empty() const noexcept {
+        return pin.empty() && group.empty() && required.empty() && forbidden.empty();
+    }
+    friend bool operator==(placement_rules const&, placement_rules const&) = default;
+};
+
+/// A schedule to register.
+struct schedule {
+    std::string id{};         ///< opaque bytes, 1..512
+    double weight = 1;        ///< its share of load; finite, > 0
+    placement_rules rules{};  ///< where it may be
+};
+
+/// What a node says of itself. All of it can be changed while it is a member.
+struct node_attributes {
+    std::optional<std::uint32_t> capacity{};  ///< most schedules that it may own; none: unlimited
+    std::string zone{};                       ///< what fails together: a rack, a data centre; empty: a zone of its own
+    std::vector<std::string> labels{};        ///< what schedules may require or forbid
+
+    friend bool operator==(node_attributes const&, node_attributes const&) = default;
+};
+
+namespace detail {
+
+/// Writes traits. Bytes that could be taken for part of the form are written as %XX.
+template <typename = void>
+class traits_writer {
+public:
+    void field(char name, std::string_view value) {
+        if (value.empty()) return;
+        begin(name);
+        escaped(value);
+    }
+    // Sorted and each once: the order in which they were given means nothing.
+    void field(char name, std::vector<std::string> const& values) {
+        if (values.empty()) return;
+        std::vector<std::string_view> sorted;
+        for (auto const& value : values) {
+            auto at = sorted.begin();
+            while (at != sorted.end() && *at < value) ++at;
+            if (at == sorted.end() || *at != value) sorted.insert(at, value);
+        }
+        begin(name);
+        for (auto const& value : sorted) {
+            if (&value != sorted.data()) text_ += ',';
+            escaped(value);
+        }
+    }
+    [[nodiscard]] std::string take() { return std::move(text_); }
+
+private:
+    void begin(char name) {
+        if (!text_.empty()) text_ += ';';
+        text_ += name;
+        text_ += '=';
+    }
+    void escaped(std::string_view value) {
+        constexpr char digits[] = "0123456789ABCDEF";
+        for (char const c : value) {
+            auto const byte = static_cast<unsigned char>(c);
+            bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                               c == '_' || c == '.' || c == ':' || c == '/' || c == '@' || c == '+';
+            if (plain) {
+                text_ += c;
+            } else {
+                text_ += '%';
+                text_ += digits[byte >> 4];
+                text_ += digits[byte & 15];
+            }
+        }
+    }
+
+    std::string text_;
+};
+
+/// Reads traits, leniently: fields that it does not know are passed over, so that older nodes can live with newer ones.
+template <typename = void>
+class traits_reader {
+public:
+    explicit traits_reader(std::string_view text) : rest_{text} {}
+
+    /// The next field; false: there is none.
+    bool next() {
+        if (rest_.empty()) return false;
+        auto const end = rest_.find(';');
+        auto const field = rest_.substr(0, end);
+        rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+        name_ = field.size() >= 2 && field[1] == '=' ? field[0] : '\0';
+        value_ = field.size() >= 2 ? field.substr(2) : std::string_view{};
+        return true;
+    }
+    [[nodiscard]] char name() const { return name_; }
+    [[nodiscard]] std::string value() const { return plain(value_); }
+    [[nodiscard]] std::vector<std::string> list() const {
+        std::vector<std::string> all;
+        for (auto left = value_; !left.empty();) {
+            auto const end = left.find(',');
+            all.push_back(plain(left.substr(0, end)));
+            left.remove_prefix(end == std::string_view::npos ? left.size() : end + 1);
+        }
+        return all;
+    }
+    /// The value as a number; `otherwise` if it is none.
+    [[nodiscard]] double number(double otherwise) const {
+        double parsed = 0;
+#if defined(__cpp_lib_to_chars)
+        auto const end = value_.data() + value_.size();
+        auto const r = std::from_chars(value_.data(), end, parsed);
+        bool const read = r.ec == std::errc{} && r.ptr == end;
+#else
+        // A library that lacks it: what the program's locale takes for a decimal point must be one.
+        std::string const copy{value_};
+        char* end = nullptr;
+        parsed = std::strtod(copy.c_str(), &end);
+        bool const read = !copy.empty() && end == copy.c_str() + copy.size();
+#endif
+        return read && parsed - parsed == 0 ? parsed : otherwise;
+    }
+
+private:
+    static std::string plain(std::string_view text) {
+        auto const digit = [](char c) { return c <= '9' ? c - '0' : c - 'A' + 10; };
+        std::string out;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            if (text[i] == '%' && i + 2 < text.size()) {
+                out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+                i += 2;
+            } else {
+                out += text[i];
+            }
+        }
+        return out;
+    }
+
+    std::string_view rest_;
+    std::string_view value_;
+    char name_ = '\0';
+};
+
+}  // namespace detail
+
+/// The traits of a schedule with these rules.
+template <typename = void>
+[[nodiscard]] std::string to_traits(placement_rules const& rules) {
+    detail::traits_writer<> w;
+    w.field('p', rules.pin);
+    w.field('g', rules.group);
+    w.field('r', rules.required);
+    w.field('f', rules.forbidden);
+    return w.take();
+}
+
+/// The rules that a schedule's traits hold.
+template <typename = void>
+[[nodiscard]] placement_rules rules_of(std::string_view traits) {
+    placement_rules rules;
+    for (detail::traits_reader<> r{traits}; r.next();) {
+        switch (r.name()) {
+            case 'p': rules.pin = r.value(); break;
+            case 'g': rules.group = r.value(); break;
+            case 'r': rules.required = r.list(); break;
+            case 'f': rules.forbidden = r.list(); break;
+            default: break;
+        }
+    }
+    return rules;
+}
+
+/// The traits of a node. `reported`: the load that it measures itself; none: it reports none.
+template <typename = void>
+[[nodiscard]] std::string to_traits(node_attributes const& node, std::optional<double> reported = {}) {
+    detail::traits_writer<> w;
+    w.field('z', node.zone);
+    w.field('l', node.labels);
+    if (reported) {
+        char digits[32];
+        auto const end = std::to_chars(digits, digits + sizeof digits, *reported).ptr;
+        w.field('m', std::string_view{digits, static_cast<std::size_t>(end - digits)});
+    }
+    return w.take();
+}
+
+/// The zone and labels that a node's traits hold (its capacity stands beside them).
+template <typename = void>
+[[nodiscard]] node_attributes attributes_of(std::string_view traits) {
+    node_attributes node;
+    for (detail::traits_reader<> r{traits}; r.next();) {
+        if (r.name() == 'z') node.zone = r.value();
+        if (r.name() == 'l') node.labels = r.list();
+    }
+    return node;
+}
+
+/// The load that a node's traits report; none if they do not.
+template <typename = void>
+[[nodiscard]] std::optional<double> reported_load_of(std::string_view traits) {
+    for (detail::traits_reader<> r{traits}; r.next();) {
+        if (r.name() != 'm') continue;
+        auto const load = r.number(-1);
+        if (load >= 0) return load;
+    }
+    return std::nullopt;
+}
 
 }  // namespace rota
 
@@ -354,6 +584,9 @@ struct node_status {
 // their place in the spans; ids are at hand for strategies that hash them, but no inner loop needs a string.
 //
 // A schedule that is being handed over counts for the node that it goes to and must not be moved again.
+//
+// The leader does not draw this picture anew for each plan: the spans point into one that it keeps by following events.
+// So making a view costs nothing, and a strategy that looks at nodes alone need not cost more for a million schedules.
 
 #include <span>
 
@@ -398,7 +631,19 @@ enum class change_reason : std::uint8_t {
     given_up,      ///< its new node was gone or full at the end of a hand-off: it has no owner now
     lost,          ///< this node left or lost its membership, and all that it owned with it
     resynced,      ///< found in a snapshot after a gap
+    drained,       ///< moved because its node is being drained
+    overfull,      ///< moved because its node holds more than it may
+    constrained,   ///< moved because its rules forbid where it was
+    returned,      ///< given back to the node that had it, which was gone for a short while
+    repaired,      ///< its record was damaged, and has been mended
 };
+inline constexpr change_reason last_change_reason = change_reason::repaired;
+
+/// Whether a move for this reason is one that has to be, however even the load is.
+[[nodiscard]] constexpr bool is_required(change_reason why) noexcept {
+    return why == change_reason::drained || why == change_reason::overfull || why == change_reason::constrained ||
+           why == change_reason::returned;
+}
 
 namespace op {
 
@@ -411,6 +656,9 @@ inline constexpr std::size_t event_log_length = 16384;
 
 /// Most steps in one changes_reply.
 inline constexpr std::size_t max_change_steps = 8;
+
+/// Most hand-offs under way that mend counts; more would keep the server too long.
+inline constexpr std::size_t max_counted_moves = 1000;
 
 /// How long a repeat of unregister_schedules is recognised by its nonce.
 inline constexpr microseconds repeat_window = std::chrono::seconds{60};
@@ -458,6 +706,30 @@ struct join {
     std::uint32_t capacity = unlimited;
     conflict_policy on_conflict = conflict_policy::take_over;
     fencing_token seen = 0;
+    std::string traits{};  ///< zone, labels and reported load
+};
+
+/// Change what a node says of itself. No effect, and no event, if it is so already. not_joined.
+struct describe_node {
+    using reply = done;
+    fencing_token incarnation = 0;
+    std::uint32_t capacity = unlimited;
+    std::string traits{};
+};
+
+enum class order_kind : std::uint8_t {
+    drain,              ///< the node ends empty and is given nothing
+    undrain,            ///< it takes part again
+    begin_maintenance,  ///< no voluntary moves in the group; orphans are still placed
+    end_maintenance,
+};
+
+/// A standing order of an operator, kept until it is taken back, also over restarts of nodes. Anyone may. No effect, and
+/// no event, if it stands already. unknown_node: a new drain, and no live node has the id.
+struct give_order {
+    using reply = done;
+    order_kind kind{};
+    std::string node_id{};  ///< of drain and undrain
 };
 
 /// What a leader needs to know in addition, from its own tick.
@@ -479,6 +751,7 @@ enum class tick_status : std::uint8_t {
 
 struct ticked {
     tick_status status = tick_status::ok;
+    fencing_token now = 0;  ///< the server's clock, µs since 1970: what tokens are minted from
     fencing_token epoch = 0;
     fencing_token fence = 0;    ///< the highest token that the group has minted
     std::uint64_t version = 0;  ///< of this node's change log; unlike the local one: read changes_since
@@ -488,7 +761,7 @@ struct ticked {
     std::string leader_id{};
     microseconds leader_remaining{};
     watch sweep{};  ///< filled only if the caller is the leader
-    // (with a status other than ok, only epoch, fence and seq are filled)
+    // (with a status other than ok, only now, epoch, fence and seq are filled)
     friend bool operator==(ticked const&, ticked const&) = default;
 };
 
@@ -578,10 +851,31 @@ struct release_locks {
 
 // ---------------------------------------------------------------- schedules
 
+/// A schedule as the server is told of it.
+struct described_schedule {
+    std::string id{};
+    double weight = 1;
+    std::string traits{};  ///< its placement rules
+};
+
 /// Make schedules exist; no effect on those that do. Anyone may. Outcome: ok.
 struct register_schedules {
     using reply = outcomes;
-    std::vector<schedule> items{};
+    std::vector<described_schedule> items{};
+};
+
+/// Change weight and rules of schedules, whoever owns them; the owner is told. Anyone may. `owner` is where lookup found
+/// it (whose log is to be written must be known before). No effect, and no event, on those that have them already.
+/// Outcome: ok, unknown_schedule, conflict (another owner meanwhile: look it up again).
+struct update_schedules {
+    using reply = outcomes;
+    struct item {
+        std::string id{};
+        double weight = 1;
+        std::string traits{};
+        fencing_token owner = 0;
+    };
+    std::vector<item> items{};
 };
 
 /// Where schedules are now. Anyone may.
@@ -647,10 +941,12 @@ struct adopt {
     fencing_token term = 0;
     std::vector<item> items{};
     fencing_token seen = 0;
+    std::uint64_t as_of = 0;  ///< if not 0: refused as a whole (conflict) unless the group's newest event is this one
 };
 
 /// Begin hand-offs: by the leader under its term, or by the owner itself (term 0, from == incarnation). The owner is
-/// told, and refused new locks on it. Outcome: ok (also if it is moving there already); unknown_schedule; conflict
+/// told, and refused new locks on it. An `open` one may be completed with another schedule of the owner's in its place,
+/// see acknowledge. Outcome: ok (also if it is moving there already); unknown_schedule; conflict
 /// (generation, owner not live, moving elsewhere); unknown_node; capacity_exceeded.
 struct revoke {
     using reply = outcomes;
@@ -660,23 +956,31 @@ struct revoke {
         fencing_token from = 0;
         fencing_token to = 0;
         change_reason reason = change_reason::rebalanced;
+        bool open = false;  ///< any schedule of the owner with the same weight and traits will do
     };
     fencing_token incarnation = 0;
     fencing_token term = 0;
     std::vector<item> items{};
     microseconds handoff_deadline{};
+    std::uint64_t as_of = 0;  ///< as in adopt
 };
 
 /// By the owner, having dropped its belief: complete hand-offs. The grant happens in the same step. Outcome: ok with the
 /// new generation; unknown_node or capacity_exceeded, also with a new generation, if the target was gone, past its
 /// deadline or full: the schedule is now nobody's; unknown_schedule; conflict if the generation, owner or target is
 /// another (as on a repeat); locked_by_other while its lock is live (with remaining).
+/// With `instead_of`, `id` is an idle one that goes in the place of the one that was asked for: that one's hand-off is
+/// called off (event `moving` to nobody) and `id` is granted to `to` for the same reason. conflict unless `id` is owned
+/// under `generation` and not moving, and `instead_of` is owned, moving to `to` by an `open` request, and has the same
+/// weight and traits; locked_by_other as above, of `id`. Where `to` is gone or full: unknown_node or capacity_exceeded,
+/// token 0, and nothing is changed.
 struct acknowledge {
     using reply = outcomes;
     struct item {
         std::string id{};
         fencing_token generation = 0;
         fencing_token to = 0;
+        std::string instead_of{};  ///< empty: `id` itself was asked for
     };
     fencing_token incarnation = 0;
     std::vector<item> items{};
@@ -690,7 +994,9 @@ enum class change_kind : std::uint8_t {
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced: stand for election
+    updated,   ///< generation, weight, traits
 };
+inline constexpr change_kind last_change_kind = change_kind::updated;
 
 /// One entry of a node's change log.
 struct change {
@@ -701,6 +1007,8 @@ struct change {
     fencing_token other = 0;
     change_reason reason{};
     microseconds handoff{};  ///< time allowed from the moment of the request
+    bool open = false;       ///< revoking: another schedule of the same weight and traits may go instead
+    std::string traits{};    ///< granted, revoking, updated
     friend bool operator==(change const&, change const&) = default;
 };
 
@@ -719,11 +1027,11 @@ struct changes_since {
 };
 
 enum class group_event_kind : std::uint8_t {
-    registered,    ///< id, weight
+    registered,    ///< id, weight, traits
     unregistered,  ///< id, from (its owner, or 0)
-    owned,         ///< id, generation, from, to (0: nobody), reason, weight
-    moving,        ///< id, from, to, reason: a hand-off began
-    joined,        ///< to, node_id, capacity
+    owned,         ///< id, generation, from, to (0: nobody), reason, weight, traits
+    moving,        ///< id, generation, from, to, reason, weight, traits: a hand-off began; to == 0: it was called off
+    joined,        ///< to, node_id, capacity, traits
     superseded,    ///< from (old), to (new), node_id
     left,          ///< from, node_id
     died,          ///< from, node_id
@@ -731,7 +1039,11 @@ enum class group_event_kind : std::uint8_t {
     led,           ///< to, node_id, generation = term, from = previous leader's incarnation or 0
     vacated,       ///< from, generation = term
     data_lost,     ///< generation = the new epoch
+    updated,       ///< id, generation, from (its owner, or 0), weight, traits
+    described,     ///< to, node_id, capacity, traits
+    ordered,       ///< id = node_id (empty for maintenance), generation = the order_kind
 };
+inline constexpr group_event_kind last_group_event_kind = group_event_kind::ordered;
 
 struct group_event {
     std::uint64_t seq = 0;  ///< several events of one atomic step share one
@@ -743,6 +1055,7 @@ struct group_event {
     double weight = 1;
     std::uint32_t capacity = unlimited;
     change_reason reason{};
+    std::string traits{};
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
@@ -762,10 +1075,13 @@ struct events_since {
     std::uint32_t limit = 64;
 };
 
-/// Schedules held by `holder` (0: by nobody) with ids above `after`, in byte order; fewer than `limit`: the last page.
+/// Schedules held by `holder` (0: by nobody) with ids above `after`, in byte order. Fewer than `limit` items and strays:
+/// the last page.
 struct page_reply {
     std::uint64_t version = 0;  ///< of the holder's change log at this moment; 0 for nobody
     std::vector<schedule_status> items{};
+    /// Ids that the holder's index lists, but whose record is missing, unreadable or names another holder: damage.
+    std::vector<std::string> strays{};
     friend bool operator==(page_reply const&, page_reply const&) = default;
 };
 struct schedules_page {
@@ -775,11 +1091,14 @@ struct schedules_page {
     std::uint32_t limit = max_batch;
 };
 
-/// Nodes, live and dead, with incarnations above `after`, in order; fewer than `limit`: the last page.
+/// Nodes, live and dead, with incarnations above `after`, in order; fewer than `limit`: the last page. (`draining` of
+/// the items is not filled: it is a matter of node_ids.)
 struct nodes_reply {
     fencing_token epoch = 0;
     std::uint64_t seq = 0;
     std::vector<node_status> items{};
+    bool maintenance = false;            ///< the order stands
+    std::vector<std::string> drained{};  ///< node_ids that are to be drained, in byte order; filled if after == 0
     friend bool operator==(nodes_reply const&, nodes_reply const&) = default;
 };
 struct nodes_page {
@@ -788,15 +1107,63 @@ struct nodes_page {
     std::uint32_t limit = max_batch;
 };
 
+/// All schedules, in the order in which the server stores them: from `cursor` (0: the beginning) about `limit`, and the
+/// cursor to go on with (0: that was all). Those that exist all the time come at least once; no promise for the others.
+/// `broken`: ids whose record cannot be read.
+struct scan_reply {
+    std::uint64_t next = 0;
+    std::vector<schedule_status> items{};
+    std::vector<std::string> broken{};
+    friend bool operator==(scan_reply const&, scan_reply const&) = default;
+};
+struct scan_page {
+    using reply = scan_reply;
+    std::uint64_t cursor = 0;
+    std::uint32_t limit = max_batch;
+};
+
+/// By the leader: look again at records that seemed to disagree, and mend what does. The record (id -> generation, owner)
+/// is the truth, the holders' indexes and counters follow it:
+///   * A record that is missing although a holder's index lists the id, or that cannot be read, is made anew with weight
+///     1 and no owner (none is lost).
+///   * A record whose owner is not known at all (no live or dead node) has no owner.
+///   * An index that lists what is not its own, or misses what is, is put right; one that is not the owner, but was listed,
+///     is told `removed`; an owner that was not listed is told `granted`, with reason `repaired`. What ends with nobody is
+///     granted to nobody before the last deadline of those that were listed (a tombstone).
+///   * A hand-off of what is not registered, or whose owner is nobody, its target or was not listed, or that cannot be
+///     read, is dropped.
+///   * loads and pendings of all nodes named are counted anew (pendings only while max_counted_moves or fewer hand-offs
+///     are under way).
+/// A record that is changed, or whose owner was not listed (others may know it as somebody else's), gets a newly minted
+/// generation and an event `owned` with reason `repaired`. Outcome: token 0 if there was nothing to mend, else the
+/// record's generation after it (0 as well if it was never owned, or is not registered and not listed); conflict if its
+/// owner is a node that is not among `holders` (nothing is mended then).
+///
+/// Until it is mended, a record that cannot be read is registered, owned by nobody whom a request could name (claim:
+/// owned_by_other; what expects an owner: conflict), and looks to `lookup` as if it had never been owned.
+struct mend {
+    using reply = outcomes;
+    struct item {
+        std::string id{};
+        std::vector<fencing_token> holders{};  ///< whose indexes may list it, its owner included
+    };
+    fencing_token incarnation = 0;
+    fencing_token term = 0;
+    std::vector<item> items{};
+    std::vector<fencing_token> recount{};  ///< further nodes whose load and pending are to be counted anew
+    fencing_token seen = 0;
+};
+
 }  // namespace op
 
 /// Any request, and any reply. The reply to a T holds a T::reply.
 using operation =
     std::variant<op::join, op::tick, op::leave, op::renounce, op::acquire_locks, op::extend_locks, op::release_locks,
                  op::register_schedules, op::lookup, op::unregister_schedules, op::claim, op::reap, op::adopt,
-                 op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page>;
+                 op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page,
+                 op::describe_node, op::give_order, op::update_schedules, op::scan_page, op::mend>;
 using reply = std::variant<op::done, op::joined, op::ticked, op::outcomes, op::lookup_reply, op::changes_reply,
-                           op::events_reply, op::page_reply, op::nodes_reply>;
+                           op::events_reply, op::page_reply, op::nodes_reply, op::scan_reply>;
 
 }  // namespace rota
 
@@ -804,28 +1171,67 @@ namespace rota {
 
 /// A read-only picture of the group, valid for the duration of one make_plan call.
 struct cluster_view {
-    /// "No node": the owner of an orphan, the target of what cannot be placed.
+    /// "No node": the owner of an orphan, the target of what cannot be placed. Also "no kind", "no departure".
     static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
 
     struct node {
         std::string_view id;  ///< the user's node_id
         fencing_token incarnation = 0;
         std::uint32_t load = 0;                      ///< schedules owned or on their way here
-        std::uint32_t capacity = unlimited;          ///< most it may hold; may be below load (the excess may stay)
+        std::uint32_t capacity = unlimited;          ///< most it may hold, 0 while it is drained; may be below load
         double weight = 0;                           ///< sum of the weights of its load
         std::span<std::uint32_t const> schedules{};  ///< indices of what it owns or is to own, no particular order
+        std::string_view zone{};                     ///< empty: a zone of its own
+        std::span<std::string const> labels{};       ///< sorted, each once
+        double reported = -1;                        ///< the load that it measures itself; < 0: it reports none
+        bool draining = false;                       ///< it is to end empty
     };
 
     struct schedule {
         std::string_view id;
-        std::uint32_t owner = none;  ///< index of a live node; none: an orphan
-        bool moving = false;         ///< on its way to `owner`: leave it alone
+        fencing_token generation =
+            0;  ///< of its latest change of hands, near that moment on `now`'s clock; 0: none yet
         double weight = 1;
+        std::uint32_t owner = none;     ///< index of a live node; none: an orphan
+        std::uint32_t kind = 0;         ///< index of its rules in `kinds`
+        std::uint32_t departed = none;  ///< of an orphan: whose it was, in `departures`; none: nobody's, or long ago
+        bool moving = false;            ///< on its way to `owner`: leave it alone
     };
 
-    std::span<node const> nodes;             ///< live nodes, ordered by id
+    /// The placement rules that some schedules have in common (placement_rules, attributes.hpp).
+    struct kind {
+        std::string_view pin{};                   ///< node_id; empty: any
+        std::string_view group{};                 ///< at most one schedule of a group on a node; empty: none
+        std::span<std::string const> required{};  ///< labels, sorted
+        std::span<std::string const> forbidden{};
+    };
+
+    /// A node that is gone, and whose schedules are orphans.
+    struct departure {
+        std::string_view id{};
+        fencing_token incarnation = 0;
+        bool left = false;   ///< in order; false: it was taken for dead
+        microseconds ago{};  ///< since when its schedules may be given to others
+    };
+
+    std::span<node const> nodes;             ///< live nodes, in no particular order, but a stable one
     std::span<schedule const> schedules;     ///< all of them; entries not reachable from nodes or orphans are void
     std::span<std::uint32_t const> orphans;  ///< indices of schedules without a live owner
+    std::span<kind const> kinds{};           ///< the first one has no rules; may be empty if no schedule has any
+    std::span<departure const> departures{};
+    fencing_token now = 0;  ///< the server's clock, in µs; 0: not known
+    /// Schedules whose generation is this or higher changed hands so recently that they are to stay.
+    fencing_token settled_before = std::numeric_limits<fencing_token>::max();
+    /// When the group's latest moves between live nodes began, on the same clock, oldest first; at most one hour back.
+    std::span<fencing_token const> recent_moves{};
+    /// false: the leader is still reading who owns what. All nodes and their loads are there, and all orphans that are
+    /// listed; `schedules` and `weight` of the nodes are not. Only placements of a plan for it are carried out.
+    bool complete = true;
+
+    /// Whether schedule `s` (an index), which has an owner, may be moved to another.
+    [[nodiscard]] bool may_move(std::uint32_t s) const noexcept {
+        return !schedules[s].moving && schedules[s].generation < settled_before;
+    }
 };
 
 /// One step of a plan: a placement (from == none, forced) or a move between live nodes (voluntary).
@@ -833,25 +1239,63 @@ struct move {
     std::uint32_t schedule = 0;
     std::uint32_t from = cluster_view::none;
     std::uint32_t to = 0;
+    /// Why; of a placement that says nothing else it is change_reason::placed.
+    change_reason why = change_reason::rebalanced;
 
     [[nodiscard]] bool forced() const noexcept { return from == cluster_view::none; }
+    /// A move that has to be, however even the load is.
+    [[nodiscard]] bool required() const noexcept { return !forced() && is_required(why); }
+    [[nodiscard]] change_reason reason() const noexcept {
+        return forced() && why == change_reason::rebalanced ? change_reason::placed : why;
+    }
     friend bool operator==(move const&, move const&) = default;
 };
 
-/// What a strategy proposes, with its certificate. Placements come before moves; every prefix is valid on its own.
+/// Why an orphan has no place.
+enum class no_place : std::uint8_t {
+    no_room,         ///< every node that would do is full
+    pin_absent,      ///< the node that it is pinned to is not there
+    labels_missing,  ///< no node has the labels that it requires, and none that it forbids
+    rules_conflict,  ///< its rules exclude each other: no node could ever do
+    group_apart,     ///< each node that would do has another of its group
+    waits,           ///< it waits for its last node to return, or for the picture to be complete
+};
+
+struct unplaced_schedule {
+    std::uint32_t schedule = 0;
+    no_place why = no_place::no_room;
+    friend bool operator==(unplaced_schedule const&, unplaced_schedule const&) = default;
+};
+
+/// What a strategy proposes, with its certificate. Placements come first, then the moves that have to be (required()),
+/// then those that even out; every prefix is valid on its own.
 struct plan {
     std::vector<move> moves{};
     std::uint32_t forced = 0;     ///< placements among the moves
-    std::uint32_t voluntary = 0;  ///< moves between live nodes
+    std::uint32_t voluntary = 0;  ///< moves between live nodes, required ones included
     std::uint32_t bound = 0;      ///< the least number of voluntary moves that reaches the strategy's balance
     std::uint32_t unplaced = 0;   ///< orphans for which no node has room
     double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
+    /// How far the node that is farthest off is from its target before the moves, as a fraction of the mean load, in the
+    /// strategy's measure: what a threshold is compared with. < 0: not stated; it is then measured by count (imbalance()).
+    double imbalance = -1;
+    /// Instead of each schedule that is moved to even out, any other of the same node with the same weight and rules will
+    /// do: the owner gives an idle one, if there is one.
+    bool interchangeable = false;
+    /// Plan again after this time even if nothing happens: something waits for it. max: no need.
+    microseconds revisit = microseconds::max();
+    /// Which orphans have no place for another reason than no_room (those may be listed too).
+    std::vector<unplaced_schedule> stuck{};
 
     void clear() noexcept {
         moves.clear();
+        stuck.clear();
         forced = voluntary = bound = unplaced = 0;
         spread_before = spread_after = 0;
+        imbalance = -1;
+        interchangeable = false;
+        revisit = microseconds::max();
     }
 };
 
@@ -995,13 +1439,30 @@ struct options {
     microseconds safety_margin = std::chrono::milliseconds{50};
     /// Most schedules that this node owns, a hard limit. None: unlimited.
     std::optional<std::uint32_t> max_schedules_per_node{};
-    /// Whether the leader also moves schedules between live nodes. Orphans are placed in any case.
+    /// What fails together with this node: a rack, a data centre. At most 64 bytes. Empty: a zone of its own.
+    std::string zone{};
+    /// What schedules may require of their node, or forbid. At most 16, 1..64 bytes each.
+    std::vector<std::string> labels{};
+    /// Whether the leader also moves schedules between live nodes to even out the load. Orphans are placed, and what has to
+    /// move (drain, capacity, rules) is moved, in any case.
     bool auto_rebalance = true;
-    /// The leader moves schedules once a node is off its target by more than this fraction of the mean load.
-    /// Counted in schedules, whatever the strategy. Finite, >= 0; 0 evens out every difference.
+    /// The leader moves schedules once a node is off its target by more than this fraction of the mean load, in the
+    /// strategy's measure (plan::imbalance). Moves that have to be (drain, capacity, rules) do not wait for it.
+    /// Finite, >= 0; 0 evens out every difference.
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
+    /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
+    /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
+    /// go on without it. 0: half of leader_lease.
+    microseconds planning_budget{};
+    /// Over what time a load that this node reports (report_load) is smoothed. 0: not. 0 .. 1 day.
+    microseconds load_smoothing = std::chrono::seconds{30};
+    /// Reported loads below this count as nothing: changes of less than a tenth of it are not told. Finite, >= 0.
+    double load_floor = 1;
+    /// How often the leader looks through all ownership records for damage, and mends it; also each time a node begins to
+    /// lead. A page of 200 every eighth of a heartbeat. 0: only when it begins to lead. 1 s .. 30 days.
+    microseconds audit_interval = std::chrono::minutes{10};
     /// What join does if another live process has this node_id.
     conflict_policy on_conflict = conflict_policy::take_over;
     /// Which events the sink gets.
@@ -1017,6 +1478,7 @@ struct options {
     auto const derived = absurd ? o.heartbeat_interval : 3 * o.heartbeat_interval;
     if (o.node_ttl == microseconds{}) o.node_ttl = derived;
     if (o.leader_lease == microseconds{}) o.leader_lease = derived;
+    if (o.planning_budget == microseconds{}) o.planning_budget = o.leader_lease / 2;
     return o;
 }
 
@@ -1064,6 +1526,27 @@ template <typename = void>
             fmt::format("{} is {}, must be {} .. {}", field, in_words(value), in_words(least), in_words(most))};
 }
 
+template <typename = void>
+[[nodiscard]] result<void> check_label(char const* field, std::string const& label, std::size_t least) {
+    if (label.size() >= least && label.size() <= max_label_size) return {};
+    return {errc::invalid_argument,
+            fmt::format("{} has {} bytes, must have {}..{}", field, label.size(), least, max_label_size)};
+}
+
+template <typename = void>
+[[nodiscard]] result<void> check_labels(std::string const& zone, std::vector<std::string> const& labels,
+                                        char const* field = "a label") {
+    if (auto r = check_label("zone", zone, 0); !r) return r;
+    if (labels.size() > max_labels) {
+        return {errc::invalid_argument,
+                fmt::format("there are {} labels, at most {} may be", labels.size(), max_labels)};
+    }
+    for (auto const& label : labels) {
+        if (auto r = check_label(field, label, 1); !r) return r;
+    }
+    return {};
+}
+
 }  // namespace detail
 
 /// Checks `o` as a whole. The error (invalid_argument) names the first field that is wrong, its value, and the rule.
@@ -1108,10 +1591,21 @@ template <typename = void>
     if (o.max_schedules_per_node && *o.max_schedules_per_node == unlimited) {
         return wrong(fmt::format("max_schedules_per_node is {}, must be less (leave it out for no limit)", unlimited));
     }
+    if (auto r = detail::check_labels(o.zone, o.labels); !r) return r;
     if (!detail::is_finite(o.rebalance_threshold) || o.rebalance_threshold < 0) {
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
+    if (auto r = detail::check_duration("load_smoothing", o.load_smoothing, 0us, 24h); !r) return r;
+    if (!detail::is_finite(o.load_floor) || o.load_floor < 0) {
+        return wrong(fmt::format("load_floor is {}, must be finite and not negative", o.load_floor));
+    }
+    if (auto r = detail::check_duration("planning_budget", o.planning_budget, 1ms, o.leader_lease); !r) return r;
+    if (o.audit_interval != 0us) {
+        if (auto r = detail::check_duration("audit_interval", o.audit_interval, 1s, 24h * 30); !r) {
+            return wrong(r.error().detail + ", or 0");
+        }
+    }
     if (o.on_conflict != conflict_policy::take_over && o.on_conflict != conflict_policy::refuse) {
         return wrong("on_conflict is neither take_over nor refuse");
     }
@@ -1264,8 +1758,10 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
     t.wake();
 };
 
-/// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends in bounded time;
-/// places orphans before it moves anything; keeps capacities; never touches what is `moving`).
+/// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends within
+/// options::planning_budget; places orphans before it moves anything; keeps capacities; moves only what may_move();
+/// a plan for the result of a plan moves nothing; for a view that is not complete, at most placements).
+/// check_strategy.hpp holds a strategy of yours against all that. The leader checks what it can before it applies a plan.
 template <typename T>
 concept strategy_policy = requires(T const s, cluster_view const& view) {
     { s.make_plan(view) } -> std::same_as<plan>;
@@ -1304,17 +1800,32 @@ struct proposed_move {
     node_ref from{};  ///< incarnation 0: an orphan
     node_ref to{};
     change_reason reason{};
+    fencing_token generation = 0;  ///< of the ownership that it ends
+    fencing_token owner = 0;       ///< whose that is: of an orphan, the node that is gone; 0: nobody's
 };
 
-/// What the strategy would do with the group as it is now: a dry run. Nothing is changed, nothing is promised.
+/// What the strategy would do with the group as it is now: a dry run. Nothing is changed, nothing is promised. Whether the
+/// leader does it depends on its options (auto_rebalance, rebalance_threshold) and on a maintenance order too.
 struct proposal {
-    std::vector<proposed_move> moves{};
-    std::uint32_t forced = 0;     ///< orphans placed
-    std::uint32_t voluntary = 0;  ///< moves between live nodes
-    std::uint32_t bound = 0;      ///< the fewest voluntary moves that reach the strategy's balance
-    std::uint32_t unplaced = 0;   ///< orphans for which no node has room
-    double spread_before = 0;     ///< fullest less emptiest node
+    std::vector<proposed_move> moves{};  ///< placements, then moves that have to be, then those that even out
+    std::uint32_t forced = 0;            ///< orphans placed
+    std::uint32_t voluntary = 0;         ///< moves between live nodes
+    std::uint32_t bound = 0;             ///< the fewest voluntary moves that reach the strategy's balance
+    std::uint32_t unplaced = 0;          ///< orphans for which no node has room
+    double spread_before = 0;            ///< fullest less emptiest node, in the strategy's measure
     double spread_after = 0;
+    double imbalance = 0;  ///< what rebalance_threshold is compared with
+
+    struct without_place {
+        std::string schedule{};
+        std::string why{};
+    };
+    std::vector<without_place> stuck{};  ///< orphans without a place, and why, as far as the strategy says so
+
+    fencing_token epoch = 0;    ///< of the group, and
+    std::uint64_t as_of = 0;    ///< its newest event, when this was made
+    bool maintenance = false;   ///< the group is under maintenance: the leader moves nothing between live nodes
+    bool hypothetical = false;  ///< of a group that is not: it cannot be applied
 };
 
 }  // namespace rota
@@ -1509,6 +2020,11 @@ namespace rota {
         case change_reason::given_up: return "given up";
         case change_reason::lost: return "lost";
         case change_reason::resynced: return "resynced";
+        case change_reason::drained: return "drained";
+        case change_reason::overfull: return "overfull";
+        case change_reason::constrained: return "constrained";
+        case change_reason::returned: return "returned";
+        case change_reason::repaired: return "repaired";
     }
     return "unknown reason";
 }
@@ -1793,25 +2309,14 @@ private:
 
 }  // namespace rota
 
-// ---- rota/strategy/least_moves.hpp ---------------------------------------------------------------------------------
-// The default strategy: the most even loads that the capacities allow, by the fewest moves. Every schedule counts as
-// one, whatever its weight; shares in proportion to capacity are another strategy's business.
+// ---- rota/strategy/bounded_rendezvous.hpp --------------------------------------------------------------------------
+// Placement by hash with a limit: as rendezvous with equal nodes, but no node is to hold more than ceil((1 + epsilon) x
+// the mean), or its capacity. Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016), with highest
+// random weight in place of the ring. Who owns what still follows from who is there: schedules choose one after the
+// other, in the order of their hashes, and what finds its node full goes to the best that is not.
 //
-// The plan is greedy: place each orphan on the emptiest node with room; bring nodes that hold more than they may down
-// to their capacity; then move from the fullest to the emptiest with room while they differ by more than one. For
-// convex costs (here: first what is held over capacity, then the sum of squared loads) greedy steps are optimal, and
-// so is every prefix of them (marginal analysis, B. Fox 1966). A round that is cut short loses nothing.
-//
-// Not promised: which schedules of a node move (the first that may); evenness that `moving` schedules stand against.
-
-// ---- rota/detail/assert.hpp ----------------------------------------------------------------------------------------
-// ROTA_ASSERT states an invariant of rota's own where it must hold. Off unless a program defines it for all of its
-// translation units (rota's tests do); never assert(), whose meaning differs per unit and would break the
-// one-definition rule in headers. A caller's broken precondition throws std::logic_error instead.
-
-#ifndef ROTA_ASSERT
-#define ROTA_ASSERT(condition) static_cast<void>(0)
-#endif
+// A node that joins or goes moves its own share and, as others step up or down with their limit, a number of schedules
+// of the order of 1 / epsilon^2 for each of these; the more even the loads, the more is moved.
 
 // ---- rota/strategy/balance.hpp -------------------------------------------------------------------------------------
 // What an even load is, for strategies that balance by count: the target band of each node, the least number of moves
@@ -1958,6 +2463,723 @@ inline std::uint32_t moves_to(balance_target const& target, cluster_view const& 
 }
 
 }  // namespace rota
+
+// ---- rota/strategy/rendezvous.hpp ----------------------------------------------------------------------------------
+// Placement by hash: each schedule belongs to the node that draws the highest score for it, by highest random weight
+// (Thaler, Ravishankar 1998), so that who owns what follows from who is there. When a node joins, only what it wins
+// moves, all of it to that node; when one goes, only what it had. In return, loads are even by chance only: about
+// sqrt(mean) off the mean. bounded_rendezvous limits that.
+//
+// Weighted by the logarithmic method: a node of weight w that draws u, uniform in (0, 1), scores -w / ln(u), and wins
+// schedules in proportion to w. A node's weight is its capacity where every node that takes part states one, else all
+// weigh the same. So one node that joins without a capacity, where all others have one, moves much.
+//
+// Not promised: the same owners after some history and from nothing, once nodes are full (see below).
+
+// ---- rota/detail/assert.hpp ----------------------------------------------------------------------------------------
+// ROTA_ASSERT states an invariant of rota's own where it must hold. Off unless a program defines it for all of its
+// translation units (rota's tests do); never assert(), whose meaning differs per unit and would break the
+// one-definition rule in headers. A caller's broken precondition throws std::logic_error instead.
+
+#ifndef ROTA_ASSERT
+#define ROTA_ASSERT(condition) static_cast<void>(0)
+#endif
+
+// ---- rota/detail/radix_sort.hpp ------------------------------------------------------------------------------------
+// Sorts by a 64-bit key, lowest first, stable: a radix sort by bytes that passes over those that all keys have in
+// common, an insertion sort where there is little to sort. Here since <algorithm> is dear to include, and since plans
+// sort long lists of numbers, where this takes about a third of the time of std::sort.
+
+namespace rota::detail {
+
+/// Sorts items[from..] by key(item). `spare` is grown as needed, its contents mean nothing before or after.
+template <typename Item, typename Key>
+void radix_sort(std::vector<Item>& items, std::size_t from, std::vector<Item>& spare, Key const& key) {
+    auto const count = items.size() - from;
+    if (count < 48) {
+        for (auto i = from + 1; i < items.size(); ++i) {
+            auto const item = items[i];
+            auto at = i;
+            for (; at > from && key(items[at - 1]) > key(item); --at) items[at] = items[at - 1];
+            items[at] = item;
+        }
+        return;
+    }
+
+    std::uint64_t differing = 0;
+    auto const first = key(items[from]);
+    for (auto i = from; i < items.size(); ++i) differing |= key(items[i]) ^ first;
+    if (differing == 0) return;
+    if (spare.size() < count) spare.resize(count);
+    auto* source = items.data() + from;
+    auto* target = spare.data();
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        if ((differing >> shift & 0xff) == 0) continue;
+        std::size_t start[257] = {};
+        for (std::size_t i = 0; i < count; ++i) ++start[(key(source[i]) >> shift & 0xff) + 1];
+        for (unsigned digit = 0; digit < 256; ++digit) start[digit + 1] += start[digit];
+        for (std::size_t i = 0; i < count; ++i) target[start[key(source[i]) >> shift & 0xff]++] = source[i];
+        auto* const sorted = target;
+        target = source;
+        source = sorted;
+    }
+    if (source == items.data() + from) return;
+    for (std::size_t i = 0; i < count; ++i) items[from + i] = source[i];
+}
+
+}  // namespace rota::detail
+
+// ---- rota/strategy/hashing.hpp -------------------------------------------------------------------------------------
+// The hashes of strategies that place by hash: the same on every platform, compiler and version of rota, since two
+// leaders that hash differently would move everything back and forth. Not for secrets, nor against chosen ids.
+//
+// mix() is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, with the constants of Stafford's variant 13), a
+// bijection in which each bit of the input changes each bit of the result with a chance of about one half.
+
+#include <bit>
+
+namespace rota::detail {
+
+[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept {
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebU;
+    return x ^ x >> 31;
+}
+
+/// Eight bytes a step, put together by shifts so that the order of bytes in memory does not matter.
+[[nodiscard]] constexpr std::uint64_t hash_of_id(std::string_view id) noexcept {
+    auto const word = [&](std::size_t from, std::size_t bytes) {
+        std::uint64_t read = 0;
+        for (std::size_t i = 0; i < bytes; ++i) {
+            read |= std::uint64_t{static_cast<unsigned char>(id[from + i])} << 8 * i;
+        }
+        return read;
+    };
+    auto hash = mix(id.size() + 0x9e3779b97f4a7c15U);
+    std::size_t at = 0;
+    for (; id.size() - at >= 8; at += 8) hash = mix(hash ^ word(at, 8)) + 0x9e3779b97f4a7c15U;
+    return mix(hash ^ word(at, id.size() - at));
+}
+
+/// The score of a pair, from the hashes of both ids: as good as drawn at random, uniformly, for each pair.
+[[nodiscard]] constexpr std::uint64_t pair_hash(std::uint64_t schedule, std::uint64_t node) noexcept {
+    return mix(schedule ^ node);
+}
+
+inline constexpr unsigned log_fraction_bits = 26;
+
+/// -ln(hash / 2^64) in units of 2^-26, a few of them off at most, and never more than two below (2^64 - 1 - hash) / 2^64;
+/// at most 45 x 2^26. Integers only: what <cmath> answers may differ in the last bit from one C library to the next. The
+/// binary logarithm comes bit by bit, by squaring (after Knuth, TAOCP volume 1, 1.2.2); some 50 ns.
+[[nodiscard]] constexpr std::uint32_t minus_log(std::uint64_t hash) noexcept {
+    constexpr std::uint64_t ln2 = 744261118;  // x 2^30
+    auto const zeros = static_cast<unsigned>(std::countl_zero(hash | 1));
+    auto mantissa = (hash | 1) << zeros >> 32;  // 1 <= mantissa x 2^-31 < 2
+    std::uint64_t fraction = 0;
+    for (unsigned bit = 0; bit < log_fraction_bits + 2; ++bit) {
+        auto const square = mantissa * mantissa;
+        auto const carry = square >> 63;
+        fraction = fraction << 1 | carry;
+        mantissa = square >> (31 + carry);
+    }
+    auto const whole = std::uint64_t{zeros + 1} << (log_fraction_bits + 2);
+    return static_cast<std::uint32_t>((whole - fraction) * ln2 >> 32);
+}
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// Stateless; any thread may use it. Weights of schedules mean nothing to it. Each plan scores each schedule on each
+/// node: time is O(schedules x nodes), some 3 ns a pair, whether there is something to do or not; memory is 24 bytes
+/// per schedule, 56 where nodes are full. Each id is hashed once.
+///
+/// Where more schedules want a node than it may hold, those with the higher hash have it, and the others belong to the
+/// best that is left for them: again the same whatever their history. What is moving, or has just moved, counts for
+/// where it is. Drained nodes take no part.
+///
+/// Every step is to where the schedule belongs, with one exception: an orphan, or what has to leave its node, goes to
+/// the best node with room if its own is full until a later step of the plan; the next plan then moves it there. But
+/// for those, planning on the result gives an empty plan. Two full nodes cannot exchange schedules, as no prefix may go
+/// over a capacity; such moves are left out. More schedules than capacity: orphans first, the rest stays.
+///
+/// The certificate: `bound` is the number of schedules that may move and are not where they belong; `voluntary` equals
+/// it unless full nodes stand against that. Spread is by count. `imbalance` is the largest number of schedules that a
+/// node has to give, or to get from others, as a fraction of the mean load.
+struct rendezvous {
+    bool by_capacity = true;  ///< false: all nodes weigh the same, whatever their capacities
+
+    template <typename T = void>  // see late.hpp
+    void make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const;
+};
+
+namespace detail {
+
+// One run of a strategy that places by hash: where everything belongs, then the steps that lead there.
+template <typename T>
+class hash_run {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+
+public:
+    hash_run(cluster_view const& view, plan& into, bool by_capacity, std::uint32_t limit) : view_{view}, plan_{into} {
+        into.clear();
+        loads_.reserve(view.nodes.size());
+        most_.reserve(view.nodes.size());
+        bool weighted = by_capacity;
+        for (std::uint32_t i = 0; i < view.nodes.size(); ++i) {
+            auto const& node = view.nodes[i];
+            loads_.push_back(node.load);
+            most_.push_back(node.capacity < limit ? node.capacity : limit);
+            if (node.load < node.capacity) room_ += node.capacity - node.load;
+            if (node.capacity == 0) continue;
+            entrants_.push_back({hash_of_id(node.id), i, node.capacity});
+            weighted = weighted && node.capacity != unlimited;
+        }
+        for (auto const& entrant : entrants_) {
+            weighted_ = weighted_ || (weighted && entrant.weight != entrants_.front().weight);
+        }
+    }
+
+    void run() {
+        plan_.spread_before = spread();
+        read();
+        choose();
+        measure();
+        place_orphans();
+        relieve();
+        settle();
+        plan_.voluntary = static_cast<std::uint32_t>(plan_.moves.size()) - plan_.forced;
+        ROTA_ASSERT(plan_.voluntary <= plan_.bound);
+        plan_.spread_after = spread();
+    }
+
+private:
+    static constexpr auto none = cluster_view::none;
+
+    struct node_entry {
+        std::uint64_t hash;
+        std::uint32_t node;
+        std::uint32_t weight;
+    };
+    struct schedule_entry {
+        std::uint64_t hash;
+        std::uint32_t schedule;
+        std::uint32_t owner;
+        std::uint32_t home;  // where it belongs; none: nowhere
+        std::uint32_t next;  // of those that wait for the same node
+    };
+    struct ranked {
+        std::uint64_t hash;
+        std::uint32_t item;
+    };
+
+    void read() {
+        auto count = view_.orphans.size();
+        if (view_.complete) {
+            for (auto const& node : view_.nodes) count += node.schedules.size();
+        }
+        items_.reserve(count);
+        for (auto const s : view_.orphans) items_.push_back({hash_of_id(view_.schedules[s].id), s, none, none, none});
+        free_ = most_;
+        for (std::uint32_t i = 0; i < view_.nodes.size(); ++i) {
+            auto staying = view_.nodes[i].load;
+            if (view_.complete) {
+                for (auto const s : view_.nodes[i].schedules) {
+                    if (!view_.may_move(s)) continue;
+                    items_.push_back({hash_of_id(view_.schedules[s].id), s, i, none, none});
+                    --staying;
+                }
+            }
+            free_[i] -= staying < free_[i] ? staying : free_[i];
+        }
+    }
+
+    // First choices; only where more want a node than it may have, in turn.
+    void choose() {
+        if (entrants_.empty()) return;
+        std::vector<late<std::uint32_t, T>> wanted(view_.nodes.size());
+        bool crowded = false;
+        for (auto& item : items_) {
+            item.home = weighted_ ? best_weighted(item.hash, anywhere{}) : best_of_equals(item.hash, anywhere{});
+            crowded = ++wanted[item.home] > free_[item.home] || crowded;
+        }
+        if (!crowded) return;
+
+        std::vector<ranked> ranks;
+        std::vector<ranked> spare;
+        ranks.reserve(items_.size());
+        for (std::uint32_t i = 0; i < items_.size(); ++i) ranks.push_back({~items_[i].hash, i});
+        radix_sort(ranks, 0, spare, [](ranked const& one) { return one.hash; });
+        std::uint64_t left = 0;
+        for (auto const n : free_) left += n;
+        for (auto const& rank : ranks) {
+            auto& item = items_[rank.item];
+            if (free_[item.home] == 0) {
+                item.home = left == 0 ? none : best(item.hash, [&](std::uint32_t node) { return free_[node] > 0; });
+            }
+            if (item.home == none) continue;
+            --free_[item.home];
+            --left;
+        }
+    }
+
+    void measure() {
+        std::vector<late<std::uint32_t, T>> leaving(view_.nodes.size());
+        std::vector<late<std::uint32_t, T>> coming(view_.nodes.size());
+        for (auto const& item : items_) {
+            if (!stray(item)) continue;
+            ++plan_.bound;
+            ++leaving[item.owner];
+            ++coming[item.home];
+        }
+        std::uint32_t farthest = 0;
+        std::uint64_t total = view_.orphans.size() < room_ ? view_.orphans.size() : room_;
+        for (std::uint32_t i = 0; i < loads_.size(); ++i) {
+            auto const more = leaving[i] > coming[i] ? leaving[i] : coming[i];
+            if (more > farthest) farthest = more;
+            total += loads_[i];
+        }
+        plan_.imbalance = 0;
+        if (farthest == 0) return;
+        plan_.imbalance = farthest * static_cast<double>(loads_.size()) / static_cast<double>(total);
+    }
+
+    void place_orphans() {
+        plan_.moves.reserve((view_.orphans.size() < room_ ? view_.orphans.size() : room_) + plan_.bound);
+        for (std::size_t i = 0; i < view_.orphans.size(); ++i) {
+            auto& item = items_[i];
+            if (room_ == 0) {
+                ++plan_.unplaced;
+                plan_.stuck.push_back({item.schedule, no_place::no_room});
+            } else {
+                step(item, has_room(item.home) ? item.home : best_with_room(item.hash), change_reason::placed);
+                ++plan_.forced;
+            }
+        }
+    }
+
+    // What nodes hold over their capacity and is at home elsewhere: first what can go there, then the others. That is
+    // enough: there are no more places left than such schedules.
+    void relieve() {
+        bool overfull = false;
+        for (std::uint32_t i = 0; i < loads_.size(); ++i) {
+            overfull = overfull || loads_[i] > view_.nodes[i].capacity;
+        }
+        for (bool const at_home : {true, false}) {
+            if (!overfull) return;
+            for (auto& item : items_) {
+                if (!stray(item) || room_ == 0 || (at_home && !has_room(item.home))) continue;
+                auto const& node = view_.nodes[item.owner];
+                if (loads_[item.owner] <= node.capacity) continue;
+                step(item, at_home ? item.home : best_with_room(item.hash),
+                     node.draining ? change_reason::drained : change_reason::overfull);
+            }
+        }
+    }
+
+    // Each step makes room for one that waits for the place that it leaves.
+    void settle() {
+        waiting_.assign(loads_.size(), none);
+        for (std::uint32_t i = 0; i < items_.size(); ++i) {
+            auto& item = items_[i];
+            if (!stray(item)) continue;
+            if (open(item.home)) {
+                step_and_follow(item);
+            } else {
+                item.next = waiting_[item.home];
+                waiting_[item.home] = i;
+            }
+        }
+        // Rings of nodes at a limit below their capacity: one of them goes over it until the ring is through.
+        for (std::uint32_t node = 0; node < loads_.size(); ++node) {
+            while (waiting_[node] != none && loads_[node] < view_.nodes[node].capacity) follow_one(node);
+        }
+    }
+
+    void step_and_follow(schedule_entry& first) {
+        auto left = first.owner;
+        step(first, first.home, change_reason::rebalanced);
+        while (waiting_[left] != none && open(left)) left = take_waiting(left);
+    }
+    void follow_one(std::uint32_t node) {
+        for (auto left = take_waiting(node); waiting_[left] != none && open(left);) left = take_waiting(left);
+    }
+    // Returns the node that has one less now.
+    std::uint32_t take_waiting(std::uint32_t node) {
+        auto& item = items_[waiting_[node]];
+        waiting_[node] = item.next;
+        auto const left = item.owner;
+        step(item, node, change_reason::rebalanced);
+        return left;
+    }
+
+    void step(schedule_entry& item, std::uint32_t to, change_reason why) {
+        ROTA_ASSERT(to != none && loads_[to] < view_.nodes[to].capacity);
+        plan_.moves.push_back({item.schedule, item.owner, to, why});
+        if (item.owner != none) {
+            if (loads_[item.owner]-- <= view_.nodes[item.owner].capacity) ++room_;
+        }
+        ++loads_[to];
+        --room_;
+        item.home = item.owner = none;  // done with
+    }
+
+    static bool stray(schedule_entry const& item) {
+        return item.owner != none && item.home != none && item.home != item.owner;
+    }
+    // By its capacity: what has to go somewhere goes home even if that is at its limit until later steps.
+    [[nodiscard]] bool has_room(std::uint32_t node) const {
+        return node != none && loads_[node] < view_.nodes[node].capacity;
+    }
+    [[nodiscard]] bool open(std::uint32_t node) const { return node != none && loads_[node] < most_[node]; }
+
+    [[nodiscard]] std::uint32_t best_with_room(std::uint64_t hash) const {
+        auto const within = best(hash, [&](std::uint32_t node) { return open(node); });
+        if (within != none) return within;
+        return best(hash, [&](std::uint32_t node) { return has_room(node); });
+    }
+
+    struct anywhere {
+        bool operator()(std::uint32_t) const { return true; }
+    };
+
+    template <typename Allowed>
+    [[nodiscard]] std::uint32_t best(std::uint64_t schedule, Allowed const& allowed) const {
+        return weighted_ ? best_weighted(schedule, allowed) : best_of_equals(schedule, allowed);
+    }
+
+    // Among equals the highest -1 / ln(u) is the highest u: no logarithm.
+    template <typename Allowed>
+    [[nodiscard]] std::uint32_t best_of_equals(std::uint64_t schedule, Allowed const& allowed) const {
+        auto found = none;
+        std::uint64_t highest = 0;
+        for (auto const& entrant : entrants_) {
+            auto const drawn = pair_hash(schedule, entrant.hash);
+            if (drawn < highest || !allowed(entrant.node)) continue;
+            if (drawn == highest && found != none) continue;
+            highest = drawn;
+            found = entrant.node;
+        }
+        return found;
+    }
+
+    // The lowest -ln(u) / w. As -ln(u) >= 1 - u, few nodes need the logarithm: those that may be the best yet.
+    template <typename Allowed>
+    [[nodiscard]] std::uint32_t best_weighted(std::uint64_t schedule, Allowed const& allowed) const {
+        auto found = none;
+        std::uint64_t best_drawn = 0;
+        std::uint64_t best_log = 0;
+        std::uint64_t best_weight = 0;
+        for (auto const& entrant : entrants_) {
+            auto const drawn = pair_hash(schedule, entrant.hash);
+            auto const least = ~drawn >> (64 - log_fraction_bits);
+            if (found != none && least * best_weight > (best_log + 2) * entrant.weight) continue;
+            if (!allowed(entrant.node)) continue;
+            std::uint64_t const log = minus_log(drawn);
+            auto const own = log * best_weight;
+            auto const other = best_log * entrant.weight;
+            if (found != none && (own > other || (own == other && drawn <= best_drawn))) continue;
+            found = entrant.node;
+            best_drawn = drawn;
+            best_log = log;
+            best_weight = entrant.weight;
+        }
+        return found;
+    }
+
+    [[nodiscard]] double spread() const {
+        if (loads_.empty()) return 0;
+        auto fullest = loads_.front();
+        auto emptiest = loads_.front();
+        for (auto const load : loads_) {
+            if (load > fullest) fullest = load;
+            if (load < emptiest) emptiest = load;
+        }
+        return fullest - emptiest;
+    }
+
+    cluster_view const& view_;
+    plan& plan_;
+    std::vector<node_entry> entrants_;  // the nodes that may hold anything
+    bool weighted_ = false;
+    std::uint64_t room_ = 0;                       // places that are free now
+    std::vector<late<std::uint32_t, T>> loads_;    // now
+    std::vector<late<std::uint32_t, T>> most_;     // that is to belong to a node
+    std::vector<late<std::uint32_t, T>> free_;     // of these, not given to anybody yet
+    std::vector<schedule_entry> items_;            // orphans first; none that has to stay where it is
+    std::vector<late<std::uint32_t, T>> waiting_;  // first item that waits for each node
+};
+
+}  // namespace detail
+
+template <typename T>
+void rendezvous::make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const {
+    detail::hash_run<T>{view, into, by_capacity, unlimited}.run();
+}
+
+}  // namespace rota
+
+namespace rota {
+
+/// What is said of rendezvous holds here too: cost, exceptions and certificate. The limit is kept by every plan for a
+/// complete view, once it is carried out, unless what may not move, or may not be exchanged between nodes at their
+/// capacities, stands against it. Where small capacities leave more than the limit to the others, theirs is the level
+/// that even loads would have. The mean is of all nodes that are not drained.
+struct bounded_rendezvous {
+    double epsilon = 0.25;  ///< how far over the mean a node may be; >= 0 (what is not, counts as 0)
+
+    template <typename T = void>  // see late.hpp
+    void make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const;
+};
+
+namespace detail {
+
+template <typename View>
+std::uint32_t load_limit(View const& view, double epsilon) {
+    std::uint64_t total = view.orphans.size();
+    std::uint64_t members = 0;
+    for (auto const& node : view.nodes) {
+        total += node.load;
+        if (node.capacity > 0) ++members;
+    }
+    if (members == 0) return 0;
+    auto const even = balance_target_of(view).upper(unlimited);
+    auto const share = (epsilon > 0 ? 1 + epsilon : 1) * static_cast<double>(total) / static_cast<double>(members);
+    if (!(share < static_cast<double>(unlimited)) || even >= unlimited) return unlimited;
+    auto limit = static_cast<std::uint64_t>(share);
+    if (static_cast<double>(limit) < share) ++limit;
+    return static_cast<std::uint32_t>(limit > even ? limit : even);
+}
+
+}  // namespace detail
+
+template <typename T>
+void bounded_rendezvous::make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const {
+    detail::hash_run<T>{view, into, false, detail::load_limit(view, epsilon)}.run();
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/budgeted.hpp ------------------------------------------------------------------------------------
+// budgeted<S>: what S plans, a little at a time. It bounds how many schedules are on the move, how many moves begin per
+// minute, and how soon a schedule that has changed hands may do so again.
+//
+// A bounded plan is a beginning of S's plan. Where those are the best of their length (least_moves), so is each round:
+// a round that is cut short loses nothing.
+//
+// All moves between live nodes count, also those that have to be: a node that is drained is emptied at this pace too.
+// (They stand first in a plan, so they are served first.) Placements of orphans are neither bounded nor counted. What
+// is held back is not forgotten: plan::revisit says when the next move may begin.
+
+// ---- rota/strategy/cut_plan.hpp ------------------------------------------------------------------------------------
+// Takes the last steps off a plan and keeps its certificate true: what combinators that hold moves back have in common.
+// Every prefix of a plan is valid on its own, so what is left is a plan.
+
+namespace rota::detail {
+
+/// How many steps of the plan are placements or moves that have to be: all that stands before those that even out.
+template <typename Plan>
+std::size_t needed_steps(Plan const& p) {
+    std::size_t needed = p.forced;
+    while (needed < p.moves.size() && p.moves[needed].required()) ++needed;
+    return needed;
+}
+
+/// Fullest less emptiest node after the first `steps` steps of the plan, by `load_of(node)` and `share_of(schedule)`.
+template <typename Number, typename View, typename Plan, typename LoadOf, typename ShareOf>
+double spread_of(View const& view, Plan const& p, std::size_t steps, LoadOf const& load_of, ShareOf const& share_of) {
+    std::vector<Number> load;
+    load.reserve(view.nodes.size());
+    for (auto const& node : view.nodes) load.push_back(load_of(node));
+    for (std::size_t i = 0; i < steps; ++i) {
+        auto const& step = p.moves[i];
+        auto const share = share_of(view.schedules[step.schedule]);
+        load[step.to] += share;
+        if (!step.forced()) load[step.from] -= share;
+    }
+    if (load.empty()) return 0;
+    auto fullest = load.front();
+    auto emptiest = load.front();
+    for (auto const one : load) {
+        if (one > fullest) fullest = one;
+        if (one < emptiest) emptiest = one;
+    }
+    return static_cast<double>(fullest - emptiest);
+}
+
+/// Keeps the first `kept` steps, the placements among them. `spread_after` is then counted anew where the strategy
+/// measures load by count or by weight, which its spread_before shows; otherwise it stays what the whole plan leads to,
+/// unless nothing is left of that. `bound` and `imbalance` are about the view, and stay.
+template <typename View, typename Plan>
+void cut_plan(View const& view, Plan& p, std::size_t kept) {
+    if (kept >= p.moves.size()) return;
+    p.moves.resize(kept);
+    p.voluntary = static_cast<std::uint32_t>(kept) - p.forced;
+    if (kept == 0) {
+        p.spread_after = p.spread_before;
+        return;
+    }
+    auto const by_count = [&](std::size_t steps) {
+        return spread_of<std::int64_t>(
+            view, p, steps, [](auto const& node) { return std::int64_t{node.load}; },
+            [](auto const&) { return std::int64_t{1}; });
+    };
+    auto const by_weight = [&](std::size_t steps) {
+        return spread_of<double>(
+            view, p, steps, [](auto const& node) { return node.weight; },
+            [](auto const& schedule) { return schedule.weight; });
+    };
+    if (by_count(0) == p.spread_before) {
+        p.spread_after = by_count(kept);
+    } else if (auto const off = by_weight(0) - p.spread_before;
+               off * off <= 1e-18 * p.spread_before * p.spread_before) {
+        p.spread_after = by_weight(kept);
+    }
+}
+
+}  // namespace rota::detail
+
+// ---- rota/strategy/layers.hpp --------------------------------------------------------------------------------------
+// How combinators nest. A combinator is a strategy made of another, S: it changes what S sees or what becomes of S's
+// plan. Any class template of one type can be one: it names S `inner`, says in which layer it stands, and ends with
+// `static_assert(detail::nests<my_combinator, layer, S>());`. A strategy that says nothing is a base.
+//
+//   base     plans alone                               least_moves, rendezvous…, your own
+//   spread   asks S for one part of the group          zoned
+//   limits   asks S for what no rule decides           constrained
+//   pacing   asks S for the whole group: when it       budgeted, graced, thresholded, measured
+//            moves, how much, by which weights
+//
+// A layer may stand around itself and those above it in this list, each combinator once; those that pace, in any order.
+// So budgeted<constrained<zoned<S>>> is one; zoned<budgeted<S>>, where each zone would have a budget of its own and S
+// would never see the whole, is refused in one line.
+
+namespace rota {
+
+struct least_moves;
+
+enum class strategy_layer : std::uint8_t { base, spread, limits, pacing };
+
+namespace detail {
+
+template <typename S>
+inline constexpr bool is_combinator = requires {
+    typename S::inner;
+    { S::layer } -> std::same_as<strategy_layer const&>;
+};
+
+template <typename S>
+constexpr strategy_layer layer_of() {
+    if constexpr (is_combinator<S>) {
+        return S::layer;
+    } else {
+        return strategy_layer::base;
+    }
+}
+
+template <template <typename> typename Combinator, typename S>
+inline constexpr bool made_by = false;
+template <template <typename> typename Combinator, typename S>
+inline constexpr bool made_by<Combinator, Combinator<S>> = true;
+
+/// Whether S is that combinator, or holds it at any depth.
+template <template <typename> typename Combinator, typename S>
+constexpr bool holds() {
+    if constexpr (made_by<Combinator, S>) {
+        return true;
+    } else if constexpr (is_combinator<S>) {
+        return holds<Combinator, typename S::inner>();
+    } else {
+        return false;
+    }
+}
+
+enum class nesting_fault : std::uint8_t { none, no_strategy, not_const, twice, part_of_group, part_of_rules };
+
+template <template <typename> typename Combinator, strategy_layer Layer, typename S>
+constexpr nesting_fault fault_of_nesting();
+
+// What stands in S was looked at when S was made: who is refused for it is S, not all that is around it.
+template <typename S>
+inline constexpr bool refused = false;
+template <template <typename> typename Combinator, typename S>
+    requires is_combinator<Combinator<S>>
+inline constexpr bool refused<Combinator<S>> =
+    refused<S> || fault_of_nesting<Combinator, Combinator<S>::layer, S>() != nesting_fault::none;
+
+template <template <typename> typename Combinator, strategy_layer Layer, typename S>
+constexpr nesting_fault fault_of_nesting() {
+    if constexpr (refused<S>) {
+        return nesting_fault::none;
+    } else if constexpr (strategy_policy<S>) {
+        if (holds<Combinator, S>()) return nesting_fault::twice;
+        if (layer_of<S>() <= Layer) return nesting_fault::none;
+        return Layer == strategy_layer::spread ? nesting_fault::part_of_group : nesting_fault::part_of_rules;
+    } else {
+        return requires(S s, cluster_view const& view, plan& into) {
+            s.make_plan(view, into);
+        } || requires(S s, cluster_view const& view) { s.make_plan(view); } ? nesting_fault::not_const
+                                                                            : nesting_fault::no_strategy;
+    }
+}
+
+/// Refuses a senseless nesting at compile time; always true, so that this is all that the compiler says.
+template <template <typename> typename Combinator, strategy_layer Layer, typename S>
+constexpr bool nests() {
+    constexpr auto fault = fault_of_nesting<Combinator, Layer, S>();
+    constexpr bool is_strategy = fault != nesting_fault::no_strategy;
+    constexpr bool is_pure = fault != nesting_fault::not_const;
+    constexpr bool once = fault != nesting_fault::twice;
+    constexpr bool sees_group = fault != nesting_fault::part_of_group;
+    constexpr bool sees_plan = fault != nesting_fault::part_of_rules;
+    static_assert(is_strategy,
+                  "rota: what this combinator is given is no strategy: it lacks "
+                  "`rota::plan make_plan(rota::cluster_view const&) const`");
+    static_assert(is_pure,
+                  "rota: the make_plan of what this combinator is given must be const and give a rota::plan: a plan is "
+                  "a pure function of the view");
+    static_assert(once, "rota: the same combinator twice in one strategy, like budgeted<budgeted<S>>: leave one out");
+    static_assert(sees_group,
+                  "rota: zoned<S> asks S for one zone at a time, and this S must see the whole group: turn them round, "
+                  "like budgeted<constrained<zoned<S>>>");
+    static_assert(sees_plan,
+                  "rota: constrained<S> asks S for what no rule decides, and this S must see the whole plan: turn them "
+                  "round, like budgeted<constrained<S>>");
+    return true;
+}
+
+/// Whether S looks at schedules beyond `may_move` of those that a node is said to have. If not, a combinator that shows
+/// it a part or another state of the group need not copy the schedules.
+template <typename S>
+inline constexpr bool reads_schedules = true;
+template <>
+inline constexpr bool reads_schedules<least_moves> = false;
+
+/// How a combinator asks the strategy that it holds, whichever form its make_plan has.
+template <typename S, typename View, typename Plan>
+void ask(S const& strategy, View const& view, Plan& into) {
+    if constexpr (requires { strategy.make_plan(view, into); }) {
+        strategy.make_plan(view, into);
+    } else if constexpr (requires { into = strategy.make_plan(view); }) {
+        into = strategy.make_plan(view);
+    }  // else it was refused, and nothing more is said
+}
+
+}  // namespace detail
+
+}  // namespace rota
+
+// ---- rota/strategy/least_moves.hpp ---------------------------------------------------------------------------------
+// The default strategy: the most even loads that the capacities allow, by the fewest moves. Every schedule counts as
+// one, whatever its weight; shares in proportion to capacity are another strategy's business.
+//
+// The plan is greedy: place each orphan on the emptiest node with room; bring nodes that hold more than they may down
+// to their capacity; then move from the fullest to the emptiest with room while they differ by more than one. For
+// convex costs (here: first what is held over capacity, then the sum of squared loads) greedy steps are optimal, and
+// so is every prefix of them (marginal analysis, B. Fox 1966). A round that is cut short loses nothing.
+//
+// Not promised: which schedules of a node move (the first that may); evenness that `moving` schedules stand against.
 
 namespace rota {
 
@@ -2165,7 +3387,7 @@ public:
         moves.resize(count);
         for (std::size_t placed = 0; placed < count && receivers_.more();) {
             for (auto const target : receivers_.take(count - placed)) {
-                moves[placed] = {orphans[placed], cluster_view::none, target.node};
+                moves[placed] = {orphans[placed], cluster_view::none, target.node, change_reason::placed};
                 ++placed;
             }
         }
@@ -2180,7 +3402,7 @@ public:
             auto const capacity = view_.nodes[i].capacity;
             if (loads_[i] > capacity) givers.add(i, ~loads_[i], ~capacity);
         }
-        hand_over(givers, [](std::uint32_t, std::uint32_t) { return true; });
+        hand_over(givers, [](std::uint32_t, std::uint32_t) { return true; }, true);
     }
 
     void even_out() {
@@ -2189,7 +3411,7 @@ public:
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             if (differ(loads_[i], receivers_.level())) givers.add(i, ~loads_[i], ~std::uint32_t{0});
         }
-        hand_over(givers, differ);
+        hand_over(givers, differ, false);
     }
 
     [[nodiscard]] double spread_after() {
@@ -2209,14 +3431,17 @@ private:
     }
 
     template <typename Worthwhile>
-    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile) {
+    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile, bool required) {
         while (givers.more() && receivers_.more() && worthwhile(~givers.level(), receivers_.level())) {
             auto const from = givers.take_one();
             auto const schedule = next_movable(from);
             if (schedule == cluster_view::none) {
                 givers.drop();
             } else {
-                plan_.moves.push_back({schedule, from, receivers_.take_one()});
+                auto const why = !required                    ? change_reason::rebalanced
+                                 : view_.nodes[from].draining ? change_reason::drained
+                                                              : change_reason::overfull;
+                plan_.moves.push_back({schedule, from, receivers_.take_one(), why});
             }
         }
         givers.each_change([&](std::uint32_t node, std::uint32_t given) { loads_[node] -= given; });
@@ -2227,7 +3452,7 @@ private:
         auto const held = view_.nodes[node].schedules;
         for (auto& at = passed_[node]; at < held.size();) {
             auto const schedule = held[at++];
-            if (!view_.schedules[schedule].moving) return schedule;
+            if (view_.may_move(schedule)) return schedule;
         }
         return cluster_view::none;
     }
@@ -2252,10 +3477,15 @@ void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::l
         into.clear();
         into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
         into.spread_before = into.spread_after = view.nodes.empty() ? 0 : found.fullest - found.emptiest;
+        into.imbalance = 0;
         return;
     }
 
     detail::least_moves_run<T> run{view, into};
+    into.stuck.clear();
+    into.revisit = microseconds::max();
+    into.interchangeable = true;
+    into.imbalance = imbalance(view);
     run.place_orphans();
     if (found.over_capacity) run.keep_capacities();
     run.even_out();
@@ -2264,6 +3494,3809 @@ void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::l
     into.spread_before = found.fullest - found.emptiest;
     into.spread_after = run.spread_after();
     ROTA_ASSERT(into.voluntary <= into.bound);
+}
+
+}  // namespace rota
+
+namespace rota {
+
+/// Time and memory: S's own; with a bound per round also O(schedules) while moves are under way; with a cool-down, when
+/// there is nothing to move, that of S a second time.
+template <typename S = least_moves>
+struct budgeted {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::pacing;
+
+    /// Most schedules that are on their way at a time: those that still are count for the next round. None: no bound.
+    std::optional<std::uint32_t> moves_per_round{};
+    /// Most moves that begin within any minute of the server's time. None: no bound.
+    std::optional<std::uint32_t> moves_per_minute{};
+    /// For how long a schedule stays where it is after it changed hands, for whatever reason. 0: no time.
+    microseconds cool_down{};
+    S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<budgeted, layer, S>());
+};
+
+namespace detail {
+
+inline constexpr fencing_token minute_of_tokens = 60'000'000;
+
+/// How many moves may begin now, if `limit` may within a minute, and the time of the one that the next after those has
+/// to wait for (a minute long).
+struct minute_budget {
+    std::size_t left = 0;
+    fencing_token waits_for = 0;
+};
+
+template <typename View>
+minute_budget budget_of_minute(View const& view, std::uint32_t limit) {
+    auto const& recent = view.recent_moves;
+    std::size_t used = 0;  // up to the limit
+    while (used < limit && used < recent.size() && recent[recent.size() - 1 - used] + minute_of_tokens > view.now) {
+        ++used;
+    }
+    return {limit - used, used > 0 ? recent[recent.size() - used] : view.now};
+}
+
+template <typename View>
+std::size_t moving_in(View const& view, std::size_t enough) {
+    std::size_t moving = 0;
+    for (auto const& node : view.nodes) {
+        for (auto const s : node.schedules) {
+            if (view.schedules[s].moving && ++moving >= enough) return moving;
+        }
+    }
+    return moving;
+}
+
+/// How long until the first schedule has cooled down, of those on nodes that `wanted` takes something from; max: none.
+template <typename View, typename Plan>
+microseconds until_cooled(View const& view, Plan const& wanted, fencing_token settled_before) {
+    constexpr auto none = std::numeric_limits<fencing_token>::max();
+    auto oldest = none;
+    for (auto from = cluster_view::none; auto const& step : wanted.moves) {
+        if (step.forced() || step.from == from) continue;
+        from = step.from;
+        for (auto const s : view.nodes[from].schedules) {
+            auto const since = view.schedules[s].generation;
+            if (since >= settled_before && since < oldest && view.may_move(s)) oldest = since;
+        }
+    }
+    if (oldest == none) return microseconds::max();
+    return microseconds{static_cast<std::int64_t>(oldest - settled_before) + 1};
+}
+
+template <typename S>
+inline constexpr bool reads_schedules<budgeted<S>> = reads_schedules<S>;
+
+}  // namespace detail
+
+template <typename S>
+void budgeted<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    auto const cooling = view.now > 0 && cool_down > microseconds{0};
+    auto seen = view;
+    auto settled_before = view.settled_before;
+    if (cooling) {
+        auto const since = static_cast<fencing_token>(cool_down.count());
+        settled_before = view.now > since ? view.now - since : 0;
+        if (settled_before < seen.settled_before) seen.settled_before = settled_before;
+    }
+    detail::ask(strategy, seen, into);
+
+    auto const revisit_in = [&](microseconds rest) {
+        if (rest < into.revisit) into.revisit = rest;
+    };
+    auto const wanted = into.moves.size() - into.forced;
+    if (wanted == 0) {
+        if (!cooling) return;
+        detail::late<plan, S> uncooled;
+        detail::ask(strategy, view, uncooled);
+        revisit_in(detail::until_cooled(view, uncooled, settled_before));
+        return;
+    }
+
+    auto allowed = wanted;
+    if (moves_per_round) {
+        std::size_t const limit = *moves_per_round;
+        // What is on its way began to move a short while ago, so if nothing did, nobody need be asked.
+        bool const any_moving = view.now == 0 || !view.recent_moves.empty();
+        auto const left = limit - (any_moving ? detail::moving_in(view, limit) : 0);
+        if (left < allowed) allowed = left;
+    }
+    if (moves_per_minute) {
+        auto const budget = detail::budget_of_minute(view, *moves_per_minute);
+        if (budget.left < allowed) allowed = budget.left;
+        // Were it not for the round, would the minute hold something back?
+        if (budget.left < wanted && *moves_per_minute > 0) {
+            auto const rest = budget.waits_for + detail::minute_of_tokens - view.now;
+            revisit_in(microseconds{
+                static_cast<std::int64_t>(rest < detail::minute_of_tokens ? rest : detail::minute_of_tokens)});
+        }
+    }
+    detail::cut_plan(view, into, into.forced + allowed);
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/constrained.hpp ---------------------------------------------------------------------------------
+// constrained<S>: heeds placement rules, and leaves all that no rule decides to S.
+//
+//   pin        on the node of that node_id and on no other; while it is not there, nowhere
+//   required   on nodes that have all of these labels; forbidden: that have none of those
+//   group      no two of a group on one node; what there are too many of has no place
+//
+// With S = least_moves it is exact: the best plan that there is for schedules of equal weight, by min-cost flow
+// (exact_placement.hpp). With any other S the rules come first, greedily (rules_first.hpp), then S.
+
+// ---- rota/detail/exact_placement.hpp -------------------------------------------------------------------------------
+// The best places for schedules with rules, unit weights: what constrained<least_moves> does. The group becomes a
+// network (assignment_flow) in which each class of schedules is one vertex, so its size is nodes x classes, whatever the
+// number of schedules:
+//
+//   orphans of a class -> the class -> (slot of a group on a node) -> node -> everyone
+//
+// What a class has on a node flows there at no cost (it stays); what flows beyond that enters. What breaks rules, exceeds
+// a capacity or has no place flows over edges of its own, as few as can be. Flow that is left in the end says how many of
+// each class leave and enter which node; any schedules of that class will do.
+//
+// A node that holds more than it may, and a slot with more than one of its group, takes nobody in until it has given
+// some away: in a later plan. An orphan that finds room at once is never made to wait for room elsewhere.
+
+// ---- rota/detail/assignment_flow.hpp -------------------------------------------------------------------------------
+// Whole units flow through a network and come back: a circulation, which is made best for one goal after another. What
+// a goal needs is then closed to change, so that later goals choose only among flows that are as good for all earlier
+// ones. Two sorts of goals:
+//
+//   minimise   as few units as can be over the edges that count for the goal. Successive cheapest paths, many units on
+//              each (Ahuja, Magnanti, Orlin: Network Flows, 1993, ch. 9.8), blocking flows by E. Dinic (1970).
+//   even_out   the loads of some vertices as even as can be: the sum of their squares is least. The water level is a
+//              guess that one maximum flow proves, or splits into a part that must stand higher, one that must stand
+//              lower, and one that is right (decomposition: H. Groenevelt 1991). Loads may be of any size.
+//
+// What a goal needs is found by its prices (dual values): an edge whose reduced cost is not 0 has the same flow in all
+// best flows. So this is exact, with no number that has to be large enough to stand for "more important".
+
+namespace rota::detail {
+
+/// First all vertices and edges, then build(), then goals, then each_edge(). Vertices are numbered as they are added. The
+/// flow that the edges are given must be one: at each vertex as much comes in as goes out, but for a constant of the
+/// caller's (what is supplied there, or used up), which is kept.
+template <typename = void>
+class assignment_flow {
+public:
+    using number = std::uint32_t;
+    static constexpr number none = ~number{0};
+
+    /// A vertex whose flow to the sink is part of its load, and the rest of that load, which is no part of the flow.
+    struct place {
+        number vertex;
+        number fixed = 0;
+    };
+    /// What the load of a place may be in the most even flows.
+    struct band {
+        number low = 0;
+        number high = 0;
+        friend bool operator==(band const&, band const&) = default;
+    };
+
+    number add_vertex() { return vertices_++; }
+
+    /// `goals`: bit g is set if units on it count for minimise(g).
+    void add_edge(number from, number to, number capacity, number flow, unsigned goals = 0) {
+        if (capacity > 0) edges_.push_back({from, to, capacity, flow, goals});
+    }
+
+    [[nodiscard]] std::size_t edges() const noexcept { return edges_.size(); }
+
+    void build() {
+        first_.assign(vertices_ + 1, 0);
+        for (auto const& e : edges_) ++first_[e.from], ++first_[e.to];
+        number sum = 0;
+        for (auto& at : first_) sum += std::exchange(at, sum);
+        next_ = first_;
+        arcs_.resize(edges_.size() * 2);
+        for (auto const& e : edges_) {
+            auto const there = next_[e.from]++;
+            auto const back = next_[e.to]++;
+            arcs_[there] = {e.to, e.capacity - e.flow, back, static_cast<std::uint16_t>(e.goals), true, false};
+            arcs_[back] = {e.from, e.flow, there, static_cast<std::uint16_t>(e.goals), false, false};
+        }
+        std::vector<edge>{}.swap(edges_);
+        excess_.assign(vertices_, 0);
+        deficit_.assign(vertices_, 0);
+        depth_.assign(vertices_, none);
+        price_.assign(vertices_, 0);
+        part_.assign(vertices_, 0);
+        everywhere_.resize(vertices_);
+        for (number v = 0; v < vertices_; ++v) everywhere_[v] = v;
+    }
+
+    /// Calls visit(to, flow, rest of the capacity, goals) for each edge that leaves the vertex, in the order in which
+    /// they were added.
+    template <typename Visit>
+    void each_edge(number vertex, Visit const& visit) const {
+        for (auto a = first_[vertex]; a < first_[vertex + 1]; ++a) {
+            auto const& arc = arcs_[a];
+            if (arc.forward) visit(arc.to, arcs_[arc.twin].rest, arc.rest, unsigned{arc.goals});
+        }
+    }
+
+    /// Brings the flow over the edges that count for goal g to its least.
+    void minimise(unsigned g) {
+        goal_ = std::uint16_t(1U << g);
+        for (auto& price : price_) price = 0;
+        lift();
+        while (push_all()) raise_prices();
+        for (number v = 0; v < vertices_; ++v) {
+            for (auto a = first_[v]; a < first_[v + 1]; ++a) {
+                if (cost(v, arcs_[a]) > 0) arcs_[a].closed = true;
+            }
+        }
+        goal_ = 0;
+        for (auto& price : price_) price = 0;
+    }
+
+    /// Makes the loads of the places as even as can be, and closes what would make them less so. bands[i] is where the
+    /// load of places[i] then is, and may be; the edges from places to the sink keep no other record of it. What flows to
+    /// the sink from other vertices stays as it is.
+    void even_out(number sink, std::vector<place> const& places, std::vector<band>& bands) {
+        levelled_.clear();
+        for (number i = 0; i < places.size(); ++i) levelled_.push_back(range_of(sink, places[i], i));
+        vertex_list_ = everywhere_;
+        part_[sink] = none;
+        number parts = 0;
+        std::vector<stretch> left{{0, vertex_list_.size(), 0, levelled_.size(), parts++}};
+        while (!left.empty()) {
+            auto const now = left.back();
+            left.pop_back();
+            settle(now, parts, left);
+        }
+
+        for (number v = 0; v < vertices_; ++v) {
+            for (auto a = first_[v]; a < first_[v + 1]; ++a) {
+                if (part_[v] != part_[arcs_[a].to]) arcs_[a].closed = true;
+            }
+        }
+        bands.resize(places.size());
+        for (auto const& p : levelled_) {
+            bands[p.index] = {static_cast<number>(p.lower), static_cast<number>(p.upper)};
+            keep_band(sink, p);
+        }
+        for (auto& part : part_) part = 0;
+    }
+
+private:
+    struct edge {
+        number from, to, capacity, flow;
+        unsigned goals;
+    };
+
+    // One direction of an edge: what more can flow this way, be it by taking back what flows the other way.
+    struct residual {
+        number to;
+        number rest;
+        number twin;
+        std::uint16_t goals;
+        bool forward;
+        bool closed;
+    };
+
+    [[nodiscard]] std::int32_t cost(number from, residual const& a) const {
+        auto const own = (a.goals & goal_) == 0 ? 0 : a.forward ? 1 : -1;
+        return own + price_[from] - price_[a.to];
+    }
+    static bool open(residual const& a) { return a.rest > 0 && !a.closed; }
+
+    // Takes all units that can be taken from the edges that count; they have to find their way anew.
+    void lift() {
+        for (number v = 0; v < vertices_; ++v) {
+            for (auto a = first_[v]; a < first_[v + 1]; ++a) {
+                auto& there = arcs_[a];
+                if (!there.forward || (there.goals & goal_) == 0) continue;
+                auto& back = arcs_[there.twin];
+                if (!open(back)) continue;
+                excess_[v] += back.rest;
+                deficit_[there.to] += back.rest;
+                there.rest += back.rest;
+                back.rest = 0;
+            }
+        }
+        for (number v = 0; v < vertices_; ++v) cancel(v);
+    }
+    void cancel(number v) {
+        auto const both = excess_[v] < deficit_[v] ? excess_[v] : deficit_[v];
+        excess_[v] -= both;
+        deficit_[v] -= both;
+    }
+
+    // Sends what it can from excess to deficit at the present prices. true: there is more, at a higher price.
+    bool push_all() {
+        while (push_shortest(everywhere_)) {}
+        for (auto const excess : excess_) {
+            if (excess > 0) return true;
+        }
+        return false;
+    }
+
+    // A blocking flow over the shortest paths from excess to deficit. false: there is none.
+    bool push_shortest(std::vector<number> const& within) { return push_shortest(within.data(), within.size()); }
+    bool push_shortest(number const* within, std::size_t count) {
+        queue_.clear();
+        for (std::size_t i = 0; i < count; ++i) {
+            auto const v = within[i];
+            depth_[v] = none;
+            next_[v] = first_[v];
+            if (excess_[v] > 0) {
+                depth_[v] = 0;
+                queue_.push_back(v);
+            }
+        }
+        auto const sources = queue_.size();
+        auto goal_depth = none;
+        for (std::size_t i = 0; i < queue_.size(); ++i) {
+            auto const v = queue_[i];
+            if (depth_[v] >= goal_depth) break;
+            for (auto a = first_[v]; a < first_[v + 1]; ++a) {
+                auto const& arc = arcs_[a];
+                if (!open(arc) || depth_[arc.to] != none || part_[arc.to] != part_[v] || cost(v, arc) != 0) continue;
+                depth_[arc.to] = depth_[v] + 1;
+                if (deficit_[arc.to] > 0) goal_depth = depth_[arc.to];
+                queue_.push_back(arc.to);
+            }
+        }
+        if (goal_depth == none) return false;
+        for (std::size_t i = 0; i < sources; ++i) {
+            while (excess_[queue_[i]] > 0 && push_one(queue_[i])) {}
+        }
+        return true;
+    }
+
+    // As much as one path takes.
+    bool push_one(number source) {
+        path_.clear();
+        for (auto v = source; deficit_[v] == 0;) {
+            auto& a = next_[v];
+            for (; a < first_[v + 1]; ++a) {
+                auto const& arc = arcs_[a];
+                if (open(arc) && depth_[arc.to] == depth_[v] + 1 && part_[arc.to] == part_[v] && cost(v, arc) == 0)
+                    break;
+            }
+            if (a < first_[v + 1]) {
+                path_.push_back(a);
+                v = arcs_[a].to;
+                continue;
+            }
+            depth_[v] = none;
+            if (path_.empty()) return false;
+            v = arcs_[arcs_[path_.back()].twin].to;
+            path_.pop_back();
+            ++next_[v];
+        }
+        auto& wanted = deficit_[arcs_[path_.back()].to];
+        auto amount = excess_[source] < wanted ? excess_[source] : wanted;
+        for (auto const a : path_) {
+            if (arcs_[a].rest < amount) amount = arcs_[a].rest;
+        }
+        for (auto const a : path_) {
+            arcs_[a].rest -= amount;
+            arcs_[arcs_[a].twin].rest += amount;
+        }
+        excess_[source] -= amount;
+        wanted -= amount;
+        return true;
+    }
+
+    // Prices rise by the distance from the excess, up to that of the nearest deficit. Distances are small: a bucket each.
+    void raise_prices() {
+        depth_.assign(vertices_, none);
+        for (auto& bucket : buckets_) bucket.clear();
+        if (buckets_.empty()) buckets_.emplace_back();
+        for (number v = 0; v < vertices_; ++v) {
+            if (excess_[v] == 0) continue;
+            depth_[v] = 0;
+            buckets_[0].push_back(v);
+        }
+        auto nearest = none;
+        for (number d = 0; d < buckets_.size() && nearest == none; ++d) {
+            for (std::size_t i = 0; i < buckets_[d].size(); ++i) {
+                auto const v = buckets_[d][i];
+                if (depth_[v] != d) continue;
+                if (deficit_[v] > 0) {
+                    nearest = d;
+                    break;
+                }
+                for (auto a = first_[v]; a < first_[v + 1]; ++a) {
+                    auto const& arc = arcs_[a];
+                    if (!open(arc)) continue;
+                    auto const step = cost(v, arc);
+                    ROTA_ASSERT(step >= 0);
+                    auto const there = d + static_cast<number>(step);
+                    if (there >= depth_[arc.to]) continue;
+                    depth_[arc.to] = there;
+                    while (buckets_.size() <= there) buckets_.emplace_back();
+                    buckets_[there].push_back(arc.to);
+                }
+            }
+        }
+        ROTA_ASSERT(nearest != none && nearest > 0);  // what was lifted could at least flow where it did
+        for (number v = 0; v < vertices_; ++v) {
+            price_[v] += static_cast<std::int32_t>(depth_[v] < nearest ? depth_[v] : nearest);
+        }
+    }
+
+    // ---- even_out
+
+    // A place: its load, how far that can go without harm to earlier goals, and the band it is to end in.
+    struct levelled {
+        number vertex;
+        number index;
+        std::uint64_t load, lowest, highest;
+        std::uint64_t lower = 0, upper = 0;
+    };
+
+    // A part of the network that is looked at by itself: places in vertex_list_ and levelled_.
+    struct stretch {
+        std::size_t vertex, vertex_end, place, place_end;
+        number part;
+    };
+
+    levelled range_of(number sink, place const& p, number index) const {
+        levelled made{p.vertex, index, p.fixed, p.fixed, p.fixed};
+        for (auto a = first_[p.vertex]; a < first_[p.vertex + 1]; ++a) {
+            auto const& there = arcs_[a];
+            if (there.to != sink || !there.forward) continue;
+            auto const& back = arcs_[there.twin];
+            made.load += back.rest;
+            made.lowest += open(back) ? 0 : back.rest;
+            made.highest += back.rest + (open(there) ? there.rest : 0);
+        }
+        return made;
+    }
+
+    void keep_band(number sink, levelled const& p) {
+        bool kept = false;
+        for (auto a = first_[p.vertex]; a < first_[p.vertex + 1]; ++a) {
+            auto& there = arcs_[a];
+            if (there.to != sink || !there.forward) continue;
+            auto& back = arcs_[there.twin];
+            there.rest = kept ? 0 : static_cast<number>(p.upper - p.load);
+            back.rest = kept ? 0 : static_cast<number>(p.load - p.lower);
+            there.closed = back.closed = false;
+            kept = true;
+        }
+    }
+
+    static std::uint64_t clamp(std::uint64_t level, levelled const& p) {
+        return level < p.lowest ? p.lowest : level > p.highest ? p.highest : level;
+    }
+
+    void settle(stretch const& now, number& parts, std::vector<stretch>& left) {
+        std::uint64_t total = 0;
+        std::uint64_t top = 0;
+        for (auto i = now.place; i < now.place_end; ++i) {
+            total += levelled_[i].load;
+            if (levelled_[i].highest > top) top = levelled_[i].highest;
+        }
+        auto const volume = [&](std::uint64_t level) {
+            std::uint64_t held = 0;
+            for (auto i = now.place; i < now.place_end; ++i) held += clamp(level, levelled_[i]);
+            return held;
+        };
+        auto const level = volume(top) <= total ? top : highest_level(0, top, total, volume);
+        bool const exact = volume(level) == total;
+        for (auto i = now.place; i < now.place_end; ++i) {
+            auto& p = levelled_[i];
+            p.lower = clamp(level, p);
+            p.upper = exact ? p.lower : clamp(level + 1, p);
+        }
+
+        using is = levelled const&;
+        exchange_load(
+            now, [](is p) { return surplus(p.load, p.upper); }, [](is p) { return surplus(p.upper, p.load); });
+        exchange_load(
+            now, [](is p) { return surplus(p.load, p.lower); }, [](is p) { return surplus(p.lower, p.load); });
+        split(now, parts, left);
+    }
+
+    static number surplus(std::uint64_t a, std::uint64_t b) { return a > b ? static_cast<number>(a - b) : 0; }
+
+    // As much as can be goes from places that have to spare to places that lack.
+    template <typename Spare, typename Lack>
+    void exchange_load(stretch const& now, Spare const& spare, Lack const& lack) {
+        bool any_spare = false;
+        bool any_lack = false;
+        for (auto i = now.place; i < now.place_end; ++i) {
+            auto const v = levelled_[i].vertex;
+            excess_[v] = spare(levelled_[i]);
+            deficit_[v] = lack(levelled_[i]);
+            any_spare = any_spare || excess_[v] > 0;
+            any_lack = any_lack || deficit_[v] > 0;
+        }
+        if (any_spare && any_lack) {
+            while (push_shortest(vertex_list_.data() + now.vertex, now.vertex_end - now.vertex)) {}
+        }
+        for (auto i = now.place; i < now.place_end; ++i) {
+            auto& p = levelled_[i];
+            auto const given = spare(p) - excess_[p.vertex];
+            auto const taken = lack(p) - deficit_[p.vertex];
+            p.load += taken;
+            p.load -= given;
+            excess_[p.vertex] = deficit_[p.vertex] = 0;
+        }
+    }
+
+    // What the places above their band can reach must stand higher, what can reach those below must stand lower.
+    void split(stretch const& now, number& parts, std::vector<stretch>& left) {
+        queue_.clear();
+        auto const mark = [&](number v, number part) {
+            part_[v] = part;
+            queue_.push_back(v);
+        };
+        auto const high = parts;
+        for (auto i = now.place; i < now.place_end; ++i) {
+            if (levelled_[i].load > levelled_[i].upper) mark(levelled_[i].vertex, high);
+        }
+        for (std::size_t i = 0; i < queue_.size(); ++i) {
+            for (auto a = first_[queue_[i]]; a < first_[queue_[i] + 1]; ++a) {
+                if (open(arcs_[a]) && part_[arcs_[a].to] == now.part) mark(arcs_[a].to, high);
+            }
+        }
+        auto const risen = queue_.size();
+        auto const low = parts + 1;
+        for (auto i = now.place; i < now.place_end; ++i) {
+            if (levelled_[i].load >= levelled_[i].lower) continue;
+            ROTA_ASSERT(part_[levelled_[i].vertex] == now.part);
+            mark(levelled_[i].vertex, low);
+        }
+        for (auto i = risen; i < queue_.size(); ++i) {
+            for (auto a = first_[queue_[i]]; a < first_[queue_[i] + 1]; ++a) {
+                auto const& arc = arcs_[a];
+                if (part_[arc.to] == now.part && open(arcs_[arc.twin])) mark(arc.to, low);
+            }
+        }
+        if (queue_.empty()) return;
+        parts += 2;
+
+        for (auto const part : {high, low}) {
+            stretch made{now.vertex, now.vertex, now.place, now.place, part};
+            // The earlier ones move to the front, the others behind them are never looked at again but by the next part.
+            if (part == low) made.vertex = made.vertex_end = vertex_mark_, made.place = made.place_end = place_mark_;
+            for (auto i = made.vertex; i < now.vertex_end; ++i) {
+                if (part_[vertex_list_[i]] == part) std::swap(vertex_list_[made.vertex_end++], vertex_list_[i]);
+            }
+            for (auto i = made.place; i < now.place_end; ++i) {
+                if (part_[levelled_[i].vertex] == part) std::swap(levelled_[made.place_end++], levelled_[i]);
+            }
+            vertex_mark_ = made.vertex_end;
+            place_mark_ = made.place_end;
+            if (made.place < made.place_end) left.push_back(made);
+        }
+    }
+
+    number vertices_ = 0;
+    std::vector<edge> edges_;    // until build()
+    std::vector<number> first_;  // of each vertex in arcs_
+    std::vector<residual> arcs_;
+    std::uint16_t goal_ = 0;  // the bit that costs
+    std::vector<std::int32_t> price_;
+    std::vector<number> excess_, deficit_;
+    std::vector<number> depth_;  // in the search
+    std::vector<number> next_;   // the arc of each vertex that the search tries next
+    std::vector<number> part_;   // searches keep within
+    std::vector<number> everywhere_, queue_, path_;
+    std::vector<std::vector<number>> buckets_;
+
+    std::vector<number> vertex_list_;  // by stretches
+    std::vector<levelled> levelled_;
+    std::size_t vertex_mark_ = 0, place_mark_ = 0;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/placement_classes.hpp -----------------------------------------------------------------------------
+// Classes of schedules that may be on the same nodes: kinds whose pins and labels come to the same, made once per plan.
+// Nodes with the same labels are looked at once, so this takes O(nodes + kinds x label sets), not kinds x nodes.
+
+// ---- rota/strategy/eligibility.hpp ---------------------------------------------------------------------------------
+// Whether a node may have a schedule of some kind, as far as that can be said of the two alone: pin and labels. Groups
+// (no two of one on a node) depend on what else the node has.
+
+namespace rota {
+
+namespace detail {
+
+/// How many of the wanted labels are there; both are sorted.
+inline std::size_t labels_found(std::span<std::string const> wanted, std::span<std::string const> there) noexcept {
+    std::size_t found = 0;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        while (at < there.size() && there[at] < wanted[i]) ++at;
+        if (at < there.size() && there[at] == wanted[i]) ++found;
+    }
+    return found;
+}
+
+}  // namespace detail
+
+/// Whether `node` (an index) may have schedules of `kind` (an index; what has no rules may be anywhere).
+[[nodiscard]] inline bool allows(cluster_view const& view, std::uint32_t kind, std::uint32_t node) noexcept {
+    if (kind >= view.kinds.size()) return true;
+    auto const& rules = view.kinds[kind];
+    auto const& there = view.nodes[node];
+    if (!rules.pin.empty() && rules.pin != there.id) return false;
+    return detail::labels_found(rules.required, there.labels) == rules.required.size() &&
+           detail::labels_found(rules.forbidden, there.labels) == 0;
+}
+
+}  // namespace rota
+
+namespace rota::detail {
+
+/// Numbers for values, the same for equal ones, in order of their first appearance. The caller keeps the values.
+template <typename = void>
+class numbering {
+public:
+    /// The number of a value with this hash; `same(number)` tells whether the value of that number is equal.
+    template <typename Same>
+    std::uint32_t number_of(std::size_t hash, Same const& same) {
+        if (count_ * 2 >= slots_.size()) grow();
+        auto at = spread(hash) & (slots_.size() - 1);
+        for (; slots_[at].number != none; at = (at + 1) & (slots_.size() - 1)) {
+            if (slots_[at].hash == hash && same(slots_[at].number)) return slots_[at].number;
+        }
+        slots_[at] = {hash, count_};
+        return count_++;
+    }
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+
+    /// Whether a value with this hash has a number, where the hash says all.
+    [[nodiscard]] bool has(std::size_t hash) const noexcept {
+        if (slots_.empty()) return false;
+        auto at = spread(hash) & (slots_.size() - 1);
+        for (; slots_[at].number != none; at = (at + 1) & (slots_.size() - 1)) {
+            if (slots_[at].hash == hash) return true;
+        }
+        return false;
+    }
+
+private:
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+    struct slot {
+        std::size_t hash = 0;
+        std::uint32_t number = none;
+    };
+
+    static std::size_t spread(std::size_t hash) {
+        auto const mixed = hash * 0x9e3779b97f4a7c15U;
+        return mixed ^ mixed >> 32;
+    }
+
+    void grow() {
+        std::vector<slot> larger(slots_.empty() ? 64 : slots_.size() * 2);
+        for (auto const& old : slots_) {
+            if (old.number == none) continue;
+            auto at = spread(old.hash) & (larger.size() - 1);
+            while (larger[at].number != none) at = (at + 1) & (larger.size() - 1);
+            larger[at] = old;
+        }
+        slots_.swap(larger);
+    }
+
+    std::vector<slot> slots_;
+    std::uint32_t count_ = 0;
+};
+
+/// The classes of a view. Their numbers, and those of groups, begin at 0, in the order of the view's kinds.
+template <typename T = void>
+class placement_classes {
+    using cluster_view = late<rota::cluster_view, T>;
+
+public:
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    struct placement_class {
+        std::uint32_t row = none;          ///< which label sets will do; none: one node alone, or no node at all
+        std::uint32_t node = none;         ///< the node that it is pinned to
+        std::uint32_t group = none;        ///< at most one schedule of a group on a node
+        no_place why = no_place::no_room;  ///< if no node will do: why
+        bool nowhere = false;              ///< no node will do
+        bool anywhere = false;             ///< each node will do, and it is in no group
+    };
+
+    explicit placement_classes(cluster_view const& view) : view_{view} {
+        sort_nodes();
+        sort_kinds();
+    }
+
+    [[nodiscard]] std::uint32_t of_kind(std::uint32_t kind) const noexcept {
+        return class_of_kind_[kind < class_of_kind_.size() ? kind : 0];
+    }
+    [[nodiscard]] std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(classes_.size()); }
+    [[nodiscard]] std::uint32_t groups() const noexcept { return groups_; }
+    [[nodiscard]] placement_class const& operator[](std::uint32_t c) const noexcept { return classes_[c]; }
+
+    /// Whether pin and labels of the class let it be on the node.
+    [[nodiscard]] bool allows(std::uint32_t c, std::uint32_t node) const noexcept {
+        auto const& one = classes_[c];
+        return one.row == none ? one.node == node : rows_[one.row][label_set_[node]] != 0;
+    }
+
+private:
+    using labels = std::span<std::string const>;
+
+    static std::size_t hash_of(labels set, std::size_t seed = 0) {
+        for (auto const& label : set) seed = (seed ^ std::hash<std::string_view>{}(label)) * 0x9e3779b97f4a7c15U;
+        return seed;
+    }
+    static bool equal(labels a, labels b) {
+        if (a.size() != b.size()) return false;
+        if (a.data() == b.data()) return true;
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            if (a[i] != b[i]) return false;
+        }
+        return true;
+    }
+
+    void sort_nodes() {
+        auto const& nodes = view_.nodes;
+        numbering<> sets;
+        label_set_.resize(nodes.size());
+        for (std::uint32_t n = 0; n < nodes.size(); ++n) {
+            auto const set = nodes[n].labels;
+            label_set_[n] = sets.number_of(
+                hash_of(set), [&](std::uint32_t known) { return equal(view_.nodes[example_[known]].labels, set); });
+            if (label_set_[n] == example_.size()) example_.push_back(n);
+        }
+    }
+
+    void sort_kinds() {
+        std::hash<std::string_view> const text;
+        auto const kinds = view_.kinds.empty() ? 1 : static_cast<std::uint32_t>(view_.kinds.size());
+        number_ids();
+        rows_.emplace_back(example_.size(), '\1');  // of what may be anywhere
+        row_numbers_.number_of(std::hash<std::string_view>{}(rows_[0]), [](std::uint32_t) { return false; });
+
+        numbering<> groups, classes;
+        std::vector<std::uint32_t> group_examples;
+        class_of_kind_.resize(kinds);
+        for (std::uint32_t k = 0; k < kinds; ++k) {
+            auto made = view_.kinds.empty() ? placement_class{0, none, none, {}, false, true} : whereabouts(k);
+            if (!view_.kinds.empty() && !view_.kinds[k].group.empty()) {
+                auto const group = view_.kinds[k].group;
+                made.group = groups.number_of(text(group), [&](std::uint32_t known) {
+                    return view_.kinds[group_examples[known]].group == group;
+                });
+                if (made.group == group_examples.size()) group_examples.push_back(k);
+                made.anywhere = false;
+            }
+            std::size_t const hash = (std::size_t{made.row} << 40) ^ (std::size_t{made.node} << 20) ^ made.group;
+            class_of_kind_[k] = classes.number_of(hash * 0x9e3779b97f4a7c15U, [&](std::uint32_t known) {
+                auto const& other = classes_[known];
+                return other.row == made.row && other.node == made.node && other.group == made.group &&
+                       other.nowhere == made.nowhere && other.why == made.why;
+            });
+            if (class_of_kind_[k] == classes_.size()) classes_.push_back(made);
+        }
+        groups_ = groups.count();
+    }
+
+    void number_ids() {
+        bool pinned = false;
+        for (auto const& kind : view_.kinds) pinned = pinned || !kind.pin.empty();
+        if (!pinned) return;
+        for (auto const& node : view_.nodes) {
+            ids_.number_of(std::hash<std::string_view>{}(node.id), [](std::uint32_t) { return false; });
+        }
+    }
+
+    // The class of a kind, but for its group.
+    placement_class whereabouts(std::uint32_t k) {
+        auto const& kind = view_.kinds[k];
+        auto const nowhere = [](no_place why) { return placement_class{none, none, none, why, true, false}; };
+        if (labels_found(kind.required, kind.forbidden) > 0) return nowhere(no_place::rules_conflict);
+        if (!kind.pin.empty()) {
+            auto const node = ids_.number_of(std::hash<std::string_view>{}(kind.pin), [&](std::uint32_t n) {
+                return n < view_.nodes.size() && view_.nodes[n].id == kind.pin;
+            });
+            if (node >= view_.nodes.size()) return nowhere(no_place::pin_absent);
+            if (!rota::allows(view_, k, node)) return nowhere(no_place::rules_conflict);
+            return {none, node, none, {}, false, false};
+        }
+        auto const row = row_of(k);
+        if (row == none) return nowhere(no_place::labels_missing);
+        return {row, none, none, {}, false, row == 0};
+    }
+
+    // The label sets that will do for a kind, as a number; none: no one will.
+    std::uint32_t row_of(std::uint32_t k) {
+        auto const& kind = view_.kinds[k];
+        if (kind.required.empty() && kind.forbidden.empty()) return 0;
+        std::string row(example_.size(), '\0');
+        bool any = false;
+        for (std::size_t set = 0; set < row.size(); ++set) {
+            auto const there = view_.nodes[example_[set]].labels;
+            if (labels_found(kind.required, there) < kind.required.size()) continue;
+            if (labels_found(kind.forbidden, there) > 0) continue;
+            row[set] = '\1';
+            any = true;
+        }
+        if (!any) return none;
+        auto const number = row_numbers_.number_of(std::hash<std::string_view>{}(row),
+                                                   [&](std::uint32_t known) { return rows_[known] == row; });
+        if (number == rows_.size()) rows_.push_back(static_cast<std::string&&>(row));
+        return number;
+    }
+
+    cluster_view const& view_;
+    std::vector<std::uint32_t> label_set_;  // of each node
+    std::vector<std::uint32_t> example_;    // a node with that label set
+    std::vector<std::string> rows_;         // per class, for each label set: will it do?
+    std::vector<placement_class> classes_;
+    std::vector<std::uint32_t> class_of_kind_;
+    numbering<> row_numbers_, ids_;
+    std::uint32_t groups_ = 0;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/step_order.hpp ------------------------------------------------------------------------------------
+// Puts the steps towards a target in an order in which each can be carried out when its turn comes: into a node that has
+// room, and no other of the schedule's group, at that moment. What a step needs gone goes before it.
+//
+// Where full nodes wait for each other in a ring there is no such order. A step of the ring that has to be is then sent
+// to another node that will do, or another that stands in its way is. If there is none, the ring stays as it is.
+
+namespace rota::detail {
+
+/// A move that is part of the target. A slot stands for a group and a node: at most one of the group may enter.
+struct pending_step {
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    std::uint32_t schedule = none;
+    std::uint32_t from = none;
+    std::uint32_t to = none;
+    std::uint32_t placement_class = none;
+    std::uint32_t from_slot = none;
+    std::uint32_t to_slot = none;
+    change_reason why = change_reason::rebalanced;
+};
+
+/// `Find`: find(class, step_order const&, slot&) gives a node that could be entered now, the emptiest, or `none`.
+template <typename T = void>
+class step_order {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+    using step = late<pending_step, T>;
+
+public:
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    /// `held`: how many schedules of its group a slot holds.
+    step_order(cluster_view const& view, plan& into, std::vector<std::uint32_t> held)
+        : view_{view},
+          plan_{into},
+          held_{static_cast<std::vector<std::uint32_t>&&>(held)} {
+        loads_.reserve(view.nodes.size());
+        for (auto const& node : view.nodes) loads_.push_back(node.load);
+    }
+
+    [[nodiscard]] std::uint32_t load(std::uint32_t node) const { return loads_[node]; }
+    [[nodiscard]] std::vector<std::uint32_t> const& loads() const { return loads_; }
+    [[nodiscard]] std::uint32_t held(std::uint32_t slot) const { return held_[slot]; }
+
+    [[nodiscard]] bool open(std::uint32_t node, std::uint32_t slot) const {
+        return loads_[node] < view_.nodes[node].capacity && (slot == none || held_[slot] == 0);
+    }
+
+    void place(std::uint32_t schedule, std::uint32_t node, std::uint32_t slot) {
+        plan_.moves.push_back({schedule, none, node, change_reason::placed});
+        ++loads_[node];
+        if (slot != none) ++held_[slot];
+    }
+
+    /// The moves of the target; those that have to be may stand anywhere among them, the others in the order in which
+    /// they are to be made.
+    void set_moves(std::vector<step> moves) {
+        moves_ = static_cast<std::vector<step>&&>(moves);
+        state_.assign(moves_.size(), waiting);
+        tried_.assign(moves_.size(), none);
+        first_.assign(loads_.size() + 1, 0);
+        for (auto const& one : moves_) ++first_[one.from];
+        std::uint32_t sum = 0;
+        for (auto& at : first_) {
+            auto const count = at;
+            at = sum;
+            sum += count;
+        }
+        leaving_.resize(moves_.size());
+        auto next = first_;
+        for (std::uint32_t i = 0; i < moves_.size(); ++i) leaving_[next[moves_[i].from]++] = i;
+    }
+
+    /// All that has to be, with what must go before it.
+    template <typename Find>
+    void make_required(Find const& find) {
+        for (bool again = true; again;) {
+            auto const before = plan_.moves.size();
+            for (std::uint32_t i = 0; i < moves_.size(); ++i) {
+                if (is_required(moves_[i].why)) take(i, 0);
+            }
+            again = plan_.moves.size() > before;
+        }
+        std::uint32_t searches = 0;
+        for (std::uint32_t i = 0; i < moves_.size() && searches < most_searches; ++i) {
+            if (!is_required(moves_[i].why) || state_[i] == done) continue;
+            ++searches;
+            if (take(i, 0) || redirect(i, find)) continue;
+            clear_the_way(i, find);
+        }
+    }
+
+    /// Moves away what keeps something that is no part of the moves from entering.
+    void make_room(std::uint32_t node, std::uint32_t slot) { clear(node, slot, 0); }
+
+    void make_others() {
+        evening_out_ = true;
+        for (std::uint32_t i = 0; i < moves_.size(); ++i) {
+            if (!is_required(moves_[i].why)) take(i, 0);
+        }
+    }
+
+private:
+    enum state : unsigned char { waiting, active, done };
+    static constexpr std::uint32_t deepest = 2'000;      // a chain of steps that wait for each other
+    static constexpr std::uint32_t most_searches = 200;  // for another node
+
+    bool take(std::uint32_t i, std::uint32_t depth) {
+        auto const& one = moves_[i];
+        auto const now = static_cast<std::uint32_t>(plan_.moves.size());
+        if (state_[i] != waiting || depth > deepest) return false;
+        if (evening_out_ && is_required(one.why)) return false;
+        if (!open(one.to, one.to_slot)) {
+            if (tried_[i] == now) return false;  // nothing has changed since
+            state_[i] = active;
+            bool const cleared = clear(one.to, one.to_slot, depth + 1);
+            state_[i] = waiting;
+            tried_[i] = static_cast<std::uint32_t>(plan_.moves.size());
+            if (!cleared) return false;
+        }
+        make(i);
+        return true;
+    }
+
+    void make(std::uint32_t i) {
+        auto& one = moves_[i];
+        if (!evening_out_ && !is_required(one.why)) one.why = change_reason::constrained;  // makes room for such a one
+        plan_.moves.push_back({one.schedule, one.from, one.to, one.why});
+        state_[i] = done;
+        --loads_[one.from];
+        ++loads_[one.to];
+        if (one.from_slot != none) --held_[one.from_slot];
+        if (one.to_slot != none) ++held_[one.to_slot];
+    }
+
+    bool clear(std::uint32_t node, std::uint32_t slot, std::uint32_t depth) {
+        for (auto k = first_[node]; k < first_[node + 1] && slot != none && held_[slot] > 0; ++k) {
+            if (moves_[leaving_[k]].from_slot == slot) take(leaving_[k], depth);
+        }
+        for (auto k = first_[node]; k < first_[node + 1] && loads_[node] >= view_.nodes[node].capacity; ++k) {
+            take(leaving_[k], depth);
+        }
+        return open(node, slot);
+    }
+
+    // To another node that will do.
+    template <typename Find>
+    bool redirect(std::uint32_t i, Find const& find) {
+        std::uint32_t slot = none;
+        auto const node = find(moves_[i].placement_class, *this, slot);
+        if (node == none || node == moves_[i].from) return false;
+        moves_[i].to = node;
+        moves_[i].to_slot = slot;
+        make(i);
+        return true;
+    }
+
+    // Sends something that stands in the way of step i to another node than its own.
+    template <typename Find>
+    void clear_the_way(std::uint32_t i, Find const& find) {
+        auto const node = moves_[i].to;
+        auto const slot = moves_[i].to_slot;
+        bool const by_group = slot != none && held_[slot] > 0;
+        for (auto k = first_[node]; k < first_[node + 1]; ++k) {
+            auto const other = leaving_[k];
+            if (state_[other] != waiting || (by_group && moves_[other].from_slot != slot)) continue;
+            if (!redirect(other, find)) continue;
+            take(i, 0);
+            return;
+        }
+    }
+
+    cluster_view const& view_;
+    plan& plan_;
+    std::vector<std::uint32_t> loads_;
+    std::vector<std::uint32_t> held_;
+    std::vector<step> moves_;
+    std::vector<state> state_;
+    std::vector<std::uint32_t> tried_;    // how many steps there were when it was last found blocked
+    std::vector<std::uint32_t> first_;    // per node, into leaving_
+    std::vector<std::uint32_t> leaving_;  // the moves away from each node
+    bool evening_out_ = false;
+};
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+/// What a node has of each class.
+template <typename T = void>
+class class_census {
+    using cluster_view = late<rota::cluster_view, T>;
+
+public:
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    struct entry {
+        std::uint32_t placement_class;
+        std::uint32_t movable = 0;
+        std::uint32_t fixed = 0;
+    };
+
+    class_census(cluster_view const& view, placement_classes<T> const& classes) : view_{view} {
+        std::vector<std::uint32_t> at(classes.count(), none);
+        movable_.assign(classes.count(), 0);
+        orphans_.assign(classes.count(), 0);
+        first_.reserve(view.nodes.size() + 1);
+        for (auto const& node : view.nodes) {
+            auto const begin = static_cast<std::uint32_t>(entries_.size());
+            first_.push_back(begin);
+            for (auto const s : node.schedules) {
+                auto const c = classes.of_kind(view.schedules[s].kind);
+                if (at[c] == none || at[c] < begin) {
+                    at[c] = static_cast<std::uint32_t>(entries_.size());
+                    entries_.push_back({c});
+                }
+                bool const movable = view.may_move(s);
+                ++(movable ? entries_[at[c]].movable : entries_[at[c]].fixed);
+                movable_[c] += movable;
+            }
+        }
+        first_.push_back(static_cast<std::uint32_t>(entries_.size()));
+        for (auto const s : view.orphans) ++orphans_[classes.of_kind(view.schedules[s].kind)];
+    }
+
+    [[nodiscard]] std::span<entry const> on(std::uint32_t node) const {
+        return {entries_.data() + first_[node], entries_.data() + first_[node + 1]};
+    }
+    [[nodiscard]] std::uint32_t movable(std::uint32_t c) const { return movable_[c]; }
+    [[nodiscard]] std::uint32_t orphans(std::uint32_t c) const { return orphans_[c]; }
+
+private:
+    cluster_view const& view_;
+    std::vector<std::uint32_t> first_;  // per node, into entries_
+    std::vector<entry> entries_;
+    std::vector<std::uint32_t> movable_, orphans_;  // per class
+};
+
+template <typename T = void>
+class exact_placement {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+    using number = std::uint32_t;
+    using flow = assignment_flow<T>;
+    using orderer = step_order<T>;
+
+public:
+    static constexpr number none = ~number{0};
+    /// A larger network is not built: it would take more memory and time than a plan is worth.
+    static constexpr std::size_t most_edges = 2'000'000;
+
+    exact_placement(cluster_view const& view, placement_classes<T> const& classes, class_census<T> const& census)
+        : view_{view},
+          classes_{classes},
+          census_{census},
+          nodes_{static_cast<number>(view.nodes.size())} {}
+
+    /// false: the network would be too large, and there is no plan.
+    [[nodiscard]] bool make_plan(plan& into) {
+        look();
+        into.clear();
+        into.interchangeable = true;
+        into.spread_before = into.spread_after = spread_of(nullptr);
+        into.imbalance = 0;
+        into.unplaced = static_cast<number>(view_.orphans.size());
+        if (nothing_to_do()) {
+            list_stuck(into, nullptr);
+            return true;
+        }
+        if (expected_edges() > most_edges) return false;
+        build();
+        network_.minimise(later);
+        network_.minimise(broken);
+        network_.minimise(unplaced);
+        network_.minimise(excess);
+        network_.even_out(sink, places_, bands_);
+        network_.minimise(entering);
+        read_flow();
+        network_ = {};
+        order_steps(into);
+        return true;
+    }
+
+private:
+    // In this order. `later` are orphans that are not placed by this plan, those that wait for its moves included;
+    // `broken` counts each rule that is, and orphans without a place. All orphans count as `entering`, wherever they end.
+    enum goal : unsigned { later, broken, unplaced, excess, entering };
+    static constexpr unsigned bit(goal g) { return 1U << g; }
+
+    static constexpr number sink = 0;
+    static constexpr number nowhere = 1;
+    static constexpr number first_node = 2;
+
+    struct slot {
+        number group;
+        number node;
+        number held;
+    };
+    // Schedules of one class that leave or enter one node.
+    struct change {
+        number placement_class;
+        number node;
+        number slot;
+        number count;
+    };
+    // One schedule's entrance. The lower its rank, the sooner.
+    struct entrance {
+        number placement_class;
+        number node;
+        number slot;
+        number rank;
+    };
+    static constexpr number full = number{1} << 31;  // of a rank: there is no room before others have left
+    struct departure {
+        pending_step step;
+        std::uint64_t rank;
+    };
+
+    // ---- before the network
+
+    void look() {
+        movable_.assign(nodes_, 0);
+        std::vector<number> seen(classes_.groups(), none);
+        for (number n = 0; n < nodes_; ++n) {
+            for (auto const& e : census_.on(n)) {
+                auto const& c = classes_[e.placement_class];
+                movable_[n] += e.movable;
+                if (e.movable > 0 && !c.nowhere && !classes_.allows(e.placement_class, n)) rules_broken_ = true;
+                if (c.group == none) continue;
+                if (seen[c.group] == n || e.movable + e.fixed > 1) rules_broken_ = true;
+                seen[c.group] = n;
+            }
+            auto const& node = view_.nodes[n];
+            if (node.load > node.capacity && movable_[n] > 0) over_capacity_ = true;
+        }
+        for (number c = 0; c < classes_.count(); ++c) {
+            units_ += census_.movable(c);
+            if (classes_[c].nowhere) continue;
+            placeable_ += census_.orphans(c);
+        }
+        units_ += placeable_;
+    }
+
+    [[nodiscard]] bool nothing_to_do() const {
+        if (nodes_ == 0) return true;
+        if (placeable_ > 0 || rules_broken_ || over_capacity_) return false;
+        auto settled = view_;
+        settled.orphans = {};
+        return least_moves_bound(settled) == 0;
+    }
+
+    [[nodiscard]] std::size_t expected_edges() const {
+        std::size_t count = 0;
+        for (number c = 0; c < classes_.count(); ++c) {
+            if (census_.movable(c) + census_.orphans(c) == 0 || classes_[c].row == none) continue;
+            count += std::size_t{nodes_} * (classes_[c].group == none ? 1 : 3);
+        }
+        return count;
+    }
+
+    // ---- the network
+
+    void build() {
+        for (number v = 0; v < first_node + nodes_; ++v) network_.add_vertex();
+        number const classes = classes_.count();
+        hub_.assign(classes, none);
+        source_.assign(classes, none);
+        by_itself_.assign(classes, 0);
+        first_pinned_.assign(nodes_, none);
+        next_pinned_.assign(classes, none);
+        group_slot_.assign(classes_.groups(), none);
+        here_.assign(classes, 0);
+        here_in_group_.assign(classes_.groups(), 0);
+        fixed_in_group_.assign(classes_.groups(), 0);
+        find_gated();
+        for (number c = 0; c < classes; ++c) add_class(c);
+        slot_from_.reserve(nodes_ + 1);
+        places_.reserve(nodes_);
+        for (number n = 0; n < nodes_; ++n) add_node(n);
+        slot_from_.push_back(static_cast<number>(slots_.size()));
+        if (placeable_ > 0) network_.add_edge(nowhere, sink, placeable_, placeable_);
+        network_.build();
+    }
+
+    // Where more could be on the way out than there is room for now: orphans enter through a gate as wide as that.
+    void find_gated() {
+        gate_.assign(nodes_, none);
+        gated_.assign(nodes_, 0);
+        for (number n = 0; n < nodes_; ++n) {
+            if (movable_[n] > 0 && open(n) && room(n) < placeable_) {
+                gated_[n] = 1;
+                any_gated_.push_back(n);
+            }
+        }
+    }
+    [[nodiscard]] bool open(number n) const { return view_.nodes[n].load <= view_.nodes[n].capacity; }
+    [[nodiscard]] number room(number n) const {
+        auto const& node = view_.nodes[n];
+        return node.load < node.capacity ? node.capacity - node.load : 0;
+    }
+
+    void add_class(number c) {
+        auto const& one = classes_[c];
+        auto const orphans = one.nowhere ? 0 : census_.orphans(c);
+        if (census_.movable(c) + orphans == 0) return;
+        hub_[c] = network_.add_vertex();
+        if (one.row != none) {
+            roaming_.push_back(c);
+        } else if (one.node != none) {
+            next_pinned_[c] = first_pinned_[one.node];
+            first_pinned_[one.node] = c;
+        }
+        if (orphans == 0) return;
+        source_[c] = network_.add_vertex();
+        network_.add_edge(source_[c], nowhere, orphans, orphans,
+                          bit(later) | bit(broken) | bit(unplaced) | bit(entering));
+        by_itself_[c] = one.group != none;
+        for (auto const n : any_gated_) {
+            if (by_itself_[c]) break;
+            by_itself_[c] = classes_.allows(c, n);
+        }
+        network_.add_edge(source_[c], hub_[c], orphans, 0, by_itself_[c] ? bit(later) : 0);
+    }
+
+    void add_node(number n) {
+        auto const& node = view_.nodes[n];
+        number const vertex = first_node + n;
+        number const fixed = node.load - movable_[n];
+        number const most = node.capacity > fixed ? node.capacity - fixed : 0;
+        number const within = most < units_ ? most : units_;
+        number const kept = movable_[n] < within ? movable_[n] : within;
+        network_.add_edge(vertex, sink, within, kept);
+        network_.add_edge(vertex, sink, movable_[n] - kept, movable_[n] - kept, bit(excess));
+        places_.push_back({vertex, fixed});
+
+        slot_from_.push_back(static_cast<number>(slots_.size()));
+        auto const here = census_.on(n);
+        for (auto const& e : here) {
+            here_[e.placement_class] = e.movable;
+            auto const group = classes_[e.placement_class].group;
+            if (group == none) continue;
+            here_in_group_[group] += e.movable;
+            fixed_in_group_[group] += e.fixed;
+        }
+        for (auto const c : roaming_) {
+            if (classes_.allows(c, n)) add_place(c, n, true);
+        }
+        for (auto c = first_pinned_[n]; c != none; c = next_pinned_[c]) add_place(c, n, true);
+        for (auto const& e : here) {
+            if (e.movable > 0 && !classes_.allows(e.placement_class, n)) add_place(e.placement_class, n, false);
+        }
+        for (auto const& e : here) {
+            here_[e.placement_class] = 0;
+            auto const group = classes_[e.placement_class].group;
+            if (group != none) here_in_group_[group] = fixed_in_group_[group] = 0;
+        }
+    }
+
+    // What class c may do on node n: stay, enter, be placed there at once.
+    void add_place(number c, number n, bool allowed) {
+        auto const group = classes_[c].group;
+        auto const stay = here_[c];
+        auto vertex = first_node + n;
+        bool may_enter = allowed && open(n) && view_.nodes[n].capacity > 0;
+        bool at_once = may_enter && room(n) > 0;
+        number most = units_;
+        if (group != none) {
+            auto const movable = here_in_group_[group];
+            auto const fixed = fixed_in_group_[group];
+            may_enter = may_enter && movable + fixed < 2 && fixed == 0;
+            at_once = at_once && movable + fixed == 0;
+            if (!may_enter && movable == 0) return;
+            vertex = slot_vertex(group, n);
+            most = 1;
+        }
+        network_.add_edge(hub_[c], vertex, stay, stay, allowed ? 0 : bit(broken));
+        if (may_enter) network_.add_edge(hub_[c], vertex, most, 0, bit(entering));
+        if (!at_once || source_[c] == none || !by_itself_[c]) return;
+        if (gated_[n] && group == none) vertex = gate_vertex(n);
+        network_.add_edge(source_[c], vertex, most, 0, bit(entering));
+    }
+
+    number slot_vertex(number group, number n) {
+        auto const known = group_slot_[group];
+        if (known != none && slots_[known].node == n) return slot_vertices_[known];
+        auto const movable = here_in_group_[group];
+        auto const fixed = fixed_in_group_[group];
+        group_slot_[group] = static_cast<number>(slots_.size());
+        auto const vertex = network_.add_vertex();
+        slots_.push_back({group, n, movable + fixed});
+        slot_vertices_.push_back(vertex);
+        note_vertex(vertex, n, group_slot_[group]);
+        number const lawful = fixed == 0 ? 1 : 0;
+        number const kept = movable < lawful ? movable : lawful;
+        network_.add_edge(vertex, first_node + n, lawful, kept);
+        network_.add_edge(vertex, first_node + n, movable - kept, movable - kept, bit(broken));
+        return vertex;
+    }
+
+    number gate_vertex(number n) {
+        if (gate_[n] == none) {
+            gate_[n] = network_.add_vertex();
+            note_vertex(gate_[n], n, none);
+            network_.add_edge(gate_[n], first_node + n, room(n), 0);
+        }
+        return gate_[n];
+    }
+
+    // Slots and gates are added one after the other, behind all else.
+    void note_vertex(number vertex, number n, number slot_index) {
+        if (behind_.empty()) first_behind_ = vertex;
+        behind_.push_back({n, slot_index});
+    }
+    struct location {
+        number node;
+        number slot;
+    };
+    [[nodiscard]] location location_of(number vertex) const {
+        if (vertex - first_node < nodes_) return {vertex - first_node, none};
+        return behind_[vertex - first_behind_];
+    }
+
+    // ---- what the flow says
+
+    void read_flow() {
+        std::vector<number> left(nodes_, 0);
+        std::vector<number> entered(nodes_, 0);
+        std::vector<number> slot_at(nodes_, none);
+        std::vector<number> touched;
+        waiting_.assign(classes_.count(), 0);
+        for (number c = 0; c < classes_.count(); ++c) {
+            if (hub_[c] == none) continue;
+            network_.each_edge(hub_[c], [&](number to, number units, number rest, unsigned goals) {
+                bool const enters = (goals & bit(entering)) != 0;
+                auto const changed = enters ? units : rest;
+                if (changed == 0) return;
+                auto const at = location_of(to);
+                if (left[at.node] + entered[at.node] == 0) touched.push_back(at.node);
+                slot_at[at.node] = at.slot;
+                (enters ? entered : left)[at.node] += changed;
+            });
+            for (auto const n : touched) {
+                auto const both = left[n] < entered[n] ? left[n] : entered[n];
+                if (left[n] > both) departures_.push_back({c, n, slot_at[n], left[n] - both});
+                if (entered[n] > both) entrances_.push_back({c, n, slot_at[n], entered[n] - both});
+                left[n] = entered[n] = 0;
+            }
+            touched.clear();
+            if (source_[c] == none) continue;
+            network_.each_edge(source_[c], [&](number to, number units, number, unsigned) {
+                if (units == 0 || to == nowhere) return;
+                if (to == hub_[c]) {
+                    waiting_[c] = units;
+                    return;
+                }
+                auto const at = location_of(to);
+                placements_.push_back({c, at.node, at.slot, units});
+            });
+        }
+    }
+
+    // ---- steps
+
+    void order_steps(plan& into) {
+        std::vector<number> held;
+        held.reserve(slots_.size());
+        for (auto const& one : slots_) held.push_back(one.held);
+        orderer order{view_, into, static_cast<std::vector<number>&&>(held)};
+
+        auto leaving = leaving_schedules();
+        auto const at_once = units_of(placements_);  // counted first, since they come first
+        auto entering_units = units_of(entrances_);
+        std::vector<change>{}.swap(entrances_);
+        std::vector<change>{}.swap(placements_);
+        // Which entrances are those of orphans is open within a class, but for the group's slots.
+        std::vector<entrance> placing;
+        placing.reserve(placeable_);
+        std::vector<number> sooner(classes_.count(), 0);
+        for (auto const& one : at_once) {
+            bool const exchangeable = one.slot == none;
+            (exchangeable ? entering_units : placing).push_back(one);
+            sooner[one.placement_class] += exchangeable;
+        }
+        into.bound = static_cast<number>(leaving.size());
+
+        // Per class: its orphans enter at once, unless its edges say that they wait; then what must leave, from the
+        // fullest node first, to the emptiest that has room.
+        std::vector<departure> spare_departures;
+        std::vector<entrance> spare;
+        spare.reserve(entering_units.size() + placing.size());
+        radix_sort(entering_units, 0, spare, [](entrance const& e) { return std::uint64_t{e.rank}; });
+        radix_sort(entering_units, 0, spare, [](entrance const& e) { return std::uint64_t{e.placement_class}; });
+        radix_sort(leaving, 0, spare_departures, [](departure const& d) { return ~d.rank; });
+        radix_sort(leaving, 0, spare_departures, [](departure const& d) {
+            return std::uint64_t{d.step.placement_class} * 2 + !is_required(d.step.why);
+        });
+        std::vector<entrance> reserved;
+        std::size_t in = 0;
+        std::size_t out = 0;
+        for (number c = 0; c < classes_.count(); ++c) {
+            if (!by_itself_[c]) sooner[c] = waiting_[c];
+            for (number k = 0; k < sooner[c]; ++k) placing.push_back(entering_units[in++]);
+            for (; out < leaving.size() && leaving[out].step.placement_class == c; ++out, ++in) {
+                auto const& entrance_unit = entering_units[in];
+                ROTA_ASSERT(entrance_unit.placement_class == c);
+                leaving[out].step.to = entrance_unit.node;
+                leaving[out].step.to_slot = entrance_unit.slot;
+                leaving[out].rank += full - (entrance_unit.rank & ~full);
+            }
+            for (; in < entering_units.size() && entering_units[in].placement_class == c; ++in) {
+                reserved.push_back(entering_units[in]);
+            }
+        }
+
+        std::vector<entrance>{}.swap(entering_units);  // the longest lists there are: each lives as briefly as it can
+        place_orphans(order, placing, spare, into);
+        radix_sort(leaving, 0, spare_departures, [](departure const& d) { return ~d.rank; });
+        std::vector<pending_step> steps;
+        steps.reserve(leaving.size());
+        for (auto const& one : leaving) steps.push_back(one.step);
+        std::vector<departure>{}.swap(leaving);
+        std::vector<departure>{}.swap(spare_departures);
+        order.set_moves(static_cast<std::vector<pending_step>&&>(steps));
+        order.make_required([this](number c, orderer const& now, number& at) { return emptiest_open(c, now, at); });
+        for (auto const& one : reserved) order.make_room(one.node, one.slot);
+        order.make_others();
+
+        into.voluntary = static_cast<number>(into.moves.size()) - into.forced;
+        into.spread_after = spread_of(&order.loads());
+        list_stuck(into, &order);
+        ROTA_ASSERT(into.voluntary <= into.bound);
+    }
+
+    // Which schedules leave: on each node the first of the class.
+    std::vector<departure> leaving_schedules() {
+        std::vector<departure> leaving;
+        std::vector<change> spare;
+        radix_sort(departures_, 0, spare, [](change const& c) { return std::uint64_t{c.node}; });
+        std::vector<number> still(classes_.count(), 0);
+        std::vector<number> unlawful(classes_.count(), 0);
+        std::vector<number> slot_at(classes_.count(), none);
+        std::vector<number> surplus(classes_.groups(), 0);
+        for (std::size_t i = 0; i < departures_.size();) {
+            auto const n = departures_[i].node;
+            auto const& node = view_.nodes[n];
+            auto over = node.load > node.capacity ? node.load - node.capacity : 0;
+            for (auto k = slot_from_[n]; k < slot_from_[n + 1]; ++k) {
+                surplus[slots_[k].group] = slots_[k].held > 1 ? slots_[k].held - 1 : 0;
+            }
+            for (; i < departures_.size() && departures_[i].node == n; ++i) {
+                auto const& one = departures_[i];
+                auto const c = one.placement_class;
+                still[c] = one.count;
+                slot_at[c] = one.slot;
+                auto const group = classes_[c].group;
+                unlawful[c] = classes_.allows(c, n) && (group == none || surplus[group] == 0) ? 0
+                              : !classes_.allows(c, n) || surplus[group] > one.count          ? one.count
+                                                                                              : surplus[group];
+                if (group != none) surplus[group] -= unlawful[c] < surplus[group] ? unlawful[c] : surplus[group];
+                over -= unlawful[c] < over ? unlawful[c] : over;
+            }
+            std::uint64_t load = node.load;
+            for (auto const s : node.schedules) {
+                auto const c = classes_.of_kind(view_.schedules[s].kind);
+                if (still[c] == 0 || !view_.may_move(s)) continue;
+                auto why = change_reason::rebalanced;
+                if (unlawful[c] > 0) {
+                    --unlawful[c];
+                    why = change_reason::constrained;
+                } else if (over > 0) {
+                    --over;
+                    why = node.draining ? change_reason::drained : change_reason::overfull;
+                }
+                --still[c];
+                leaving.push_back({{s, n, none, c, slot_at[c], none, why}, load--});
+            }
+            for (auto k = slot_from_[n]; k < slot_from_[n + 1]; ++k) surplus[slots_[k].group] = 0;
+        }
+        return leaving;
+    }
+
+    // One by one; nodes without room last, then the emptiest first.
+    std::vector<entrance> units_of(std::vector<change> const& changes) {
+        if (entered_.empty()) entered_.assign(nodes_, 0);
+        std::size_t count = 0;
+        for (auto const& one : changes) count += one.count;
+        std::vector<entrance> units;
+        units.reserve(count);
+        for (auto const& one : changes) {
+            auto const& node = view_.nodes[one.node];
+            for (number k = 0; k < one.count; ++k) {
+                auto const load = node.load + entered_[one.node]++;
+                auto const rank = load < full ? load : full - 1;
+                units.push_back({one.placement_class, one.node, one.slot, load < node.capacity ? rank : rank + full});
+            }
+        }
+        return units;
+    }
+
+    void place_orphans(orderer& order, std::vector<entrance>& placing, std::vector<entrance>& spare, plan& into) {
+        radix_sort(placing, 0, spare, [](entrance const& e) { return std::uint64_t{e.rank}; });
+        std::vector<number> first(classes_.count() + 1, 0);
+        for (auto const s : view_.orphans) ++first[classes_.of_kind(view_.schedules[s].kind) + 1];
+        for (number c = 0; c < classes_.count(); ++c) first[c + 1] += first[c];
+        orphans_.resize(view_.orphans.size());
+        next_orphan_ = first;
+        for (auto const s : view_.orphans) orphans_[next_orphan_[classes_.of_kind(view_.schedules[s].kind)]++] = s;
+        next_orphan_ = first;
+
+        std::vector<number> missed;
+        into.moves.reserve(placing.size() + into.bound);
+        for (auto const& one : placing) {
+            if (order.open(one.node, one.slot)) {
+                order.place(orphans_[next_orphan_[one.placement_class]++], one.node, one.slot);
+            } else {
+                missed.push_back(one.placement_class);
+            }
+        }
+        for (auto const c : missed) {
+            number at = none;
+            auto const n = emptiest_open(c, order, at);
+            if (n != none) order.place(orphans_[next_orphan_[c]++], n, at);
+        }
+        into.forced = static_cast<number>(into.moves.size());
+        into.unplaced = static_cast<number>(view_.orphans.size()) - into.forced;
+        into.imbalance = imbalance_of(order);
+    }
+
+    number emptiest_open(number c, orderer const& now, number& at) const {
+        auto best = none;
+        for (number n = 0; n < nodes_; ++n) {
+            if (!open(n) || !classes_.allows(c, n) || (best != none && now.load(n) >= now.load(best))) continue;
+            auto const candidate = slot_of(classes_[c].group, n);
+            if (classes_[c].group != none && candidate == none) continue;
+            if (!now.open(n, candidate)) continue;
+            best = n;
+            at = candidate;
+        }
+        return best;
+    }
+
+    [[nodiscard]] number slot_of(number group, number n) const {
+        if (group == none) return none;
+        for (auto k = slot_from_[n]; k < slot_from_[n + 1]; ++k) {
+            if (slots_[k].group == group) return k;
+        }
+        return none;
+    }
+
+    // ---- the certificate
+
+    [[nodiscard]] double spread_of(std::vector<number> const* loads) const {
+        if (nodes_ == 0) return 0;
+        number fullest = 0;
+        number emptiest = none;
+        for (number n = 0; n < nodes_; ++n) {
+            auto const load = loads ? (*loads)[n] : view_.nodes[n].load;
+            if (load > fullest) fullest = load;
+            if (load < emptiest) emptiest = load;
+        }
+        return fullest - emptiest;
+    }
+
+    // Once the orphans are placed.
+    [[nodiscard]] double imbalance_of(orderer const& order) const {
+        number farthest = 0;
+        double total = 0;
+        for (number n = 0; n < nodes_; ++n) {
+            auto const load = order.load(n);
+            auto const& band = bands_[n];
+            auto const off = load > band.high ? load - band.high : load < band.low ? band.low - load : 0;
+            if (off > farthest) farthest = off;
+            total += load;
+        }
+        return farthest == 0 ? 0 : farthest / (total / nodes_);
+    }
+
+    void list_stuck(plan& into, orderer const* order) {
+        if (into.unplaced == 0) return;
+        std::vector<number> placed(classes_.count(), 0);
+        for (number i = 0; i < into.forced; ++i) {
+            ++placed[classes_.of_kind(view_.schedules[into.moves[i].schedule].kind)];
+        }
+        std::vector<no_place> why(classes_.count());
+        for (number c = 0; c < classes_.count(); ++c) {
+            auto const& one = classes_[c];
+            why[c] = one.nowhere || !order ? one.why : why_not(c, *order);
+        }
+        // The first ones of each class were placed, and of those that were not the first ones wait for room.
+        std::vector<number> waits(classes_.count(), 0);
+        for (number c = 0; c < classes_.count() && order; ++c) waits[c] = by_itself_[c] ? waiting_[c] : 0;
+        for (auto const s : view_.orphans) {
+            auto const c = classes_.of_kind(view_.schedules[s].kind);
+            if (placed[c] > 0) {
+                --placed[c];
+            } else if (waits[c] > 0) {
+                --waits[c];
+                into.stuck.push_back({s, no_place::waits});
+            } else {
+                into.stuck.push_back({s, why[c]});
+            }
+        }
+    }
+
+    [[nodiscard]] no_place why_not(number c, orderer const& order) const {
+        auto const group = classes_[c].group;
+        if (group == none) return no_place::no_room;
+        for (number n = 0; n < nodes_; ++n) {
+            if (!classes_.allows(c, n)) continue;
+            auto const at = slot_of(group, n);
+            bool taken_by_other = at != none && order.held(at) > 0;
+            for (auto const& e : census_.on(n)) {
+                taken_by_other = taken_by_other || (classes_[e.placement_class].group == group && e.fixed > 0);
+            }
+            if (!taken_by_other) return no_place::no_room;
+        }
+        return no_place::group_apart;
+    }
+
+    cluster_view const& view_;
+    placement_classes<T> const& classes_;
+    class_census<T> const& census_;
+    number nodes_;
+
+    std::vector<number> movable_;  // per node
+    number units_ = 0;             // schedules that the network is about
+    number placeable_ = 0;         // orphans among them
+    bool rules_broken_ = false, over_capacity_ = false;
+
+    flow network_;
+    std::vector<typename flow::place> places_;
+    std::vector<typename flow::band> bands_;
+    std::vector<number> hub_, source_;  // per class: its vertex, and that of its orphans
+    std::vector<char> by_itself_;       // per class: its orphans are placed by edges of their own
+    std::vector<number> roaming_;       // classes that are not pinned
+    std::vector<number> first_pinned_, next_pinned_;
+    std::vector<number> gate_;  // per node, its vertex
+    std::vector<char> gated_;
+    std::vector<number> any_gated_;
+    std::vector<slot> slots_;
+    std::vector<number> slot_vertices_;
+    std::vector<number> slot_from_;   // per node, into slots_
+    std::vector<number> group_slot_;  // the latest of the group
+    std::vector<number> here_, here_in_group_, fixed_in_group_;
+    std::vector<location> behind_;
+    number first_behind_ = 0;
+
+    std::vector<change> departures_, entrances_, placements_;
+    std::vector<number> waiting_;  // per class: orphans that flow through it
+    std::vector<number> entered_;
+    std::vector<number> orphans_, next_orphan_;  // by class
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/rules_first.hpp -----------------------------------------------------------------------------------
+// Rules first, then a strategy that knows of none: what has rules is placed and moved greedily, each schedule to the
+// node that will do, has room and carries the least; the strategy then plans for all else, seeing what has rules as fixed.
+// Not exact, but for any strategy, for any number of rules, and while the leader still reads who owns what.
+
+namespace rota::detail {
+
+template <typename T>
+class rules_first {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+    using number = std::uint32_t;
+
+public:
+    static constexpr number none = ~number{0};
+
+    rules_first(cluster_view const& view, placement_classes<T> const& classes)
+        : view_{view},
+          classes_{classes},
+          nodes_{view.nodes.begin(), view.nodes.end()} {
+        leaving_.assign(nodes_.size(), 0);
+        order_.resize(classes.count());
+        while (width_ < nodes_.size()) width_ *= 2;
+    }
+
+    template <typename S>
+    void make_plan(S const& strategy, plan& into) {
+        note_groups();
+        place_orphans();
+        if (view_.complete) move_what_must();
+        ask_strategy(strategy);
+        join_plans(into);
+    }
+
+private:
+    [[nodiscard]] number class_of(number s) const { return classes_.of_kind(view_.schedules[s].kind); }
+
+    // ---- the node that carries the least
+
+    struct candidate {
+        double weight;
+        number node;
+    };
+    static bool before(candidate const& a, candidate const& b) {
+        return a.weight < b.weight || (a.weight == b.weight && a.node < b.node);
+    }
+    [[nodiscard]] double weight_of(number n) const { return view_.complete ? nodes_[n].weight : nodes_[n].load; }
+
+    // A heap per class. What a node carries mostly rises, so an entry that is out of date is found when it comes to the
+    // top; a node that has given something away may be found late.
+    struct heap {
+        std::vector<candidate> items;
+        std::size_t kept = 0;
+        bool filled = false;
+    };
+    static constexpr std::size_t most_kept =
+        2'000'000;  // candidates in all heaps; beyond that it is searched each time
+
+    static void sift_down(std::vector<candidate>& items, std::size_t at) {
+        for (;;) {
+            auto least = at;
+            for (auto const child : {2 * at + 1, 2 * at + 2}) {
+                if (child < items.size() && before(items[child], items[least])) least = child;
+            }
+            if (least == at) return;
+            auto const moved = items[at];
+            items[at] = items[least];
+            items[least] = moved;
+            at = least;
+        }
+    }
+
+    [[nodiscard]] bool has_room(number n) const {
+        return view_.nodes[n].load <= view_.nodes[n].capacity && nodes_[n].load + leaving_[n] < nodes_[n].capacity;
+    }
+
+    /// The best node for one of class c, or none.
+    number best_node(number c) {
+        auto const& one = classes_[c];
+        if (one.nowhere) return none;
+        if (one.row == none) return has_room(one.node) && apart(one.group, one.node) ? one.node : none;
+        auto& from = order_[c];
+        if (!from.filled) {
+            if (kept_ > most_kept) return searched_node(c);
+            fill(from, c);
+        }
+        while (!from.items.empty()) {
+            auto& top = from.items.front();
+            bool const usable = has_room(top.node) && apart(one.group, top.node);
+            if (usable && top.weight == weight_of(top.node)) return top.node;
+            if (usable) {
+                top.weight = weight_of(top.node);
+            } else {
+                top = from.items.back();
+                from.items.pop_back();
+            }
+            sift_down(from.items, 0);
+        }
+        return none;
+    }
+
+    void fill(heap& into, number c) {
+        into.filled = true;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (classes_.allows(c, n) && has_room(n)) into.items.push_back({weight_of(n), n});
+        }
+        for (auto at = into.items.size() / 2; at-- > 0;) sift_down(into.items, at);
+        into.kept = into.items.size();
+        kept_ += into.kept;
+    }
+    void forget(heap& one) {
+        kept_ -= one.kept;
+        one = {};
+    }
+
+    [[nodiscard]] number searched_node(number c) const {
+        auto best = none;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (!classes_.allows(c, n) || !has_room(n)) continue;
+            if (best != none && weight_of(n) >= weight_of(best)) continue;
+            if (apart(classes_[c].group, n)) best = n;
+        }
+        return best;
+    }
+
+    // ---- groups
+
+    [[nodiscard]] std::size_t pair_of(number group, number n) const { return std::size_t{group} * width_ + n; }
+
+    // Which groups have one on which node. A group that has left a node keeps its place until the next plan.
+    void note_groups() {
+        if (classes_.groups() == 0 || !view_.complete) return;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            for (auto const s : view_.nodes[n].schedules) {
+                auto const group = classes_[class_of(s)].group;
+                if (group != none) taken_.number_of(pair_of(group, n), [](number) { return true; });
+            }
+        }
+    }
+    [[nodiscard]] bool apart(number group, number n) const { return group == none || !taken_.has(pair_of(group, n)); }
+
+    void arrive(number s, number n) {
+        ++nodes_[n].load;
+        nodes_[n].weight += view_.schedules[s].weight;
+        auto const group = classes_[class_of(s)].group;
+        if (group != none) taken_.number_of(pair_of(group, n), [](number) { return true; });
+        arrived_.push_back({s, n});
+    }
+
+    // ---- what has rules
+
+    // Those that few nodes will do for come first.
+    void place_orphans() {
+        std::vector<std::vector<number>> by_class(classes_.count());
+        for (auto const s : view_.orphans) {
+            auto const c = class_of(s);
+            if (classes_[c].anywhere) {
+                free_orphans_.push_back(s);
+            } else {
+                by_class[c].push_back(s);
+            }
+        }
+        for (bool const pinned : {true, false}) {
+            for (number c = 0; c < classes_.count(); ++c) {
+                if ((classes_[c].row == none) == pinned) place_class(c, by_class[c]);
+            }
+        }
+    }
+
+    void place_class(number c, std::vector<number> const& orphans) {
+        bool const waits = classes_[c].group != none && !view_.complete && !classes_[c].nowhere;
+        for (auto const s : orphans) {
+            auto const n = waits ? none : best_node(c);
+            if (n != none) {
+                placed_.push_back({s, none, n, change_reason::placed});
+                arrive(s, n);
+            } else {
+                stuck_.push_back({s, waits ? no_place::waits : why_not(c)});
+            }
+        }
+        forget(order_[c]);
+    }
+
+    [[nodiscard]] no_place why_not(number c) const {
+        auto const& one = classes_[c];
+        if (one.nowhere) return one.why;
+        if (one.group == none) return no_place::no_room;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (classes_.allows(c, n) && apart(one.group, n)) return no_place::no_room;
+        }
+        return no_place::group_apart;
+    }
+
+    // Off the nodes where their rules do not let them be; and off those that hold more than they may, if what has no
+    // rules is not enough.
+    void move_what_must() {
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (has_room(n)) room_ += nodes_[n].capacity - nodes_[n].load;
+        }
+        std::vector<number> seen(classes_.groups(), none);
+        std::vector<char> gone;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            auto const& node = view_.nodes[n];
+            gone.assign(node.schedules.size(), 0);
+            number free = 0;
+            // A member that cannot be moved is the one that stays.
+            for (auto const s : node.schedules) {
+                auto const& one = classes_[class_of(s)];
+                if (one.group != none && !view_.may_move(s)) seen[one.group] = n;
+            }
+            for (std::size_t i = 0; i < node.schedules.size(); ++i) {
+                auto const s = node.schedules[i];
+                auto const c = class_of(s);
+                auto const& one = classes_[c];
+                if (!view_.may_move(s)) continue;
+                if (one.anywhere) {
+                    ++free;
+                    continue;
+                }
+                bool const again = one.group != none && seen[one.group] == n;
+                if (one.group != none) seen[one.group] = n;
+                if (!again && classes_.allows(c, n)) continue;
+                gone[i] = move_off(s, n, change_reason::constrained);
+            }
+            auto const why = node.draining ? change_reason::drained : change_reason::overfull;
+            for (std::size_t i = 0; i < node.schedules.size() && nodes_[n].load > excess_limit(n, free); ++i) {
+                auto const s = node.schedules[i];
+                if (gone[i] || classes_[class_of(s)].anywhere || !view_.may_move(s)) continue;
+                move_off(s, n, why);
+            }
+        }
+    }
+    // What the node may keep for the strategy to bring down to its capacity.
+    [[nodiscard]] std::uint64_t excess_limit(number n, number free) const {
+        return std::uint64_t{view_.nodes[n].capacity} + free;
+    }
+
+    // Orphans come before moves: what has no rules, and no owner, finds the room that it needs.
+    bool move_off(number s, number n, change_reason why) {
+        if (room_ <= free_orphans_.size()) return false;
+        auto const to = best_node(class_of(s));
+        if (to == none || to == n) return false;
+        moved_.push_back({s, n, to, why});
+        --nodes_[n].load;
+        nodes_[n].weight -= view_.schedules[s].weight;
+        ++leaving_[n];
+        --room_;
+        arrive(s, to);
+        return true;
+    }
+
+    // ---- all else
+
+    // A place that is being left is not free before the plan has been carried out: capacities are lowered by as much.
+    template <typename S>
+    void ask_strategy(S const& strategy) {
+        std::vector<typename cluster_view::schedule> schedules{view_.schedules.begin(), view_.schedules.end()};
+        for (auto& one : schedules) {
+            if (!classes_[classes_.of_kind(one.kind)].anywhere) one.moving = true;
+            one.kind = 0;
+        }
+        for (auto const& one : arrived_) schedules[one.schedule].owner = one.node;
+        auto const kept = schedules_of_nodes();
+        for (number n = 0; n < nodes_.size(); ++n) {
+            auto const& before_plan = view_.nodes[n];
+            if (before_plan.capacity == unlimited) continue;
+            if (before_plan.load <= before_plan.capacity) {
+                nodes_[n].capacity -= leaving_[n];
+            } else if (nodes_[n].load < nodes_[n].capacity) {
+                nodes_[n].capacity = nodes_[n].load;
+            }
+        }
+        auto rest = view_;
+        rest.nodes = nodes_;
+        rest.schedules = schedules;
+        rest.orphans = free_orphans_;
+        rest.kinds = {};
+        ask(strategy, rest, rest_);
+    }
+
+    // Of the nodes that something came to or went from; nodes_ points to them.
+    std::vector<number> schedules_of_nodes() {
+        std::vector<number> kept;
+        if (!view_.complete) return kept;
+        std::vector<number> come(nodes_.size(), 0);
+        std::size_t count = 0;
+        for (auto const& one : arrived_) ++come[one.node];
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (come[n] + leaving_[n] > 0) count += view_.nodes[n].schedules.size() + come[n];
+        }
+        kept.resize(count);
+        std::vector<char> away(count == 0 ? 0 : view_.schedules.size(), 0);
+        for (auto const& one : moved_) away[one.schedule] = 1;
+        std::vector<std::size_t> end(nodes_.size(), 0);
+        std::size_t at = 0;
+        std::vector<std::size_t> begin(nodes_.size(), 0);
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (come[n] + leaving_[n] == 0) continue;
+            begin[n] = at;
+            end[n] = at;
+            for (auto const s : view_.nodes[n].schedules) {
+                if (!away[s]) kept[end[n]++] = s;
+            }
+            at += view_.nodes[n].schedules.size() + come[n];
+        }
+        for (auto const& one : arrived_) kept[end[one.node]++] = one.schedule;
+        for (number n = 0; n < nodes_.size(); ++n) {
+            if (come[n] + leaving_[n] > 0) nodes_[n].schedules = {kept.data() + begin[n], kept.data() + end[n]};
+        }
+        return kept;
+    }
+
+    // Placements of both, what must move of both, the rest.
+    void join_plans(plan& into) {
+        auto const forced = rest_.forced;
+        std::size_t required = forced;
+        while (required < rest_.moves.size() && rest_.moves[required].required()) ++required;
+        auto const end = view_.complete ? rest_.moves.size() : forced;
+        if (required > end) required = end;
+        into.clear();
+        auto const append = [&](auto const& moves, std::size_t from, std::size_t to) {
+            for (auto i = from; i < to; ++i) into.moves.push_back(moves[i]);
+        };
+        append(placed_, 0, placed_.size());
+        append(rest_.moves, 0, forced);
+        append(moved_, 0, moved_.size());
+        append(rest_.moves, forced, required);
+        append(rest_.moves, required, end);
+        into.forced = static_cast<number>(placed_.size()) + forced;
+        into.voluntary = static_cast<number>(into.moves.size()) - into.forced;
+        into.bound = static_cast<number>(moved_.size()) + rest_.bound;
+        into.unplaced = static_cast<number>(view_.orphans.size()) - into.forced;
+        into.spread_before = rest_.spread_before;
+        into.spread_after = rest_.spread_after;
+        into.imbalance = rest_.imbalance;
+        into.interchangeable = rest_.interchangeable;
+        into.revisit = rest_.revisit;
+        for (auto const& one : stuck_) into.stuck.push_back(one);
+        for (auto const& one : rest_.stuck) into.stuck.push_back(one);
+    }
+
+    struct arrival {
+        number schedule;
+        number node;
+    };
+
+    cluster_view const& view_;
+    placement_classes<T> const& classes_;
+    std::vector<typename cluster_view::node> nodes_;  // as they will be
+    std::vector<number> leaving_;                     // of each node
+    std::vector<heap> order_;                         // per class
+    std::size_t kept_ = 0;                            // candidates in them
+    std::size_t width_ = 1;
+    numbering<> taken_;  // pairs of group and node
+    std::vector<number> free_orphans_;
+    std::uint64_t room_ = 0;  // for orphans and moves, on all nodes
+    std::vector<arrival> arrived_;
+    std::vector<move> placed_, moved_;
+    std::vector<unplaced_schedule> stuck_;
+    plan rest_;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// Any thread may use it if S allows it. Where no schedule that may move has rules that matter, the plan is S's own.
+///
+/// constrained<least_moves>. Of all ways to place and move what may move, it aims at the one with, in this order,
+///   1. most orphans placed at once, with the room that there is before anything moves (nearly so for those of groups
+///      on nodes that others leave at the same time);
+///   2. fewest rules broken and orphans without a place, of these rather the former than the latter;
+///   3. least held over capacity (a node that is drained may hold nothing);
+///   4. most even loads: the least sum of their squares;
+///   5. fewest moves. That number is the plan's `bound`.
+/// What breaks a rule and has no better place stays; nothing that has an owner is left without one. A schedule that is
+/// pinned to a node which is drained stays there: it has no other place. Where nodes hold more than they may, or more
+/// than one of a group, nobody enters until a later plan. `voluntary` is `bound` unless full nodes would have to swap
+/// schedules: such moves are left out, or go to another node. An orphan that has to wait until others have moved, or have
+/// been moved to make room for it, is `stuck` with no_place::waits; the plan after the next event places it. So planning
+/// on the result of a plan gives none, but where a node was full or a rule was broken twice: after a few it gives none.
+///
+/// Placements, and moves that have to be, come first: a move that makes room for one of these has the reason
+/// `constrained` too. `imbalance` is the largest distance of a node from where its load is in the most even result.
+/// Time and memory: O(nodes x classes), where a class is the kinds that may be on the same nodes, each group by itself,
+/// times a small number of passes, and O(schedules) to look at them. A network of over two million edges is not built: then the rules come first, as with
+/// any other S.
+///
+/// Any other S: schedules whose rules are broken move, orphans with rules are placed, each to the node that will do, has
+/// room and carries the least weight. S then plans for all that has no rules; it sees the others as `moving`. `bound`
+/// is S's, plus what had to move. Not exact: it moves nothing to make room, and evens out only what has no rules.
+///
+/// While the view is not complete, orphans with rules but no group are placed on the node that carries the least, those
+/// with a group wait, and nothing moves.
+template <typename S = least_moves>
+struct constrained {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::limits;
+
+    [[no_unique_address]] S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<constrained, layer, S>());
+};
+
+template <typename S>
+void constrained<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    if (view.kinds.size() <= 1) return detail::ask(strategy, view, into);
+    detail::placement_classes<S> const classes{view};
+    detail::class_census<S> const census{view, classes};
+    bool ruled = false;
+    for (std::uint32_t c = 0; c < classes.count(); ++c) {
+        if (!classes[c].anywhere && census.movable(c) + census.orphans(c) > 0) ruled = true;
+    }
+    if (!ruled) return detail::ask(strategy, view, into);
+    if constexpr (std::is_same_v<S, least_moves>) {
+        if (view.complete && detail::exact_placement<S>{view, classes, census}.make_plan(into)) return;
+    }
+    detail::rules_first<S>{view, classes}.make_plan(strategy, into);
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/graced.hpp --------------------------------------------------------------------------------------
+// graced<S>: gives a node that has gone time to come back before its schedules move. So a restart moves nothing: its
+// schedules wait, nobody's, until the same node_id is a member again (with whatever incarnation) and are then given back
+// to it at once; or until the grace is over, and they are placed like any orphan.
+//
+// The price is that they do not run meanwhile. That is why only nodes that *left* are waited for, unless asked: whoever
+// leaves says so because it restarts, but who crashed may have gone for good.
+
+#include <map>
+
+namespace rota {
+
+/// What waits is `stuck` with no_place::waits (and counts as unplaced), and plan::revisit is the rest of the shortest
+/// grace. What is given back says change_reason::returned. S plans the rest, for it what is given back has arrived.
+///
+/// A crashed node's schedules do not wait, but those that are still orphans when it is back within the grace are given
+/// back too. Nothing is given back that the node has no room for, or that rules forbid (pin, labels, and groups, whether
+/// or not S heeds them): S then decides.
+///
+/// Time and memory: S's own + O(orphans + nodes); when something is given back, O(schedules) unless S is least_moves.
+template <typename S = least_moves>
+struct graced {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::pacing;
+
+    microseconds grace = std::chrono::seconds{60};  ///< from the moment when its schedules may be given to others
+    bool crashed_too = false;                       ///< wait also for nodes that were taken for dead
+    S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<graced, layer, S>());
+};
+
+namespace detail {
+
+// Sorts the orphans of a view: what goes back, what waits, and what is left for S.
+template <typename S>
+class grace_run {
+    using cluster_view = late<rota::cluster_view, S>;
+    using plan = late<rota::plan, S>;
+    using index = late<std::uint32_t, S>;
+
+public:
+    grace_run(cluster_view const& view, microseconds grace, bool crashed_too) : view_{view}, seen_{view} {
+        for (auto const& departure : view.departures) {
+            bool const graced = departure.ago < grace;
+            fates_.push_back({graced ? node_called(departure.id) : cluster_view::none,
+                              graced && (departure.left || crashed_too), grace - departure.ago});
+        }
+        for (auto const s : view.orphans) {
+            auto const departed = view.schedules[s].departed;
+            if (departed >= fates_.size()) {
+                left_.push_back(s);
+            } else if (auto const& fate = fates_[departed]; fate.back_as == cluster_view::none) {
+                fate.awaited ? wait(s, fate.rest) : left_.push_back(s);
+            } else {
+                give_back(s, fate.back_as);
+            }
+        }
+        seen_.orphans = left_;
+        if (!returned_.empty()) count_returned();
+    }
+
+    /// The view for S.
+    [[nodiscard]] cluster_view const& seen() const { return seen_; }
+
+    void add_to(plan& into) const {
+        into.moves.insert(into.moves.begin(), returned_.begin(), returned_.end());
+        into.forced += static_cast<std::uint32_t>(returned_.size());
+        into.unplaced += static_cast<std::uint32_t>(waiting_.size());
+        into.stuck.insert(into.stuck.end(), waiting_.begin(), waiting_.end());
+        if (rest_ < into.revisit) into.revisit = rest_;
+    }
+
+private:
+    struct fate_of {
+        std::uint32_t back_as = cluster_view::none;  // the node that has come back
+        bool awaited = false;
+        microseconds rest{};
+    };
+
+    std::uint32_t node_called(std::string_view id) {
+        for (std::uint32_t i = 0; i < view_.nodes.size(); ++i) {
+            if (view_.nodes[i].id == id) return i;
+        }
+        return cluster_view::none;
+    }
+
+    void wait(std::uint32_t schedule, microseconds rest) {
+        waiting_.push_back({schedule, no_place::waits});
+        if (rest < rest_) rest_ = rest;
+    }
+
+    void give_back(std::uint32_t schedule, std::uint32_t node) {
+        if (arrived_.empty()) arrived_.resize(view_.nodes.size());
+        auto& arrived = arrived_[node];
+        auto const& target = view_.nodes[node];
+        auto const kind = view_.schedules[schedule].kind;
+        bool const room = target.load < target.capacity && arrived.size() < target.capacity - target.load;
+        if (!room || !allows(view_, kind, node) || !enters_group(kind, node)) {
+            left_.push_back(schedule);
+            return;
+        }
+        arrived.push_back(schedule);
+        returned_.push_back({schedule, cluster_view::none, node, change_reason::returned});
+    }
+
+    // Whether the node has nothing yet of the group that this kind is of. If so, it has from now on.
+    bool enters_group(std::uint32_t kind, std::uint32_t node) {
+        auto const group_of = [&](std::uint32_t k) {
+            return k < view_.kinds.size() ? view_.kinds[k].group : std::string_view{};
+        };
+        auto const group = group_of(kind);
+        if (group.empty()) return true;
+        if (!view_.complete) return false;  // who knows
+        if (!groups_.contains({node, {}})) {
+            groups_[{node, {}}] = true;  // looked at
+            for (auto const s : view_.nodes[node].schedules) groups_[{node, group_of(view_.schedules[s].kind)}] = true;
+        }
+        return !std::exchange(groups_[{node, group}], true);
+    }
+
+    // Makes S see what is given back where it goes, as `moving`, so that it is left alone; or, if it looks at no more than
+    // that, only count it there.
+    void count_returned() {
+        nodes_.assign(view_.nodes.begin(), view_.nodes.end());
+        if constexpr (reads_schedules<S>) schedules_.assign(view_.schedules.begin(), view_.schedules.end());
+        for (std::uint32_t i = 0; i < nodes_.size(); ++i) {
+            auto& arrived = arrived_[i];
+            nodes_[i].load += static_cast<std::uint32_t>(arrived.size());
+            for (auto const s : arrived) {
+                nodes_[i].weight += view_.schedules[s].weight;
+                if constexpr (reads_schedules<S>) {
+                    schedules_[s].owner = i;
+                    schedules_[s].moving = true;
+                }
+            }
+            if (!reads_schedules<S> || arrived.empty()) continue;
+            arrived.insert(arrived.end(), nodes_[i].schedules.begin(), nodes_[i].schedules.end());
+            nodes_[i].schedules = arrived;
+        }
+        seen_.nodes = nodes_;
+        if constexpr (reads_schedules<S>) seen_.schedules = schedules_;
+    }
+
+    cluster_view const& view_;
+    cluster_view seen_;
+    std::vector<fate_of> fates_;
+    std::vector<index> left_;                  // orphans for S
+    std::vector<late<move, S>> returned_;      // placements that give back
+    std::vector<std::vector<index>> arrived_;  // what is given back, by node
+    std::vector<late<unplaced_schedule, S>> waiting_;
+    std::map<std::pair<index, std::string_view>, bool> groups_;  // that nodes have something of
+    std::vector<typename cluster_view::node> nodes_;
+    std::vector<typename cluster_view::schedule> schedules_;
+    microseconds rest_ = microseconds::max();
+};
+
+template <typename S>
+inline constexpr bool reads_schedules<graced<S>> = reads_schedules<S>;
+
+}  // namespace detail
+
+template <typename S>
+void graced<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    if (view.orphans.empty() || view.departures.empty()) return detail::ask(strategy, view, into);
+    detail::grace_run<S> const run{view, grace, crashed_too};
+    detail::ask(strategy, run.seen(), into);
+    run.add_to(into);
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/measured.hpp ------------------------------------------------------------------------------------
+// measured<S>: goes by the load that the nodes report themselves (report_load()), and so relieves hot spots that no
+// weight foretold. S sees the weights of the schedules on a node scaled so that they add up to what their node reports.
+//
+// A node smooths what it reports (options::load_smoothing): here it is taken as it comes. Three things keep a jumpy or
+// late report from moving anything:
+//   floor      below it every load is the same, so nodes that are next to idle never move anything
+//   tolerance  what differs by less stays; and once it is by half of that, enough is moved: the rest may be noise
+//   settle     what has just moved is not in the reports yet, so nothing moves on the strength of old ones
+
+// ---- rota/strategy/weighted_least_moves.hpp ------------------------------------------------------------------------
+// Even sums of weights, by few moves; capacities count schedules. The optimum is NP-hard (it contains PARTITION), so:
+//
+//   1. orphans, the largest first, each to the lightest node with room (LPT, Graham 1969);
+//   2. what has to leave a drained or overfull node, in the same way;
+//   3. from the heaviest node to the lightest with room, as long as that makes the heavier of the two lighter: the
+//      schedule whose weight is nearest to what one has too much and the other lacks. This ends: sorted downwards, the
+//      weights of the nodes only ever get smaller (the jumps of Brucker, Hurink, Werner 1996);
+//   4. where the heaviest node may still be more than 1.5 x the optimum, it is because large schedules share a node
+//      while small ones fill another: they are exchanged, then 3 again. What Aggarwal, Motwani, Zhu (The load
+//      rebalancing problem, SPAA 2003) reach by PARTITION for a given number of moves is reached here for any number.
+//
+// Not promised: fewest moves; a bound on the heaviest node where full nodes are in the way (see below).
+
+// ---- rota/detail/node_heap.hpp -------------------------------------------------------------------------------------
+// Nodes by weight, the first one on top: a binary heap that knows where each node is, so that a weight can change and a
+// node can go. Among equals, the lower index is first. add, update and remove take O(log nodes), all others O(1).
+
+namespace rota::detail {
+
+template <typename T>
+class node_heap {
+public:
+    explicit node_heap(bool heaviest_first) : sign_{heaviest_first ? -1.0 : 1.0} {}
+
+    void begin(std::size_t nodes) { places_.assign(nodes, absent); }
+    /// In any order, and for the heap as a whole; then order_all().
+    void add_unordered(std::uint32_t node, double weight) {
+        places_[node] = static_cast<std::uint32_t>(members_.size());
+        members_.push_back({sign_ * weight, node});
+    }
+    void order_all() {
+        for (auto i = members_.size() / 2; i > 0; --i) sink(static_cast<std::uint32_t>(i - 1));
+    }
+    void clear() {
+        for (auto const& one : members_) places_[one.node] = absent;
+        members_.clear();
+    }
+
+    [[nodiscard]] bool empty() const { return members_.empty(); }
+    [[nodiscard]] std::uint32_t top() const { return members_.front().node; }
+    [[nodiscard]] bool holds(std::uint32_t node) const { return places_[node] != absent; }
+
+    void insert(std::uint32_t node, double weight) {
+        add_unordered(node, weight);
+        rise(places_[node]);
+    }
+    void remove(std::uint32_t node) {
+        auto const place = places_[node];
+        places_[node] = absent;
+        auto const last = members_.back();
+        members_.pop_back();
+        if (last.node == node) return;
+        put(place, last);
+        rise(place);
+        sink(places_[last.node]);
+    }
+    /// Its weight has changed.
+    void update(std::uint32_t node, double weight) {
+        members_[places_[node]].key = sign_ * weight;
+        rise(places_[node]);
+        sink(places_[node]);
+    }
+
+private:
+    static constexpr auto absent = ~std::uint32_t{0};
+
+    struct member {
+        double key;
+        std::uint32_t node;
+        [[nodiscard]] bool before(member const& other) const {
+            return key < other.key || (key == other.key && node < other.node);
+        }
+    };
+
+    void rise(std::uint32_t place) {
+        auto const risen = members_[place];
+        for (; place > 0 && risen.before(members_[(place - 1) / 2]); place = (place - 1) / 2) {
+            put(place, members_[(place - 1) / 2]);
+        }
+        put(place, risen);
+    }
+    void sink(std::uint32_t place) {
+        auto const sunk = members_[place];
+        for (auto child = 2 * place + 1; child < members_.size(); child = 2 * place + 1) {
+            if (child + 1 < members_.size() && members_[child + 1].before(members_[child])) ++child;
+            if (!members_[child].before(sunk)) break;
+            put(place, members_[child]);
+            place = child;
+        }
+        put(place, sunk);
+    }
+    void put(std::uint32_t place, member const& one) {
+        members_[place] = one;
+        places_[one.node] = place;
+    }
+
+    std::vector<member> members_;
+    std::vector<late<std::uint32_t, T>> places_;
+    double sign_;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// Stateless; any thread may use it. A view whose nodes are even costs O(nodes) and no memory. Otherwise nodes that have
+/// to give are read and sorted, and a step costs O(log nodes + log schedules of the node); memory is 32 bytes for each
+/// schedule read, twice that while it is sorted. Each exchange of step 4 looks at every node.
+///
+/// Balanced is: no node holds more than it may while others have room, and no move of one schedule makes the heavier of
+/// two nodes lighter that are further apart than `tolerance`. A balanced view gives an empty plan, so does the result of
+/// a plan, and nothing goes back and forth. An exception: a place that becomes free only by a later step of a plan may
+/// be used by the next plan alone.
+///
+/// The heaviest node, after the plan, is at most 1.5 x as heavy as in the best of all distributions, whatever number of
+/// moves that takes, hence at most 1.5 x the best that as many moves reach. This is proven (at exchange()) where no node
+/// that takes part is at its capacity in the end, for any `tolerance` up to 0.5 and whatever may not move, which binds
+/// the best as well. With full nodes there is no proof: the choice of who gets the last places is hard by itself, and
+/// what has filled a node before stays. Among random small groups with scarce places, fewer than one in 2,000 ends
+/// beyond 1.5 x the best of as many moves.
+///
+/// The certificate: `bound` is proven: no plan that relieves drained and overfull nodes, and gets all weights into the
+/// range that this one gets them into, has fewer voluntary moves. For heavy nodes have to lose their largest schedules
+/// until they are within it, and light ones need so many of the largest there are.
+/// Spread is by weight. `imbalance` is the largest distance of a node from where this plan brings it, once orphans are
+/// placed, as a fraction of the mean weight.
+///
+/// Orphans without a place are the lightest ones. Of a view that is not complete nobody's weight is known: all wait.
+/// Weights that are not above 0 count as 0. Equal weights are better served by least_moves, which is exact.
+struct weighted_least_moves {
+    double tolerance = 0.05;  ///< nodes are even within this fraction of the mean weight; 0..0.5
+
+    template <typename T = void>  // see late.hpp
+    void make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const;
+};
+
+namespace detail {
+
+// Beyond these, sums lose what they are made of.
+[[nodiscard]] inline double sane_weight(double weight) noexcept {
+    return weight > 0 ? (weight < 1e200 ? weight : 1e200) : 0;
+}
+
+// That of a node, from its schedules if what the view says is no number.
+template <typename View, typename Node>
+double node_weight(View const& view, Node const& node) {
+    if (node.weight >= 0 && node.weight <= 1e300) return node.weight;
+    double sum = 0;
+    for (auto const s : node.schedules) sum += sane_weight(view.schedules[s].weight);
+    return sum;
+}
+
+// What nodes alone tell, without a look at any schedule.
+struct weight_totals {
+    double heaviest = 0;
+    double lightest = 0;
+    double lightest_with_room = 0;
+    double sum = 0;  // of the nodes that take part: those that are not drained
+    std::uint32_t members = 0;
+    std::uint64_t room = 0;
+    bool overfull = false;
+};
+
+template <typename View>
+weight_totals weight_totals_of(View const& view) {
+    weight_totals found;
+    bool first = true;
+    for (auto const& node : view.nodes) {
+        auto const weight = node_weight(view, node);
+        if (first || weight > found.heaviest) found.heaviest = weight;
+        if (first || weight < found.lightest) found.lightest = weight;
+        first = false;
+        if (node.load > node.capacity) found.overfull = true;
+        if (node.load < node.capacity) {
+            if (found.room == 0 || weight < found.lightest_with_room) found.lightest_with_room = weight;
+            found.room += node.capacity - node.load;
+        }
+        if (node.capacity == 0) continue;
+        found.sum += weight;
+        ++found.members;
+    }
+    return found;
+}
+
+template <typename T>
+class weighted_run {
+    using cluster_view = late<rota::cluster_view, T>;
+    using plan = late<rota::plan, T>;
+
+public:
+    weighted_run(cluster_view const& view, plan& into, double tolerance)
+        : view_{view},
+          plan_{into},
+          tolerance_{tolerance} {
+        auto const count = view.nodes.size();
+        weights_.reserve(count);
+        counts_.reserve(count);
+        for (auto const& node : view.nodes) {
+            weights_.push_back(node_weight(view, node));
+            counts_.push_back(node.load);
+        }
+        light_.begin(count);
+        heavy_.begin(count);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (counts_[i] < capacity(i)) light_.add_unordered(i, weights_[i]);
+        }
+        light_.order_all();
+        peaks_ = counts_;
+        lists_.resize(count);
+        relieved_.resize(count);
+    }
+
+    void run() {
+        place_orphans();
+        auto const placed = weights_;
+        weigh(true);
+        relieve();
+        weigh(false);
+        do {
+            even_out();
+        } while (exchange());
+        write(placed);
+    }
+
+private:
+    static constexpr auto none = cluster_view::none;
+
+    // A change of hands. What is taken on from where it was brought is brought there in the first place.
+    struct change {
+        double weight;
+        std::uint32_t schedule;
+        std::uint32_t from;
+        std::uint32_t to;
+        std::uint32_t next;  // of those that came to the same node since it was last sorted
+        change_reason why;
+    };
+    // A schedule of a sorted node, the heaviest first. Those that are gone lead to ones that are not.
+    struct place {
+        double weight;
+        std::uint32_t schedule;
+        std::uint32_t entry;    // that brought it; none: it was here before
+        std::uint32_t lighter;  // itself while it is here
+        std::uint32_t heavier;
+    };
+    struct sorted_list {
+        std::uint32_t begin = 0;
+        std::uint32_t end = 0;
+        std::uint32_t arrived = none;  // entry, the first of those that are not sorted in
+        bool read = false;
+    };
+    struct weighed {
+        double weight;
+        std::uint32_t schedule;
+        std::uint32_t node;
+    };
+
+    static std::uint64_t descending(double weight) { return ~std::bit_cast<std::uint64_t>(weight); }
+    void sort_descending(std::vector<weighed>& all) {
+        radix_sort(all, 0, spare_weighed_, [](weighed const& one) { return descending(one.weight); });
+    }
+    [[nodiscard]] double weight_of(std::uint32_t schedule) const {
+        return sane_weight(view_.schedules[schedule].weight);
+    }
+    [[nodiscard]] std::uint32_t capacity(std::uint32_t node) const { return view_.nodes[node].capacity; }
+    // Differences of weights below this are noise of sums.
+    [[nodiscard]] static double noise(double weight) { return 1e-9 * weight; }
+
+    // The mean of the nodes that take part, of which there is one at least: there is room. What drained nodes hold is
+    // to be theirs, and counts until it is clear that it stays.
+    void weigh(bool with_drained) {
+        mean_ = 0;
+        members_ = 0;
+        for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+            if (capacity(i) > 0) ++members_;
+            if (capacity(i) > 0 || with_drained) mean_ += weights_[i];
+        }
+        mean_ /= members_;
+    }
+
+    // ---- the first two steps
+
+    void place_orphans() {
+        std::vector<weighed> all;
+        all.reserve(view_.orphans.size());
+        entries_.reserve(view_.orphans.size());
+        for (auto const s : view_.orphans) all.push_back({weight_of(s), s, none});
+        sort_descending(all);
+        for (auto const& one : all) {
+            if (light_.empty()) {
+                ++plan_.unplaced;
+                plan_.stuck.push_back({one.schedule, no_place::no_room});
+            } else {
+                bring(one, light_.top(), change_reason::placed);
+            }
+        }
+    }
+
+    // All that has to leave, together: what is small is not to take the few places that something large needs.
+    void relieve() {
+        std::vector<weighed> all;
+        for (std::uint32_t i = 0; i < counts_.size(); ++i) {
+            if (counts_[i] <= capacity(i)) continue;
+            if (capacity(i) > 0) {
+                choose_excess(i, all);
+                continue;
+            }
+            for (auto const s : view_.nodes[i].schedules) {
+                if (view_.may_move(s)) all.push_back({weight_of(s), s, i});
+            }
+            lists_[i].read = true;  // what it still holds will stay
+        }
+        sort_descending(all);
+        for (auto const& one : all) {
+            if (light_.empty()) return;
+            ++relieved_[one.node];
+            bring(one, light_.top(), view_.nodes[one.node].draining ? change_reason::drained : change_reason::overfull);
+        }
+    }
+
+    // Of a node that keeps some: so many as have to go, together as heavy as what it has over the mean.
+    void choose_excess(std::uint32_t node, std::vector<weighed>& chosen) {
+        read(node);
+        auto surplus = weights_[node] - mean_;
+        for (auto excess = counts_[node] - capacity(node); excess > 0; --excess) {
+            auto const taken = nearest(node, surplus > 0 ? surplus / excess : 0, 1e300);
+            if (taken == none) return;
+            chosen.push_back({pool_[taken].weight, pool_[taken].schedule, node});
+            surplus -= pool_[taken].weight;
+            take_out(taken);
+        }
+    }
+
+    void bring(weighed const& one, std::uint32_t to, change_reason why) {
+        entries_.push_back({one.weight, one.schedule, one.node, to, none, why});
+        arrive(static_cast<std::uint32_t>(entries_.size() - 1));
+        if (one.node != none) leave(one.node, one.weight);
+    }
+
+    // ---- evening out
+
+    void even_out() {
+        heavy_.clear();
+        level_weight_ = 0;
+        level_members_ = 0;
+        apart_.assign(weights_.size(), true);
+        for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+            heavy_.add_unordered(i, weights_[i]);
+            if (capacity(i) == 0 || (counts_[i] >= capacity(i) && weights_[i] < mean_)) continue;
+            apart_[i] = false;
+            level_weight_ += weights_[i];
+            ++level_members_;
+        }
+        heavy_.order_all();
+        while (!heavy_.empty() && !light_.empty()) {
+            auto const from = heavy_.top();
+            auto const to = light_.top();
+            auto const distance = weights_[from] - weights_[to];
+            if (distance <= tolerance_ * mean_) return;
+            read(from);
+            auto const taken = nearest(from, wanted(from, to, distance), distance - noise(weights_[from]), to);
+            if (taken == none) {
+                // The lightest only ever gets heavier, so that there will be nothing later either.
+                heavy_.remove(from);
+                set_apart(from);
+            } else {
+                shift(from, taken, to, change_reason::rebalanced);
+            }
+        }
+    }
+
+    // What one has over the level of those that can still be evened out, and the other lacks; not less than what nobody
+    // minds. Where both are on the same side of that level, half of what is between them.
+    [[nodiscard]] double wanted(std::uint32_t from, std::uint32_t to, double distance) const {
+        auto const level = level_members_ > 0 ? level_weight_ / level_members_ : 0;
+        auto const surplus = weights_[from] - level;
+        auto const shortage = level - weights_[to];
+        auto const both = surplus < shortage ? surplus : shortage;
+        auto const half = distance / 2;
+        if (both <= 0) return half;
+        auto const least = tolerance_ * mean_ / 2 < half ? tolerance_ * mean_ / 2 : half;
+        return both > least ? both : least;
+    }
+
+    // It no longer tells how high the others can be: it stays above, or below.
+    void set_apart(std::uint32_t node) {
+        if (apart_[node]) return;
+        apart_[node] = true;
+        level_weight_ -= weights_[node];
+        --level_members_;
+    }
+
+    // ---- exchange
+
+    // Where the heaviest node may be more than 1.5 x the optimum: takes one of its schedules to a node that first gives
+    // away what stands against that. Whoever is touched ends below the heaviest, so this comes to an end. False: there
+    // is nothing to do.
+    //
+    // Why this suffices if no node is full: let C be the heaviest weight and suppose the optimum to be below 2C/3. After
+    // even_out() the others have at least C - p each, p the lightest that may move from the heaviest; so p > C/3, as
+    // the mean is no more than the optimum. Call large what is over C/3, be it one schedule or all that a node cannot
+    // give. The optimum has at most one large thing on each node, and the heaviest has two: so some node has none. It
+    // gives small ones until there is place for p below C, each to the lightest node that is left, which is below 2C/3.
+    bool exchange() {
+        std::uint32_t from = none;
+        double sum = 0;
+        for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+            if (capacity(i) == 0) continue;
+            sum += weights_[i];
+            if (from == none || weights_[i] > weights_[from]) from = i;
+        }
+        auto const most = weights_[from];
+        if (light_.empty() || most <= 1.5 * sum / members_) return false;
+        read(from);
+        auto const first = here_or_lighter(from, lists_[from].begin);
+        if (first == none) return false;
+        double staying = most;
+        for (auto s = first; s != none; s = here_or_lighter(from, s + 1)) staying -= pool_[s].weight;
+        auto const largest = pool_[first].weight > staying ? pool_[first].weight : staying;
+        if (most <= 1.5 * largest) return false;
+
+        // As low as is called for, so that there is no second exchange for the same node; else at least lower.
+        auto const mean = sum / members_;
+        return exchange(from, 1.5 * (largest > mean ? largest : mean)) || exchange(from, most - noise(most));
+    }
+
+    // So that whoever is touched ends below the limit.
+    bool exchange(std::uint32_t from, double limit) {
+        struct way {
+            std::uint64_t cost;
+            std::uint32_t to;
+        };
+        std::vector<way> ways;
+        for (std::uint32_t to = 0; to < weights_.size(); ++to) {
+            if (to == from || capacity(to) == 0) continue;
+            if (auto const cost = prepare(from, to, limit)) ways.push_back({cost, to});
+        }
+        std::vector<way> spare;
+        radix_sort(ways, 0, spare, [](way const& one) { return one.cost; });
+        for (auto const& one : ways) {
+            prepare(from, one.to, limit);
+            if (!find_places(from, one.to, limit)) continue;
+            for (std::size_t i = 0; i < out_.size(); ++i) shift(one.to, out_[i], places_[i], change_reason::rebalanced);
+            shift(from, in_, one.to, change_reason::rebalanced);
+            return true;
+        }
+        return false;
+    }
+
+    // Sets in_, what `to` is to get, and out_, what it has to give first. The number of moves; 0: there is no way.
+    std::uint64_t prepare(std::uint32_t from, std::uint32_t to, double limit) {
+        read(to);
+        out_.clear();
+        if (counts_[to] >= capacity(to)) {
+            // One for one, but only what this plan itself has put there: half of the distance is ideal.
+            auto out = here_or_heavier(to, lists_[to].end);
+            while (out != none && pool_[out].entry == none) out = here_or_heavier(to, out);
+            if (out == none) return 0;
+            auto const given = pool_[out].weight;
+            auto const distance = limit - weights_[to];
+            in_ = nearest(from, given + distance / 2, given + distance);
+            if (in_ == none || pool_[in_].weight <= given + noise(limit)) return 0;
+            out_.push_back(out);
+            return 2;
+        }
+        in_ = here_or_heavier(from, lists_[from].end);
+        auto left = weights_[to] + pool_[in_].weight;
+        auto slot = here_or_lighter(to, lists_[to].begin);
+        for (; slot != none && left >= limit; slot = here_or_lighter(to, slot + 1)) {
+            if (pool_[slot].weight >= pool_[in_].weight) continue;
+            out_.push_back(slot);
+            left -= pool_[slot].weight;
+        }
+        if (left >= limit) return 0;
+        return out_.size() + 1;
+    }
+
+    // Where the schedules of out_ may go, one after the other, so that nobody gets as heavy as `limit`.
+    bool find_places(std::uint32_t from, std::uint32_t to, double limit) {
+        places_.clear();
+        auto light = light_;
+        auto weights = weights_;
+        auto counts = counts_;
+        auto peaks = peaks_;
+        if (light.holds(to)) light.remove(to);
+        weights[from] -= pool_[in_].weight;
+        if (light.holds(from)) light.update(from, weights[from]);
+        for (auto const out : out_) {
+            auto const& most = pool_[out].entry == none ? counts : peaks;
+            while (!light.empty() && most[light.top()] >= capacity(light.top())) light.remove(light.top());
+            if (light.empty() || weights[light.top()] + pool_[out].weight >= limit) return false;
+            auto const found = light.top();
+            places_.push_back(found);
+            weights[found] += pool_[out].weight;
+            light.update(found, weights[found]);
+            ++counts[found];
+            if (pool_[out].entry != none || counts[found] > peaks[found]) ++peaks[found];
+            --counts[to];
+        }
+        return (pool_[in_].entry == none ? counts[to] : peaks[to]) < capacity(to);
+    }
+
+    // ---- the state of nodes
+
+    // Whether the schedule may go there. What the plan has moved already is brought there in the first place, so that
+    // there has to have been room for it all the while.
+    [[nodiscard]] bool may_go(place const& moved, std::uint32_t to) const {
+        return counts_[to] < capacity(to) && (moved.entry == none || peaks_[to] < capacity(to));
+    }
+
+    // A schedule of a node that was read goes to another.
+    void shift(std::uint32_t from, std::uint32_t taken, std::uint32_t to, change_reason why) {
+        auto const moved = pool_[taken];
+        take_out(taken);
+        auto number = moved.entry;
+        if (number == none) {
+            number = static_cast<std::uint32_t>(entries_.size());
+            entries_.push_back({moved.weight, moved.schedule, from, to, none, why});
+        } else {
+            entries_[number].to = to;
+            ++peaks_[to];
+        }
+        arrive(number);
+        leave(from, moved.weight);
+    }
+
+    void take_out(std::uint32_t taken) {
+        pool_[taken].lighter = taken + 1;
+        pool_[taken].heavier = taken - 1;
+    }
+
+    void arrive(std::uint32_t number) {
+        auto& entry = entries_[number];
+        auto const to = entry.to;
+        entry.next = lists_[to].arrived;
+        lists_[to].arrived = number;
+        weights_[to] += entry.weight;
+        ++counts_[to];
+        if (counts_[to] > peaks_[to]) peaks_[to] = counts_[to];
+        ROTA_ASSERT(counts_[to] <= capacity(to));
+        if (!apart_.empty() && !apart_[to]) level_weight_ += entry.weight;
+        if (counts_[to] < capacity(to)) {
+            light_.update(to, weights_[to]);
+        } else {
+            light_.remove(to);
+            if (!apart_.empty() && level_members_ > 0 && weights_[to] * level_members_ < level_weight_) set_apart(to);
+        }
+        if (apart_.empty()) return;
+        if (heavy_.holds(to)) {
+            heavy_.update(to, weights_[to]);
+        } else {
+            heavy_.insert(to, weights_[to]);
+        }
+    }
+
+    void leave(std::uint32_t from, double weight) {
+        weights_[from] = weights_[from] > weight ? weights_[from] - weight : 0;
+        --counts_[from];
+        if (!apart_.empty() && !apart_[from]) level_weight_ -= weight;
+        if (light_.holds(from)) {
+            light_.update(from, weights_[from]);
+        } else if (counts_[from] < capacity(from)) {
+            light_.insert(from, weights_[from]);
+        }
+        if (heavy_.holds(from)) heavy_.update(from, weights_[from]);
+    }
+
+    // Sorts what the node holds and may give, unless nothing has come since it was last sorted.
+    void read(std::uint32_t node) {
+        auto& list = lists_[node];
+        if (list.read && list.arrived == none) return;
+        auto const begin = static_cast<std::uint32_t>(pool_.size());
+        if (list.read) {
+            for (auto s = here_or_lighter(node, list.begin); s != none; s = here_or_lighter(node, s + 1)) {
+                auto const kept = pool_[s];
+                pool_.push_back(kept);
+            }
+        } else {
+            for (auto const s : view_.nodes[node].schedules) {
+                if (view_.may_move(s)) pool_.push_back({weight_of(s), s, none, 0, 0});
+            }
+        }
+        for (; list.arrived != none; list.arrived = entries_[list.arrived].next) {
+            auto const& entry = entries_[list.arrived];
+            pool_.push_back({entry.weight, entry.schedule, list.arrived, 0, 0});
+        }
+        radix_sort(pool_, begin, spare_places_, [](place const& one) { return descending(one.weight); });
+        list.begin = begin;
+        list.end = static_cast<std::uint32_t>(pool_.size());
+        list.read = true;
+        for (auto i = list.begin; i < list.end; ++i) pool_[i].lighter = pool_[i].heavier = i;
+    }
+
+    // The first one that is here, from `at` on; the way there is shortened for those that come after.
+    std::uint32_t here_or_lighter(std::uint32_t node, std::uint32_t at) {
+        auto const end = lists_[node].end;
+        auto found = at;
+        while (found < end && pool_[found].lighter != found) found = pool_[found].lighter;
+        while (at < end && at != found) {
+            auto const next = pool_[at].lighter;
+            pool_[at].lighter = found;
+            at = next;
+        }
+        return found < end ? found : none;
+    }
+    // The same the other way, from before `at` on.
+    std::uint32_t here_or_heavier(std::uint32_t node, std::uint32_t at) {
+        auto const begin = lists_[node].begin;
+        if (at == begin) return none;
+        auto found = at - 1;
+        while (found != none && found >= begin && pool_[found].heavier != found) found = pool_[found].heavier;
+        for (--at; at != none && at >= begin && at != found;) {
+            auto const next = pool_[at].heavier;
+            pool_[at].heavier = found;
+            at = next;
+        }
+        return found != none && found >= begin ? found : none;
+    }
+
+    // Of the schedules of a node lighter than `limit`, the one whose weight is nearest to `weight`; none: there is none
+    // (but for those without weight, which even out nothing). With `to`, only such as may go there.
+    std::uint32_t nearest(std::uint32_t node, double weight, double limit, std::uint32_t to = none) {
+        auto low = lists_[node].begin;
+        auto high = lists_[node].end;
+        while (low < high) {
+            auto const middle = low + (high - low) / 2;
+            if (pool_[middle].weight > weight) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        auto const barred = [&](std::uint32_t s) { return to != none && !may_go(pool_[s], to); };
+        auto below = here_or_lighter(node, low);
+        while (below != none && (barred(below) || pool_[below].weight >= limit))
+            below = here_or_lighter(node, below + 1);
+        auto above = here_or_heavier(node, low);
+        while (above != none && barred(above)) above = here_or_heavier(node, above);
+        bool const above_fits = above != none && pool_[above].weight < limit;
+        bool const below_fits = below != none && (to == none || pool_[below].weight > noise(weights_[node]));
+        if (!below_fits) return above_fits ? above : none;
+        if (!above_fits) return below;
+        return pool_[above].weight - weight < weight - pool_[below].weight ? above : below;
+    }
+
+    // ---- the plan
+
+    void write(std::vector<late<double, T>> const& placed) {
+        plan_.moves.reserve(entries_.size());
+        for (auto const& entry : entries_) {
+            if (entry.to == entry.from) continue;  // it has come back
+            plan_.moves.push_back({entry.schedule, entry.from, entry.to, entry.why});
+            if (entry.from == none) ++plan_.forced;
+        }
+        plan_.voluntary = static_cast<std::uint32_t>(plan_.moves.size()) - plan_.forced;
+        plan_.interchangeable = true;
+        auto heaviest = weights_.front();
+        auto lightest = weights_.front();
+        auto lightest_member = 1e300;
+        double farthest = 0;
+        for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+            if (weights_[i] > heaviest) heaviest = weights_[i];
+            if (weights_[i] < lightest) lightest = weights_[i];
+            if (weights_[i] < lightest_member && capacity(i) > 0) lightest_member = weights_[i];
+            auto const off = weights_[i] > placed[i] ? weights_[i] - placed[i] : placed[i] - weights_[i];
+            if (off > farthest) farthest = off;
+        }
+        plan_.spread_after = heaviest - lightest;
+        plan_.imbalance = plan_.voluntary > 0 && mean_ > 0 ? farthest / mean_ : 0;
+        if (plan_.voluntary > 0) plan_.bound = fewest_to(heaviest, lightest_member);
+        ROTA_ASSERT(plan_.bound <= plan_.voluntary);
+    }
+
+    // What heavy nodes have to give, or light ones have to get, for the weights to be within these.
+    std::uint32_t fewest_to(double heaviest, double lightest) {
+        std::uint32_t by_weight = 0;
+        std::uint32_t by_count = 0;
+        std::uint32_t by_both = 0;
+        for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+            auto const own = fewest_from(i, heaviest);
+            by_weight += own;
+            by_count += relieved_[i];
+            by_both += own > relieved_[i] ? own : relieved_[i];
+        }
+        // Which of several overfull nodes got the last places was free to choose.
+        auto const given = !light_.empty() ? by_both : by_weight > by_count ? by_weight : by_count;
+        auto const gotten = fewest_into(lightest);
+        return given > gotten ? given : gotten;
+    }
+
+    // Each brings no more than the heaviest that may move; orphans come for nothing.
+    std::uint32_t fewest_into(double lightest) {
+        auto const limit = lightest - noise(lightest);
+        auto const shortage = [&](auto const& node) {
+            return node.capacity > 0 ? limit - node_weight(view_, node) : 0;
+        };
+        bool any = false;
+        for (auto const& node : view_.nodes) any = any || shortage(node) > 0;
+        if (!any) return 0;
+        double largest = 0;
+        for (auto const& one : entries_) largest = one.weight > largest ? one.weight : largest;
+        for (auto const& node : view_.nodes) {
+            for (auto const s : node.schedules) {
+                auto const weight = weight_of(s);
+                if (weight > largest && view_.may_move(s)) largest = weight;
+            }
+        }
+        std::uint64_t wanted = 0;
+        for (auto const& node : view_.nodes) {
+            if (!(shortage(node) > 0)) continue;
+            auto const steps = shortage(node) / largest;
+            auto const whole = static_cast<std::uint32_t>(steps < 4e9 ? steps : 0);
+            wanted += whole < steps ? whole + 1 : whole;
+        }
+        return wanted > plan_.forced ? static_cast<std::uint32_t>(wanted - plan_.forced) : 0;
+    }
+
+    std::uint32_t fewest_from(std::uint32_t node, double heaviest) {
+        auto left = node_weight(view_, view_.nodes[node]);
+        auto const limit = heaviest + noise(heaviest);
+        if (left <= limit) return 0;
+        std::vector<weighed> own;
+        for (auto const s : view_.nodes[node].schedules) {
+            if (view_.may_move(s)) own.push_back({weight_of(s), s, node});
+        }
+        sort_descending(own);
+        std::uint32_t steps = 0;
+        for (; steps < own.size() && left > limit; ++steps) left -= own[steps].weight;
+        return steps;
+    }
+
+    cluster_view const& view_;
+    plan& plan_;
+    double tolerance_ = 0;
+    double mean_ = 0;
+    std::uint32_t members_ = 0;
+    std::vector<late<double, T>> weights_;
+    std::vector<late<std::uint32_t, T>> counts_;
+    std::vector<late<std::uint32_t, T>> peaks_;     // most that any prefix of the plan brings to a node
+    std::vector<late<std::uint32_t, T>> relieved_;  // moves that had to be, by the node that gave
+    std::vector<late<bool, T>> apart_;              // nodes that do not count for the level
+    double level_weight_ = 0;
+    std::uint32_t level_members_ = 0;
+    node_heap<T> light_{false};  // those with room
+    node_heap<T> heavy_{true};   // those that may have something to give
+    std::vector<change> entries_;
+    std::vector<sorted_list> lists_;
+    std::vector<place> pool_;
+    std::vector<place> spare_places_;
+    std::vector<weighed> spare_weighed_;
+    std::uint32_t in_ = none;
+    std::vector<late<std::uint32_t, T>> out_;
+    std::vector<late<std::uint32_t, T>> places_;
+};
+
+}  // namespace detail
+
+template <typename T>
+void weighted_least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::late<plan, T>& into) const {
+    into.clear();
+    if (!view.complete) {
+        into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+        for (auto const s : view.orphans) into.stuck.push_back({s, no_place::waits});
+        return;
+    }
+    auto const totals = detail::weight_totals_of(view);
+    auto const within = tolerance > 0 ? (tolerance < 0.5 ? tolerance : 0.5) : 0;
+    into.spread_before = into.spread_after = totals.heaviest - totals.lightest;
+    into.imbalance = 0;
+    auto const mean = totals.members > 0 ? totals.sum / totals.members : 0;
+    bool const even = totals.heaviest - totals.lightest_with_room <= within * mean;
+    if (totals.room == 0 || (view.orphans.empty() && !totals.overfull && even)) {
+        into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+        for (auto const s : view.orphans) into.stuck.push_back({s, no_place::no_room});
+        return;
+    }
+    detail::weighted_run<T>{view, into, within}.run();
+}
+
+}  // namespace rota
+
+namespace rota {
+
+/// S should heed weights. Only moves that even out are held back: orphans are placed, and drained and overfull nodes
+/// relieved, at once, by weights as measured. Without any report the plan is S's own, by the weights as they were given.
+///
+/// A node that reports nothing (or what is negative, infinite or no number), what is on its way or has just arrived, and
+/// orphans have their given weights, in proportion: times the mean of what the others report per weight. A node without
+/// schedules is taken by its report, whatever causes it.
+///
+/// Spread, `bound` and `imbalance` are S's, in the unit of the reports; fewer moves than `bound` may be enough. Time and memory: S's own, and O(schedules) unless
+/// there is nothing to place and the reports are even within the tolerance, which takes O(nodes).
+template <typename S = weighted_least_moves>
+struct measured {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::pacing;
+
+    double floor = 1.0;      ///< in the unit of the reports: below it a load counts as if it were this
+    double tolerance = 0.2;  ///< even out if a node is off its target by more than this fraction of the mean
+    /// How long a report takes to show what has changed hands: nothing is evened out for so long after the group's
+    /// latest move, nor while more than `tolerance` of what some node has is on its way to it, or newer than this.
+    microseconds settle = std::chrono::seconds{30};
+    S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<measured, layer, S>());
+};
+
+namespace detail {
+
+inline constexpr double most_reported = 1e100;  // beyond this it is no measurement, and sums are in danger
+
+/// The load that a node reports; -1: none that makes sense.
+template <typename Node>
+double report_of(Node const& node) {
+    return node.reported >= 0 && node.reported <= most_reported ? node.reported : -1;
+}
+
+/// A weight that sums can bear.
+inline double usable_weight(double weight) {
+    return weight > 0 ? (weight < most_reported ? weight : most_reported) : 0;
+}
+
+inline double at_least(double load, double floor) { return load > floor ? load : floor; }
+
+/// What S sees: weights as measured.
+template <typename S>
+class measured_view {
+    using cluster_view = late<rota::cluster_view, S>;
+
+public:
+    measured_view(cluster_view const& view, double floor, microseconds settle)
+        : view_{view},
+          floor_{floor > 0 ? floor : 0},
+          settle_{settle} {
+        double load = 0;
+        double weight = 0;
+        for (auto const& node : view.nodes) {
+            auto const report = report_of(node);
+            if (report < 0) continue;
+            ++reports_;
+            load += at_least(report, floor_);
+            weight += usable_weight(node.weight);
+        }
+        per_weight_ = weight > 0 ? load / weight : 1;
+    }
+
+    [[nodiscard]] bool any_report() const { return reports_ > 0; }
+    [[nodiscard]] bool any_overfull() const {
+        for (auto const& node : view_.nodes) {
+            if (node.load > node.capacity) return true;
+        }
+        return false;
+    }
+
+    /// How far the farthest node is from the mean, as a fraction of it, and the spread, by reports alone: O(nodes).
+    struct evenness {
+        double imbalance = 0;
+        double spread = 0;
+    };
+    [[nodiscard]] evenness by_reports() const {
+        double sum = 0;
+        double most = 0;
+        double least = most_reported;
+        std::size_t count = 0;
+        for (auto const& node : view_.nodes) {
+            if (node.draining || node.capacity == 0) continue;
+            auto const report = report_of(node);
+            auto const load = at_least(report >= 0 ? report : usable_weight(node.weight) * per_weight_, floor_);
+            sum += load;
+            ++count;
+            if (load > most) most = load;
+            if (load < least) least = load;
+        }
+        if (count == 0 || sum <= 0) return {};
+        auto const mean = sum / static_cast<double>(count);
+        auto const above = most - mean;
+        auto const below = mean - least;
+        return {(above > below ? above : below) / mean, most - least};
+    }
+
+    /// Makes seen(): O(schedules). False: no report can be set against any weight.
+    bool weigh(double tolerance) {
+        tally();
+        double load = 0;
+        double weight = 0;
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            if (report_of(nodes_[i]) < 0 || !counts(settled_[i])) continue;
+            load += at_least(report_of(nodes_[i]), floor_);
+            weight += settled_[i];
+        }
+        if (weight <= 0) return false;
+        per_weight_ = load / weight;
+
+        for (std::uint32_t i = 0; i < nodes_.size(); ++i) weigh_node(i, tolerance);
+        for (auto const s : view_.orphans) schedules_[s].weight = usable_weight(schedules_[s].weight) * per_weight_;
+        seen_ = view_;
+        seen_.nodes = nodes_;
+        seen_.schedules = schedules_;
+        return true;
+    }
+
+    [[nodiscard]] cluster_view const& seen() const { return seen_; }
+    /// When all that has arrived is in the reports, if nothing else happens; 0: it is.
+    [[nodiscard]] microseconds until_all_settled() const { return newest_; }
+    /// For how long the reports will be too old to go by; 0: they are not.
+    [[nodiscard]] microseconds unsettled() const {
+        auto rest = unsettled_;
+        if (view_.now > 0 && !view_.recent_moves.empty()) {
+            auto const left = rest_of(view_.recent_moves.back());
+            if (left > rest) rest = left;
+        }
+        return rest;
+    }
+
+private:
+    static bool counts(double weight) { return weight > 1e-100; }
+
+    [[nodiscard]] microseconds rest_of(fencing_token since) const {
+        if (view_.now == 0 || since == 0 || settle_ <= microseconds{0}) return microseconds{0};
+        auto const age = view_.now > since ? view_.now - since : 0;  // (tokens may be ahead of the clock)
+        auto const needed = static_cast<fencing_token>(settle_.count());
+        return microseconds{age < needed ? static_cast<std::int64_t>(needed - age) : 0};
+    }
+
+    [[nodiscard]] bool is_new(std::uint32_t s) const {
+        return view_.schedules[s].moving || rest_of(view_.schedules[s].generation) > microseconds{0};
+    }
+
+    void tally() {
+        nodes_.assign(view_.nodes.begin(), view_.nodes.end());
+        schedules_.assign(view_.schedules.begin(), view_.schedules.end());
+        settled_.assign(nodes_.size(), 0);
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            for (auto const s : nodes_[i].schedules) {
+                if (!is_new(s)) settled_[i] += usable_weight(schedules_[s].weight);
+                auto const rest = rest_of(schedules_[s].generation);
+                if (rest > newest_) newest_ = rest;
+            }
+        }
+    }
+
+    void weigh_node(std::uint32_t i, double tolerance) {
+        auto& node = nodes_[i];
+        auto const report = report_of(node);
+        if (node.schedules.empty()) {
+            node.weight = at_least(report, floor_);
+            return;
+        }
+        auto scale = per_weight_;
+        if (counts(settled_[i]))
+            scale = at_least(report >= 0 ? report : settled_[i] * per_weight_, floor_) / settled_[i];
+        double old_ones = 0;
+        double new_ones = 0;
+        microseconds rest{};
+        for (auto const s : node.schedules) {
+            auto& weight = schedules_[s].weight;
+            bool const arriving = is_new(s);
+            weight = usable_weight(weight) * (arriving ? per_weight_ : scale);
+            (arriving ? new_ones : old_ones) += weight;
+            if (!arriving) continue;
+            auto const own = view_.schedules[s].moving ? settle_ : rest_of(view_.schedules[s].generation);
+            if (own > rest) rest = own;
+        }
+        node.weight = old_ones + new_ones;
+        if (new_ones > tolerance * node.weight && rest > unsettled_) unsettled_ = rest;
+    }
+
+    cluster_view const& view_;
+    cluster_view seen_;
+    double floor_;
+    microseconds settle_;
+    std::size_t reports_ = 0;
+    double per_weight_ = 1;  // reported load per weight, in the mean
+    microseconds unsettled_{};
+    microseconds newest_{};
+    std::vector<typename cluster_view::node> nodes_;
+    std::vector<typename cluster_view::schedule> schedules_;
+    std::vector<late<double, S>> settled_;  // weight on each node that its report shows
+};
+
+/// Whether all nodes are within that fraction of the mean weight after the first `steps` steps.
+template <typename View, typename Plan>
+bool even_after(View const& view, Plan const& p, std::size_t steps, double within) {
+    std::vector<double> load;
+    load.reserve(view.nodes.size());
+    for (auto const& node : view.nodes) load.push_back(node.weight);
+    for (std::size_t i = 0; i < steps; ++i) {
+        auto const weight = view.schedules[p.moves[i].schedule].weight;
+        load[p.moves[i].to] += weight;
+        if (!p.moves[i].forced()) load[p.moves[i].from] -= weight;
+    }
+    double sum = 0;
+    std::size_t count = 0;
+    for (std::size_t n = 0; n < load.size(); ++n) {
+        if (view.nodes[n].draining || view.nodes[n].capacity == 0) continue;
+        sum += load[n];
+        ++count;
+    }
+    auto const mean = sum / static_cast<double>(count);
+    for (std::size_t n = 0; n < load.size(); ++n) {
+        if (view.nodes[n].draining || view.nodes[n].capacity == 0) continue;
+        auto const off = load[n] - mean;
+        if (off > within * mean || -off > within * mean) return false;
+    }
+    return true;
+}
+
+/// The fewest steps, of at least `needed`, after which that is so; all of them if it never is. Each step of a plan makes
+/// the group more even, so halving finds it.
+template <typename View, typename Plan>
+std::size_t steps_until_even(View const& view, Plan const& p, std::size_t needed, double within) {
+    auto most = p.moves.size();
+    while (needed < most) {
+        auto const middle = needed + (most - needed) / 2;
+        if (even_after(view, p, middle, within)) {
+            most = middle;
+        } else {
+            needed = middle + 1;
+        }
+    }
+    return most;
+}
+
+}  // namespace detail
+
+template <typename S>
+void measured<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    detail::measured_view<S> weights{view, floor, settle};
+    if (!view.complete || !weights.any_report()) return detail::ask(strategy, view, into);
+
+    auto const even = weights.by_reports();
+    if (view.orphans.empty() && even.imbalance <= tolerance) {
+        into.clear();
+        if (!std::is_same_v<S, weighted_least_moves> || weights.any_overfull()) detail::ask(strategy, view, into);
+        if (detail::needed_steps(into) == 0) {
+            into.moves.clear();
+            into.voluntary = into.bound = 0;
+            into.spread_before = into.spread_after = even.spread;
+            into.imbalance = even.imbalance;
+            return;
+        }
+    }
+    bool const weighed = weights.weigh(tolerance);
+    detail::ask(strategy, weighed ? weights.seen() : view, into);
+    auto const look_again_in = [&](microseconds rest) {
+        if (rest > microseconds{0} && rest < into.revisit) into.revisit = rest;
+    };
+    auto const needed = detail::needed_steps(into);
+    if (!weighed || needed == into.moves.size()) return look_again_in(weights.until_all_settled());
+
+    if (!(into.imbalance >= 0)) into.imbalance = even.imbalance;
+    bool const worthwhile = into.imbalance > tolerance;
+    auto const rest = weights.unsettled();
+    auto kept = needed;
+    if (worthwhile && rest <= microseconds{0}) {
+        kept = detail::steps_until_even(weights.seen(), into, needed, tolerance / 2);
+    } else {
+        look_again_in(worthwhile ? rest : weights.until_all_settled());
+    }
+    detail::cut_plan(weights.seen(), into, kept);
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/thresholded.hpp ---------------------------------------------------------------------------------
+// thresholded<S>: evens out only what is worth it. Moves that merely even out wait until some node is off its target by
+// more than a fraction of the mean load, so loads that jitter below that move nothing, ever.
+//
+// It is options::rebalance_threshold, but measured as S measures: by weight, if S balances by weight, from the target
+// that S has for each node. (Where a strategy does not state its plan::imbalance, it is counted in schedules.)
+
+namespace rota {
+
+/// Placements of orphans, and moves that have to be (drained and overfull nodes, rules), never wait. Time and memory:
+/// S's own.
+template <typename S = least_moves>
+struct thresholded {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::pacing;
+
+    /// Even out if the farthest node is farther from its target than this fraction of the mean load. 0: whenever S
+    /// would; 0.2 of a mean of 10: from a distance of 3 on. What is no number lets nothing move.
+    double threshold = 0.2;
+    S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<thresholded, layer, S>());
+};
+
+namespace detail {
+
+template <typename S>
+inline constexpr bool reads_schedules<thresholded<S>> = reads_schedules<S>;
+
+}  // namespace detail
+
+template <typename S>
+void thresholded<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    detail::ask(strategy, view, into);
+    auto const needed = detail::needed_steps(into);
+    if (needed == into.moves.size()) return;
+    bool const stated = into.imbalance >= 0;  // not so for what is no number
+    if (!stated) into.imbalance = imbalance(view);
+    if (!(into.imbalance > threshold)) detail::cut_plan(view, into, needed);
+}
+
+}  // namespace rota
+
+// ---- rota/strategy/zoned.hpp ---------------------------------------------------------------------------------------
+// zoned<S>: spreads the schedules over zones (what fails together: racks, data centres) and lets S plan inside each. So
+// the loss of any one zone leaves at most its even share to be placed anew: the total over the number of zones, rounded
+// up, where capacities do not stand against that.
+//
+// Zones come first: each holds the same number of schedules, whatever its number of nodes, as far as the capacities of
+// its nodes allow, by the fewest moves between zones (least_moves on the zones). A node without a zone is a zone of its
+// own, so name the zones of all nodes or of none.
+//
+// Whether the others could take what a lost zone held does not depend on who holds what, but on capacities alone:
+// zone_shortfall() tells. No orphan is left without a place for the sake of it.
+
+namespace rota {
+
+/// A plan places orphans, then does what has to be done (drained and overfull nodes, inside their zone if it has room),
+/// then evens out the zones, then, as S does, each zone. What leaves a zone comes from the nodes that hold the most;
+/// which node takes it, S decides, as if it were an orphan.
+///
+/// The certificate: `bound` is the fewest moves between zones plus what S states for the moves inside, given those.
+/// Spread is the larger of that between zones, by count, and that inside a zone, as S measures; so is `imbalance`.
+///
+/// Groups (at most one schedule of a group on a node) are the business of constrained<zoned<S>>, which keeps them apart
+/// by node; that they end in different zones is not promised.
+///
+/// Time and memory: O(nodes x log zones + orphans + steps), and what S takes for each zone; O(schedules) where S is not
+/// least_moves, for S then sees a copy in which owners are numbered by zone.
+template <typename S = least_moves>
+struct zoned {
+    using inner = S;
+    static constexpr auto layer = strategy_layer::spread;
+
+    S strategy{};
+
+    void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
+
+    static_assert(detail::nests<zoned, layer, S>());
+};
+
+namespace detail {
+
+/// The nodes of each zone.
+template <typename T>
+class zone_map {
+    using index = late<std::uint32_t, T>;
+
+public:
+    explicit zone_map(late<cluster_view, T> const& view) {
+        std::map<std::string_view, index> named;
+        places_.reserve(view.nodes.size());
+        for (std::uint32_t i = 0; i < view.nodes.size(); ++i) {
+            auto zone = static_cast<std::uint32_t>(zones_.size());
+            if (!view.nodes[i].zone.empty()) zone = named.try_emplace(view.nodes[i].zone, zone).first->second;
+            if (zone == zones_.size()) zones_.emplace_back();
+            places_.push_back({zone, static_cast<std::uint32_t>(zones_[zone].size())});
+            zones_[zone].push_back(i);
+        }
+    }
+
+    [[nodiscard]] std::uint32_t count() const { return static_cast<std::uint32_t>(zones_.size()); }
+    [[nodiscard]] std::vector<index> const& nodes_of(std::uint32_t zone) const { return zones_[zone]; }
+    [[nodiscard]] std::uint32_t zone_of(std::uint32_t node) const { return places_[node].first; }
+    /// The place of a node among those of its zone.
+    [[nodiscard]] std::uint32_t place_of(std::uint32_t node) const { return places_[node].second; }
+
+private:
+    std::vector<std::vector<index>> zones_;
+    std::vector<std::pair<index, index>> places_;  // zone, and place in it, of each node
+};
+
+/// Capacities add up, but never to `unlimited` unless one of them is.
+[[nodiscard]] constexpr std::uint32_t added(std::uint32_t a, std::uint32_t b) noexcept {
+    if (a == unlimited || b == unlimited) return unlimited;
+    return b < unlimited - a ? a + b : unlimited - 1;
+}
+
+template <typename S>
+class zoned_run {
+    using cluster_view = late<rota::cluster_view, S>;
+    using plan = late<rota::plan, S>;
+    using index = late<std::uint32_t, S>;
+    using node_list = std::vector<typename cluster_view::node>;
+    using move_list = std::vector<late<move, S>>;
+
+public:
+    zoned_run(cluster_view const& view, zone_map<S> const& zones, S const& strategy, plan& into)
+        : view_{view},
+          zones_{zones},
+          strategy_{strategy},
+          plan_{into},
+          parts_(zones.count()) {}
+
+    void run() {
+        plan_.clear();
+        plan_.interchangeable = true;
+        for (std::uint32_t i = 0; i < view_.nodes.size(); ++i) parts_[zones_.zone_of(i)].load += view_.nodes[i].load;
+        plan_.spread_before = spread_of_zones();
+        place_in_zones();
+        if (view_.complete) move_between_zones();
+        renumber_owners();
+        // First who takes: what S does not take stays where it was, and counts there.
+        for (std::uint32_t z = 0; z < parts_.size(); ++z) {
+            if (!parts_[z].coming.empty()) plan_inside(z);
+        }
+        for (std::uint32_t z = 0; z < parts_.size(); ++z) {
+            if (parts_[z].coming.empty()) plan_inside(z);
+        }
+        between_after_ = spread_of_zones();
+        put_together();
+    }
+
+private:
+    struct departure {
+        std::uint32_t schedule;
+        std::uint32_t node;
+        change_reason why;
+    };
+    struct zone_part {
+        std::uint32_t load = 0;
+        std::vector<index> orphans{};
+        std::vector<index> coming{};       // indices in crossing_
+        std::vector<departure> leaving{};  // what may leave, in the order in which it should
+        std::vector<index> gone{};         // indices in crossing_
+    };
+
+    [[nodiscard]] double spread_of_zones() const {
+        std::uint32_t fullest = 0;
+        std::uint32_t emptiest = unlimited;
+        for (auto const& zone : parts_) {
+            if (zone.load > fullest) fullest = zone.load;
+            if (zone.load < emptiest) emptiest = zone.load;
+        }
+        return fullest - emptiest;
+    }
+
+    // A picture of the zones as if they were nodes.
+    template <typename CapacityOf>
+    [[nodiscard]] node_list zones_as_nodes(CapacityOf const& capacity_of) const {
+        node_list made(parts_.size());
+        for (std::uint32_t z = 0; z < parts_.size(); ++z) {
+            made[z].load = parts_[z].load;
+            made[z].capacity = 0;
+            for (auto const n : zones_.nodes_of(z))
+                made[z].capacity = added(made[z].capacity, capacity_of(view_.nodes[n]));
+        }
+        return made;
+    }
+
+    // Orphans go where room is, even in a zone that holds too much as a whole: another of its nodes may have it.
+    void place_in_zones() {
+        if (view_.orphans.empty()) return;
+        auto const as_nodes =
+            zones_as_nodes([](auto const& node) { return node.load > node.capacity ? node.load : node.capacity; });
+        auto seen = view_;
+        seen.nodes = as_nodes;
+        plan placed;
+        least_moves{}.make_plan(seen, placed);  // moves nothing: no zone is said to hold any schedules
+        for (auto const& step : placed.moves) {
+            parts_[step.to].orphans.push_back(step.schedule);
+            ++parts_[step.to].load;
+        }
+        // Of a half-read picture, S may leave room that it will use later.
+        for (auto i = placed.moves.size(); i < view_.orphans.size() && !view_.complete; ++i) {
+            plan_.stuck.push_back({view_.orphans[i], no_place::waits});
+        }
+    }
+
+    void move_between_zones() {
+        auto as_nodes = zones_as_nodes([](auto const& node) { return node.capacity; });
+        auto seen = view_;
+        seen.nodes = as_nodes;
+        seen.orphans = {};
+        plan_.imbalance = imbalance(seen);
+        if (least_moves_bound(seen) == 0) return;
+        auto const target = balance_target_of(seen);
+        std::vector<std::vector<index>> lists(parts_.size());
+        for (std::uint32_t z = 0; z < parts_.size(); ++z) {
+            auto const least = target.lower(as_nodes[z].capacity);
+            if (parts_[z].load <= least) continue;
+            find_leaving(z, static_cast<std::uint32_t>(parts_[z].load - least));
+            for (auto const& one : parts_[z].leaving) lists[z].push_back(one.schedule);
+            as_nodes[z].schedules = lists[z];
+        }
+        plan between;
+        least_moves{}.make_plan(seen, between);
+        plan_.bound = between.bound;
+        std::vector<std::size_t> taken(parts_.size());
+        for (bool const required : {true, false}) {
+            taken.assign(parts_.size(), 0);
+            for (auto const& step : between.moves) {
+                auto const& one = parts_[step.from].leaving[taken[step.from]++];
+                auto const why =
+                    one.why == change_reason::rebalanced && step.required() ? change_reason::overfull : one.why;
+                if (is_required(why) != required) continue;
+                parts_[step.from].gone.push_back(static_cast<std::uint32_t>(crossing_.size()));
+                parts_[step.to].coming.push_back(static_cast<std::uint32_t>(crossing_.size()));
+                --parts_[step.from].load;
+                ++parts_[step.to].load;
+                crossing_.push_back({one.schedule, one.node, view_t::none, why});
+            }
+        }
+    }
+
+    // From nodes that hold more than they may, then from the fullest. A zone that has taken orphans gives only the
+    // former, for S must not place one where room is only once something has left.
+    void find_leaving(std::uint32_t z, std::uint32_t count) {
+        auto const& nodes = zones_.nodes_of(z);
+        std::vector<index> loads;
+        std::vector<index> passed(nodes.size());
+        for (auto const n : nodes) loads.push_back(view_.nodes[n].load);
+        for (bool const over : {true, false}) {
+            if (!over && !parts_[z].orphans.empty()) return;
+            level_walk<S> givers{nodes.size()};
+            for (std::uint32_t i = 0; i < nodes.size(); ++i) {
+                auto const kept = over ? view_.nodes[nodes[i]].capacity : 0;
+                if (loads[i] > kept) givers.add(i, ~loads[i], ~kept);
+            }
+            while (parts_[z].leaving.size() < count && givers.more()) {
+                auto const i = givers.take_one();
+                auto const& node = view_.nodes[nodes[i]];
+                while (passed[i] < node.schedules.size() && !view_.may_move(node.schedules[passed[i]])) ++passed[i];
+                if (passed[i] == node.schedules.size()) {
+                    givers.drop();
+                    continue;
+                }
+                auto const why = !over           ? change_reason::rebalanced
+                                 : node.draining ? change_reason::drained
+                                                 : change_reason::overfull;
+                parts_[z].leaving.push_back({node.schedules[passed[i]++], nodes[i], why});
+            }
+            givers.each_change([&](std::uint32_t i, std::uint32_t given) { loads[i] -= given; });
+        }
+    }
+
+    void renumber_owners() {
+        if constexpr (reads_schedules<S>) {
+            renumbered_.assign(view_.schedules.begin(), view_.schedules.end());
+            for (auto& one : renumbered_) {
+                if (one.owner < view_.nodes.size()) one.owner = zones_.place_of(one.owner);
+            }
+            for (auto const& step : crossing_) renumbered_[step.schedule].owner = view_t::none;
+        }
+        if (!crossing_.empty()) crossing_of_.resize(view_.schedules.size());
+        for (std::uint32_t c = 0; c < crossing_.size(); ++c) crossing_of_[crossing_[c].schedule] = c;
+    }
+
+    void plan_inside(std::uint32_t z) {
+        auto& zone = parts_[z];
+        auto const& nodes = zones_.nodes_of(z);
+        auto seen = view_;
+        node_list inside;
+        inside.reserve(nodes.size());
+        for (auto const n : nodes) inside.push_back(view_.nodes[n]);
+        std::vector<std::vector<index>> kept(zone.gone.empty() ? 0 : nodes.size());
+        take_away(z, inside, kept);
+        for (auto const c : zone.coming) zone.orphans.push_back(crossing_[c].schedule);
+        seen.nodes = inside;
+        seen.orphans = zone.orphans;
+        if constexpr (reads_schedules<S>) seen.schedules = renumbered_;
+
+        inner_.clear();
+        ask(strategy_, seen, inner_);
+        zone.load -= static_cast<std::uint32_t>(zone.orphans.size() - inner_.forced);
+        take_over(nodes, seen);
+    }
+
+    // What has left the zone is not there when S plans.
+    void take_away(std::uint32_t z, node_list& inside, std::vector<std::vector<index>>& kept) {
+        for (auto const c : parts_[z].gone) {
+            if (crossing_[c].to == view_t::none) {  // nobody took it
+                ++parts_[z].load;
+                if constexpr (reads_schedules<S>) {
+                    renumbered_[crossing_[c].schedule].owner = zones_.place_of(crossing_[c].from);
+                }
+                continue;
+            }
+            auto& node = inside[zones_.place_of(crossing_[c].from)];
+            --node.load;
+            node.weight -= view_.schedules[crossing_[c].schedule].weight;
+            kept[zones_.place_of(crossing_[c].from)].push_back(crossing_[c].schedule);
+        }
+        for (std::size_t i = 0; i < kept.size(); ++i) {
+            if (kept[i].empty()) continue;
+            std::vector<index> left;
+            for (auto const s : inside[i].schedules) {
+                if (!crosses(s)) left.push_back(s);
+            }
+            kept[i].swap(left);
+            inside[i].schedules = kept[i];
+        }
+    }
+
+    [[nodiscard]] bool crosses(std::uint32_t schedule) const {
+        auto const c = crossing_of_[schedule];
+        return crossing_[c].schedule == schedule && crossing_[c].to != view_t::none;
+    }
+
+    // Into the whole plan, with the nodes' own numbers.
+    void take_over(std::vector<index> const& nodes, cluster_view const& seen) {
+        for (auto const& step : inner_.moves) {
+            auto const to = nodes[step.to];
+            if (!step.forced()) {
+                (step.required() ? required_ : evening_out_).push_back({step.schedule, nodes[step.from], to, step.why});
+            } else if (view_.schedules[step.schedule].owner == view_t::none) {
+                plan_.moves.push_back({step.schedule, view_t::none, to, step.why});
+            } else {
+                crossing_[crossing_of_[step.schedule]].to = to;
+            }
+        }
+        for (auto const& one : inner_.stuck) {
+            if (view_.schedules[one.schedule].owner == view_t::none) plan_.stuck.push_back(one);
+        }
+        auto const larger = [](double& kept, double other) {
+            if (other > kept) kept = other;
+        };
+        larger(plan_.imbalance, inner_.imbalance >= 0 ? inner_.imbalance : imbalance(seen));
+        larger(plan_.spread_before, inner_.spread_before);
+        larger(inside_after_, inner_.spread_after);
+        plan_.bound += inner_.bound;
+        if (inner_.revisit < plan_.revisit) plan_.revisit = inner_.revisit;
+        if (!inner_.moves.empty() && !inner_.interchangeable) plan_.interchangeable = false;
+    }
+
+    void put_together() {
+        plan_.forced = static_cast<std::uint32_t>(plan_.moves.size());
+        plan_.unplaced = static_cast<std::uint32_t>(view_.orphans.size()) - plan_.forced;
+        for (bool const required : {true, false}) {
+            for (auto const& step : crossing_) {
+                if (step.to != view_t::none && step.required() == required) plan_.moves.push_back(step);
+            }
+            auto const& inside = required ? required_ : evening_out_;
+            plan_.moves.insert(plan_.moves.end(), inside.begin(), inside.end());
+        }
+        plan_.voluntary = static_cast<std::uint32_t>(plan_.moves.size()) - plan_.forced;
+        plan_.spread_after = inside_after_ > between_after_ ? inside_after_ : between_after_;
+    }
+
+    using view_t = rota::cluster_view;
+
+    cluster_view const& view_;
+    zone_map<S> const& zones_;
+    S const& strategy_;
+    plan& plan_;
+    plan inner_;
+    std::vector<zone_part> parts_;    // by zone
+    move_list crossing_;              // from zone to zone; `to` is none until a node is found
+    move_list required_;              // inside zones
+    move_list evening_out_;           // inside zones
+    std::vector<index> crossing_of_;  // by schedule, where there is one
+    std::vector<typename cluster_view::schedule> renumbered_;
+    double between_after_ = 0;
+    double inside_after_ = 0;
+};
+
+}  // namespace detail
+
+template <typename S>
+void zoned<S>::make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const {
+    detail::zone_map<S> const zones{view};
+    if (zones.count() <= 1) return detail::ask(strategy, view, into);
+    detail::zoned_run<S>{view, zones, strategy, into}.run();
+}
+
+/// How many schedules, at worst, would have no place if one zone was lost: what all others have no capacity for. 0: the
+/// group survives the loss of any zone with everything placed.
+template <typename = void>
+[[nodiscard]] std::uint32_t zone_shortfall(cluster_view const& view) {
+    detail::zone_map<void> const zones{view};
+    std::uint64_t total = view.orphans.size();
+    std::uint64_t all = 0;
+    for (auto const& node : view.nodes) {
+        total += node.load;
+        all += node.capacity;
+    }
+    std::uint64_t worst = 0;
+    for (std::uint32_t z = 0; z < zones.count(); ++z) {
+        auto others = all;
+        for (auto const n : zones.nodes_of(z)) others -= view.nodes[n].capacity;
+        if (total > others && total - others > worst) worst = total - others;
+    }
+    return static_cast<std::uint32_t>(worst);
 }
 
 }  // namespace rota
@@ -2522,8 +7555,6 @@ private:
 //
 // A belief is always shorter than what the server grants: see anchored().
 
-#include <map>
-
 // ---- rota/detail/defects.hpp ---------------------------------------------------------------------------------------
 // Known ways to get a lease library wrong, to be planted on purpose: the machines of a node and the reference store take
 // a template parameter that says which one they suffer from. Production uses `sound`; the simulator's mutation gate
@@ -2584,6 +7615,19 @@ enum class defect : std::uint8_t {
     unregister_untold,    ///< the owner of a schedule is not told that it is no more
     tombstone_ignored,    ///< registered again: given away while the former owner may still believe
     capacity_ignored,     ///< a plan gives a node more than it may have
+    half_read_moves,      ///< a leader that still reads who owns what moves schedules already
+    maintenance_ignored,  ///< ... moves schedules while the group is being maintained
+    drain_ignored,        ///< ... gives schedules to a node that is being drained
+    open_swap_unchecked,  ///< another schedule than the one asked for is handed over while its run is in hand
+    as_of_ignored,        ///< a plan is applied although the group has changed since it was made
+    swap_keeps_both,      ///< the one that another went for is handed over as well
+    rules_ignored,        ///< a schedule's rules are not told to the leader
+    repair_forgets,       ///< a damaged record is thrown away instead of mended
+    swap_of_unlike,       ///< another schedule goes although it is not like the one that was asked for
+    handoff_cuts_short,   ///< the run in hand is not extended any more as soon as its schedule is to move
+    handoff_endless,      ///< ... is extended for ever
+    pending_kept,         ///< a hand-off that has ended still counts as on its way
+    attributes_untold,    ///< what a node says of itself later is not heard by the leader
 
     // locks
     acquire_any_owner,   ///< the ownership check of try_lock is missing
@@ -2636,6 +7680,8 @@ public:
         // Asked to hand it over:
         fencing_token moving_to = 0;
         change_reason moving_why{};
+        bool open = false;  // ... or another with the same weight and traits
+        std::string traits{};
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 
@@ -2751,11 +7797,639 @@ template <typename Container, typename Predicate>
 }  // namespace rota::detail
 
 // ---- rota/detail/group_feed.hpp ------------------------------------------------------------------------------------
-// A local picture of the whole group, kept by following its event log: what the leader plans on, and what a subscriber
+// Keeps a picture of the whole group up to date by following its event log: what the leader plans on, and what a subscriber
 // of event_scope::group is told from. First a snapshot in pages, with the log's cursor taken before page one; then the
 // events after it, which also correct whatever changed while the pages were read. A gap starts over.
 //
-// The picture is `current()` once all events that the server has told of are folded in; only then may it be planned on.
+// The pages of schedules without a live owner come first: a new leader can place those while it still reads who owns the
+// rest. The picture is `current()` once all events that the server has told of are folded in; only then may it be planned
+// on as a whole.
+
+// ---- rota/detail/group_picture.hpp ---------------------------------------------------------------------------------
+// What a node knows of the whole group: nodes, schedules, and who has what, in the shape that strategies plan on. It is
+// kept up to date rather than drawn anew: a change costs O(change), a view for a strategy nothing but its spans. The
+// leader of a million schedules thus pays for what happens, not for what there is.
+//
+// Where each schedule counts follows from its record: at the live node that it is being handed to; else at its live owner;
+// else it is an orphan. Every live node has the list of what counts there, and every schedule its place in its list, so
+// moving one is O(1). What follows from a record is undone (detach) before the record changes, and made anew after.
+//
+// Nothing here judges what is told: order and completeness are the business of group_feed.
+
+#include <deque>
+
+namespace rota::detail {
+
+/// From ids to numbers: open addressing over a table that the caller owns the strings of. Four to eight bytes an id.
+template <typename Strings>
+class id_index {
+public:
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    [[nodiscard]] std::uint32_t find(std::string_view id, Strings const& strings) const {
+        if (table_.empty()) return none;
+        for (auto at = hash(id) & mask(); table_[at] != none; at = (at + 1) & mask()) {
+            if (strings[table_[at]] == id) return table_[at];
+        }
+        return none;
+    }
+    void insert(std::uint32_t number, Strings const& strings) {
+        if (2 * (used_ + 1) > table_.size()) grow(strings);
+        auto at = hash(strings[number]) & mask();
+        while (table_[at] != none) at = (at + 1) & mask();
+        table_[at] = number;
+        ++used_;
+    }
+    /// Before the string changes. What stands behind the gap moves up, so that no search ends too early.
+    void erase(std::uint32_t number, Strings const& strings) {
+        auto gap = hash(strings[number]) & mask();
+        while (table_[gap] != number) gap = (gap + 1) & mask();
+        for (auto at = (gap + 1) & mask(); table_[at] != none; at = (at + 1) & mask()) {
+            auto const home = hash(strings[table_[at]]) & mask();
+            if (((at - home) & mask()) < ((at - gap) & mask())) continue;
+            table_[gap] = table_[at];
+            gap = at;
+        }
+        table_[gap] = none;
+        --used_;
+    }
+    [[nodiscard]] std::size_t size() const { return used_; }
+
+private:
+    // FNV-1a with a finaliser: ids tend to differ in their last bytes.
+    static std::size_t hash(std::string_view id) {
+        std::uint64_t h = 0xcbf29ce484222325u;
+        for (char const c : id) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+        h ^= h >> 32;
+        h *= 0x9fb21c651e98df25u;
+        return static_cast<std::size_t>(h ^ (h >> 29));
+    }
+    [[nodiscard]] std::size_t mask() const { return table_.size() - 1; }
+    void grow(Strings const& strings) {
+        std::vector<std::uint32_t> old(table_.empty() ? 16 : 2 * table_.size(), none);
+        old.swap(table_);
+        for (auto const number : old) {
+            if (number == none) continue;
+            auto at = hash(strings[number]) & mask();
+            while (table_[at] != none) at = (at + 1) & mask();
+            table_[at] = number;
+        }
+    }
+
+    std::vector<std::uint32_t> table_;
+    std::size_t used_ = 0;
+};
+
+template <typename Defects = sound>
+class group_picture {
+    template <typename T>
+    using late_vector = std::vector<late<T, Defects>>;
+    using numbers = late_vector<std::uint32_t>;
+
+public:
+    static constexpr std::uint32_t none = cluster_view::none;
+
+    struct record {
+        fencing_token generation = 0;
+        fencing_token owner = 0;
+        fencing_token moving_to = 0;
+        double weight = 1;
+        std::string_view traits{};
+    };
+    struct node {
+        std::string_view id{};
+        bool alive = false;
+        std::uint32_t capacity = unlimited;
+        std::string_view traits{};
+        std::uint32_t owned = 0;  // records that name it as their owner
+        fencing_token gone_at = 0;
+        bool left = false;
+    };
+
+    group_picture() = default;
+    group_picture(group_picture&&) = default;
+    group_picture& operator=(group_picture&&) = default;
+
+    // ------------------------------------------------ what is told of nodes
+
+    /// A live node, or news of one. `unread`: what counts there according to the server, for as long as the schedules
+    /// themselves are still to be read (see complete()).
+    void put_node(fencing_token incarnation, std::string_view id, std::uint32_t capacity, std::string_view traits,
+                  std::uint32_t unread = 0) {
+        auto const m = member_of(incarnation);
+        auto& n = members_[m];
+        n.id = id;
+        n.capacity = capacity;
+        set_traits(n, traits);
+        n.unread = unread;
+        if (!n.alive) come_alive(m);
+        refresh(m);
+    }
+    /// A node that is gone. `gone_at`: since when its schedules may be given to others.
+    void put_departed(fencing_token incarnation, std::string_view id, bool left, fencing_token gone_at,
+                      std::uint32_t unread = 0) {
+        auto const m = member_of(incarnation);
+        members_[m].id = id;
+        members_[m].unread = unread;
+        take_out(incarnation, left, gone_at);
+    }
+    void take_out(fencing_token incarnation, bool left, fencing_token gone_at) {
+        auto const m = member_of(incarnation);
+        if (members_[m].alive) {
+            auto affected = held_[members_[m].dense];
+            for (auto const s : moving_) {
+                if (slots_[s].owner == m && view_[s].owner != members_[m].dense) affected.push_back(s);
+            }
+            for (auto const s : affected) detach(s);
+            leave_the_living(m);
+            members_[m].alive = false;
+            depart(m);
+            for (auto const s : affected) attach(s);
+        } else if (members_[m].departure == none) {
+            depart(m);
+            for (auto const s : orphans_) {
+                if (slots_[s].owner == m) view_[s].departed = members_[m].departure;
+            }
+        }
+        members_[m].left = left;
+        members_[m].gone_at = gone_at;
+    }
+    /// What a departed node had may be given to others from now on, if it might not before.
+    void may_be_taken_over(fencing_token incarnation, fencing_token now) {
+        auto const at = by_incarnation_.find(incarnation);
+        if (at == by_incarnation_.end()) return;
+        auto& n = members_[at->second];
+        if (!n.alive && n.gone_at == 0) n.gone_at = now;
+    }
+    /// It owns nothing more, and is not heard of again.
+    void forget(fencing_token incarnation) {
+        auto const at = by_incarnation_.find(incarnation);
+        if (at == by_incarnation_.end()) return;
+        auto const m = at->second;
+        if (members_[m].alive) take_out(incarnation, false, 0);
+        members_[m].known = false;
+        if (members_[m].references > 0 && members_[m].departure != none) {  // damage: it should own nothing
+            for (auto const s : orphans_) {
+                if (slots_[s].owner == m) view_[s].departed = none;
+            }
+            end_departure(m);
+        }
+        release_if_unused(m);
+    }
+
+    void order(std::string const& node_id, bool drain) {
+        drain ? void(drained_.insert(node_id)) : void(drained_.erase(node_id));
+        for (auto const& n : nodes_) {
+            if (n.id == node_id) refresh(by_incarnation_.find(n.incarnation)->second);
+        }
+    }
+    void set_maintenance(bool on) { maintenance_ = on; }
+    [[nodiscard]] bool maintenance() const { return maintenance_; }
+    [[nodiscard]] bool is_drained(std::string_view node_id) const { return drained_.contains(node_id); }
+
+    // ------------------------------------------------ what is told of schedules
+
+    void put(std::string_view id, record const& r) {
+        auto s = find(id);
+        if (s == none) {
+            s = free_slot(id);
+        } else {
+            detach(s);
+        }
+        auto& slot = slots_[s];
+        auto const owner = refer(slot.owner, r.owner);
+        auto const target = refer(slot.moving_to, r.moving_to);
+        drop_reference(std::exchange(slot.owner, owner));
+        drop_reference(std::exchange(slot.moving_to, target));
+        view_[s].generation = r.generation;
+        view_[s].weight = r.weight;
+        set_kind(s, r.traits);
+        attach(s);
+    }
+    /// No effect if it is there already.
+    void put_new(std::string_view id, record const& r) {
+        if (find(id) == none) put(id, r);
+    }
+    void set_moving(std::string_view id, fencing_token to) {
+        auto const s = find(id);
+        if (s == none) return;
+        auto r = record_of(s);
+        r.moving_to = to;
+        put(id, r);
+    }
+    void set_attributes(std::string_view id, double weight, std::string_view traits) {
+        auto const s = find(id);
+        if (s == none) return;
+        auto r = record_of(s);
+        r.weight = weight;
+        r.traits = traits;
+        put(id, r);
+    }
+    void erase(std::string_view id) {
+        auto const s = find(id);
+        if (s == none) return;
+        detach(s);
+        drop_reference(std::exchange(slots_[s].owner, none));
+        drop_reference(std::exchange(slots_[s].moving_to, none));
+        set_kind(s, {});
+        index_.erase(s, ids_);
+        ids_[s].clear();
+        view_[s] = {};
+        free_.push_back(s);
+    }
+
+    /// It is about to be read. Until it is complete, loads are what the server counts.
+    void begin() { complete_ = false; }
+    /// All of it has been read: loads are what the lists say from now on. Returns the nodes for which the server counted
+    /// another number: its counters may be wrong, or something changed meanwhile.
+    std::vector<fencing_token> complete() {
+        complete_ = true;
+        std::vector<fencing_token> doubtful;
+        for (auto const& [incarnation, m] : by_incarnation_) {
+            if (std::exchange(members_[m].unread, 0) != 0 && members_[m].known) doubtful.push_back(incarnation);
+            refresh(m);
+        }
+        return doubtful;
+    }
+    [[nodiscard]] bool is_complete() const { return complete_; }
+    /// One that counts at `holder` according to the server was read, and counts there now by itself.
+    void was_read(fencing_token holder) {
+        auto const at = by_incarnation_.find(holder);
+        if (at == by_incarnation_.end()) return;
+        --members_[at->second].unread;
+        refresh(at->second);
+    }
+
+    /// A hand-off began at `when`, of those that a budget counts.
+    void note_move(fencing_token when) {
+        recent_.push_back(when);
+        auto old = outdated(when);
+        if (recent_.size() > most_recent) old = old < recent_.size() / 2 ? recent_.size() / 2 : old;
+        if (old > recent_.size() / 4)
+            recent_.erase(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(old));
+    }
+    /// Of one who has only now read all this: what changed hands within the minute before `now` may have been moved.
+    void assume_moves(fencing_token now) {
+        recent_.clear();
+        if (now == 0) return;  // not known
+        // By seconds: a budget need not know it better, and there may be a million.
+        constexpr fencing_token second = 1'000'000;
+        std::size_t count[61] = {};
+        for (auto const& s : view_) {
+            if (s.generation == 0 || s.generation + 60 * second <= now) continue;
+            ++count[s.generation < now ? (now - s.generation) / second : 0];
+        }
+        for (std::size_t ago = 61; ago-- > 0;) {
+            auto const room = most_recent - recent_.size();
+            recent_.insert(recent_.end(), count[ago] < room ? count[ago] : room, now - ago * second);
+        }
+    }
+
+    // ------------------------------------------------ reading
+
+    /// Valid until the next change.
+    [[nodiscard]] cluster_view view(fencing_token now) {
+        for (auto const& [incarnation, m] : by_incarnation_) {
+            auto const& n = members_[m];
+            if (n.departure == none) continue;
+            departures_[n.departure] = {
+                n.id, incarnation, n.left,
+                microseconds{n.gone_at != 0 && now > n.gone_at ? static_cast<microseconds::rep>(now - n.gone_at) : 0}};
+        }
+        cluster_view v;
+        v.nodes = nodes_;
+        v.schedules = view_;
+        v.orphans = orphans_;
+        v.kinds = kinds_;
+        v.departures = departures_;
+        v.now = now;
+        v.recent_moves = recent_;
+        v.recent_moves = v.recent_moves.subspan(outdated(now));
+        v.complete = complete_;
+        return v;
+    }
+
+    [[nodiscard]] std::size_t schedule_count() const { return index_.size(); }
+    [[nodiscard]] std::uint32_t find(std::string_view id) const { return index_.find(id, ids_); }
+    [[nodiscard]] std::string const& id_of(std::uint32_t s) const { return ids_[s]; }
+    [[nodiscard]] record record_of(std::uint32_t s) const {
+        return {view_[s].generation, token_of(slots_[s].owner), token_of(slots_[s].moving_to), view_[s].weight,
+                kind_names_[view_[s].kind]};
+    }
+    /// Calls use(number) for each schedule.
+    template <typename Use>
+    void each_number(Use&& use) const {
+        for (std::uint32_t s = 0; s < slots_.size(); ++s) {
+            if (!ids_[s].empty()) use(s);
+        }
+    }
+    /// Calls use(id, record) for each schedule, in no particular order.
+    template <typename Use>
+    void each_schedule(Use&& use) const {
+        each_number([&](std::uint32_t s) { use(ids_[s], record_of(s)); });
+    }
+    [[nodiscard]] node node_of(fencing_token incarnation) const {
+        auto const at = by_incarnation_.find(incarnation);
+        if (at == by_incarnation_.end()) return {};
+        auto const& n = members_[at->second];
+        return {n.id, n.alive, n.capacity, n.traits, n.owned, n.gone_at, n.left};
+    }
+    /// The server has it among its nodes, live or dead; false: only a record names it.
+    [[nodiscard]] bool is_listed(fencing_token incarnation) const {
+        auto const at = by_incarnation_.find(incarnation);
+        return at != by_incarnation_.end() && members_[at->second].known;
+    }
+    template <typename Use>
+    void each_node(Use&& use) const {
+        for (auto const& [incarnation, m] : by_incarnation_) {
+            if (members_[m].known) use(incarnation, node_of(incarnation));
+        }
+    }
+    [[nodiscard]] std::size_t orphan_count() const { return orphans_.size(); }
+
+private:
+    static constexpr std::size_t most_recent = 65'536;
+
+    struct links {
+        std::uint32_t owner = none;      // a member; none: nobody
+        std::uint32_t moving_to = none;  // likewise
+        std::uint32_t place = 0;         // in the list where it counts
+    };
+    struct member {
+        fencing_token incarnation = 0;
+        std::string id{};
+        std::string traits{};
+        std::string zone{};
+        std::vector<std::string> labels{};
+        double reported = -1;
+        std::uint32_t capacity = unlimited;
+        std::uint32_t dense = none;      // its place among the living
+        std::uint32_t departure = none;  // ... or among the departed
+        std::uint32_t owned = 0;
+        std::uint32_t references = 0;  // by owner and moving_to of schedules
+        std::int64_t unread = 0;       // what counts here at the server, less what of it was read
+        fencing_token gone_at = 0;
+        bool alive = false;
+        bool left = false;
+        bool known = false;  // the server lists it; false: it was only named by a record
+    };
+
+    // How many of the recent moves are more than an hour old.
+    [[nodiscard]] std::size_t outdated(fencing_token now) const {
+        constexpr fencing_token hour = 3'600'000'000;
+        std::size_t old = 0;
+        while (old < recent_.size() && recent_[old] + hour < now) ++old;
+        return old;
+    }
+
+    // ------------------------------------------------ members
+
+    std::uint32_t member_of(fencing_token incarnation) {
+        auto const m = refer_to(incarnation);
+        members_[m].known = true;
+        return m;
+    }
+    std::uint32_t refer_to(fencing_token incarnation) {
+        auto const at = by_incarnation_.find(incarnation);
+        if (at != by_incarnation_.end()) return at->second;
+        std::uint32_t m = 0;
+        if (!free_members_.empty()) {
+            m = free_members_.back();
+            free_members_.pop_back();
+            members_[m] = {};
+        } else {
+            m = static_cast<std::uint32_t>(members_.size());
+            members_.emplace_back();
+        }
+        members_[m].incarnation = incarnation;
+        by_incarnation_[incarnation] = m;
+        return m;
+    }
+    // The member of a record's new reference; counted before the old one is dropped, so that it is not freed between.
+    std::uint32_t refer(std::uint32_t before, fencing_token incarnation) {
+        if (incarnation == 0) return none;
+        auto const m = before != none && members_[before].incarnation == incarnation ? before : refer_to(incarnation);
+        ++members_[m].references;
+        return m;
+    }
+    void drop_reference(std::uint32_t m) {
+        if (m == none) return;
+        --members_[m].references;
+        release_if_unused(m);
+    }
+    void release_if_unused(std::uint32_t m) {
+        auto& n = members_[m];
+        if (n.known || n.references > 0) return;
+        end_departure(m);
+        by_incarnation_.erase(n.incarnation);
+        n = {};
+        free_members_.push_back(m);
+    }
+    [[nodiscard]] fencing_token token_of(std::uint32_t m) const { return m == none ? 0 : members_[m].incarnation; }
+
+    void set_traits(member& n, std::string_view traits) {
+        if (n.traits == traits) return;
+        n.traits = traits;
+        auto described = attributes_of(traits);
+        n.zone = std::move(described.zone);
+        n.labels = std::move(described.labels);
+        n.reported = reported_load_of(traits).value_or(-1);
+    }
+
+    void come_alive(std::uint32_t m) {
+        // Schedules may name it already, if their page was read before it was heard of.
+        numbers affected;
+        if (members_[m].owned > 0) {
+            for (auto const s : orphans_) {
+                if (slots_[s].owner == m) affected.push_back(s);
+            }
+        }
+        for (auto const s : moving_) {
+            if (slots_[s].moving_to == m) affected.push_back(s);
+        }
+        std::set<late<std::uint32_t, Defects>> const once(affected.begin(), affected.end());
+        for (auto const s : once) detach(s);
+        auto& n = members_[m];
+        end_departure(m);
+        n.alive = true;
+        n.dense = static_cast<std::uint32_t>(nodes_.size());
+        nodes_.emplace_back();
+        held_.emplace_back();
+        for (auto const s : once) attach(s);
+    }
+    // The last of the living takes its place. It holds nothing by now.
+    void leave_the_living(std::uint32_t m) {
+        auto const hole = std::exchange(members_[m].dense, none);
+        ROTA_ASSERT(held_[hole].empty());
+        auto const last = static_cast<std::uint32_t>(nodes_.size() - 1);
+        if (hole != last) {
+            nodes_[hole] = nodes_[last];
+            held_[hole].swap(held_[last]);
+            members_[by_incarnation_.find(nodes_[hole].incarnation)->second].dense = hole;
+            for (auto const s : held_[hole]) view_[s].owner = hole;
+        }
+        nodes_.pop_back();
+        held_.pop_back();
+    }
+    void depart(std::uint32_t m) {
+        if (free_departures_.empty()) {
+            members_[m].departure = static_cast<std::uint32_t>(departures_.size());
+            departures_.emplace_back();
+        } else {
+            members_[m].departure = free_departures_.back();
+            free_departures_.pop_back();
+        }
+        departures_[members_[m].departure].incarnation = members_[m].incarnation;
+    }
+
+    void end_departure(std::uint32_t m) {
+        auto const place = std::exchange(members_[m].departure, none);
+        if (place == none) return;
+        departures_[place] = {};
+        free_departures_.push_back(place);
+    }
+
+    // What the view says of a live node.
+    void refresh(std::uint32_t m) {
+        auto const& n = members_[m];
+        if (!n.alive) return;
+        auto& shown = nodes_[n.dense];
+        shown.id = n.id;
+        shown.incarnation = n.incarnation;
+        shown.draining = is_drained(n.id) && !Defects::has(defect::drain_ignored);
+        shown.capacity = shown.draining ? 0 : n.capacity;
+        shown.zone = n.zone;
+        shown.labels = n.labels;
+        shown.reported = n.reported;
+        shown.load = static_cast<std::uint32_t>(held_[n.dense].size());
+        if (n.unread > 0) shown.load += static_cast<std::uint32_t>(n.unread);
+        shown.schedules = held_[n.dense];
+    }
+
+    // ------------------------------------------------ schedules
+
+    std::uint32_t free_slot(std::string_view id) {
+        std::uint32_t s = 0;
+        if (!free_.empty()) {
+            s = free_.back();
+            free_.pop_back();
+            slots_[s] = {};
+            ids_[s] = id;
+        } else {
+            s = static_cast<std::uint32_t>(slots_.size());
+            slots_.emplace_back();
+            ids_.emplace_back(id);
+            view_.emplace_back();
+        }
+        view_[s].id = ids_[s];
+        index_.insert(s, ids_);
+        return s;
+    }
+
+    void detach(std::uint32_t s) {
+        auto& shown = view_[s];
+        auto& list = shown.owner == none ? orphans_ : held_[shown.owner];
+        auto const place = slots_[s].place;
+        list[place] = list.back();
+        slots_[list[place]].place = place;
+        list.pop_back();
+        if (shown.owner != none) {
+            auto& n = nodes_[shown.owner];
+            --n.load;
+            n.weight = list.empty() ? 0 : n.weight - shown.weight;
+            n.schedules = list;
+        }
+        if (auto const owner = slots_[s].owner; owner != none) --members_[owner].owned;
+        if (slots_[s].moving_to != none) moving_.erase(s);
+    }
+
+    void attach(std::uint32_t s) {
+        auto& slot = slots_[s];
+        auto& shown = view_[s];
+        bool const owned = slot.owner != none && members_[slot.owner].alive;
+        // On its way from a live node: counts for where it goes; if that one is gone, it will be given up.
+        shown.moving = owned && slot.moving_to != none;
+        bool const arrives = shown.moving && members_[slot.moving_to].alive;
+        shown.owner = arrives ? members_[slot.moving_to].dense : owned ? members_[slot.owner].dense : none;
+        shown.departed = owned || slot.owner == none ? none : members_[slot.owner].departure;
+        if (slot.owner != none) ++members_[slot.owner].owned;
+        if (slot.moving_to != none) moving_.insert(s);
+        auto& list = shown.owner == none ? orphans_ : held_[shown.owner];
+        slot.place = static_cast<std::uint32_t>(list.size());
+        list.push_back(s);
+        if (shown.owner == none) return;
+        auto& n = nodes_[shown.owner];
+        ++n.load;
+        n.weight += shown.weight;
+        n.schedules = list;
+    }
+
+    // ------------------------------------------------ rules
+
+    void set_kind(std::uint32_t s, std::string_view traits) {
+        auto const before = view_[s].kind;
+        if (kind_names_[before] == traits) return;
+        view_[s].kind = kind_of(traits);
+        if (view_[s].kind != 0) ++kind_uses_[view_[s].kind];
+        if (before == 0 || --kind_uses_[before] > 0) return;
+        kind_numbers_.erase(kind_names_[before]);
+        kind_names_[before].clear();
+        kinds_[before] = {};
+        free_kinds_.push_back(before);
+    }
+    std::uint32_t kind_of(std::string_view traits) {
+        if (traits.empty()) return 0;
+        auto const known = kind_numbers_.find(traits);
+        if (known != kind_numbers_.end()) return known->second;
+        std::uint32_t k = 0;
+        if (!free_kinds_.empty()) {
+            k = free_kinds_.back();
+            free_kinds_.pop_back();
+        } else {
+            k = static_cast<std::uint32_t>(kinds_.size());
+            kinds_.emplace_back();
+            kind_names_.emplace_back();
+            kind_rules_.emplace_back();
+            kind_uses_.push_back(0);
+        }
+        kind_names_[k] = traits;
+        kind_rules_[k] = rules_of(traits);
+        kind_numbers_[std::string{traits}] = k;
+        auto const& rules = kind_rules_[k];
+        kinds_[k] = {rules.pin, rules.group, rules.required, rules.forbidden};
+        return k;
+    }
+
+    std::map<fencing_token, std::uint32_t> by_incarnation_;
+    std::deque<member> members_;  // (a deque: views point into them)
+    numbers free_members_;
+    late_vector<cluster_view::node> nodes_;  // the living
+    std::vector<numbers> held_;              // ... and what counts at each
+    late_vector<cluster_view::departure> departures_;
+    numbers free_departures_;
+    std::set<std::string, std::less<>> drained_;
+    bool maintenance_ = false;
+
+    std::deque<std::string> ids_;
+    id_index<std::deque<std::string>> index_;
+    std::vector<links> slots_;
+    late_vector<cluster_view::schedule> view_;
+    numbers free_;
+    numbers orphans_;
+    std::set<late<std::uint32_t, Defects>> moving_;  // those that are being handed over, from live nodes or dead ones
+
+    late_vector<cluster_view::kind> kinds_ = late_vector<cluster_view::kind>(1);
+    std::deque<std::string> kind_names_ = std::deque<std::string>(1);  // traits; of the first: none
+    std::deque<placement_rules> kind_rules_ = std::deque<placement_rules>(1);
+    numbers kind_uses_ = numbers(1);
+    numbers free_kinds_;
+    std::map<std::string, std::uint32_t, std::less<>> kind_numbers_;
+
+    late_vector<fencing_token> recent_;
+    bool complete_ = true;
+};
+
+}  // namespace rota::detail
 
 namespace rota::detail {
 
@@ -2768,16 +8442,10 @@ class group_feed {
     using operation = late<rota::operation, Defects>;
 
 public:
-    struct node {
+    /// An id that the index of `holder` lists without right: the records disagree.
+    struct stray {
         std::string id;
-        bool alive = false;
-        std::uint32_t capacity = unlimited;
-    };
-    struct item {
-        fencing_token generation = 0;
-        fencing_token owner = 0;
-        fencing_token moving_to = 0;
-        double weight = 1;
+        fencing_token holder = 0;
     };
 
     /// Begin to follow; nothing is told of the first snapshot.
@@ -2786,7 +8454,11 @@ public:
         if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch);
     }
-    void stop() { *this = group_feed{}; }
+    void stop() {
+        auto const begun = snapshots_;
+        *this = group_feed{};
+        snapshots_ = begun;
+    }
 
     /// Stop for now; after the next start the differences to what was told until here are told.
     void interrupt() {
@@ -2813,57 +8485,92 @@ public:
     }
 
     [[nodiscard]] bool current() const { return stage_ == feed_stage::following && cursor_ >= head_; }
+    /// While the snapshot is read: all nodes and all that has no live owner are known.
+    [[nodiscard]] bool orphans_known() const {
+        return stage_ == feed_stage::schedules && next_holder_ >= departed_holders_;
+    }
+    [[nodiscard]] bool reads_snapshot() const { return stage_ == feed_stage::nodes || stage_ == feed_stage::schedules; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
+    /// How many were begun: between two, the numbers in the picture mean the same.
+    [[nodiscard]] std::uint64_t snapshots() const { return snapshots_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
 
     [[nodiscard]] std::optional<operation> next() const {
         switch (stage_) {
             case feed_stage::off: return std::nullopt;
             case feed_stage::nodes: return op::nodes_page{.after = after_node_};
-            case feed_stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
+            case feed_stage::schedules:
+                return op::schedules_page{.holder = holders_[next_holder_], .after = after_schedule_};
             case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
         return op::events_since{.epoch = epoch_, .seq = cursor_};
     }
 
-    // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`
+    // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`. `at`:
+    // about what time it is at the server
 
-    void on(op::nodes_reply const& page) {
+    void on(op::nodes_reply const& page, fencing_token at) {
         if (stage_ != feed_stage::nodes) return;
         if (after_node_ == 0) {
             epoch_ = page.epoch;
             cursor_ = page.seq;
             head_ = page.seq;
+            picture_.set_maintenance(page.maintenance);
+            for (auto const& id : page.drained) picture_.order(id, true);
             holders_ = {0};
         }
         for (auto const& n : page.items) {
-            nodes_[n.node.incarnation] = {n.node.id, n.alive, n.capacity};
-            holders_.push_back(n.node.incarnation);
-            after_node_ = n.node.incarnation;
-        }
-        if (page.items.size() < op::max_batch) stage_ = feed_stage::schedules;
-    }
-
-    void on(op::page_reply const& page) {
-        if (stage_ != feed_stage::schedules) return;
-        for (auto const& s : page.items) {
-            schedules_[s.id] = {s.generation, s.owner, s.moving_to, s.weight};
-            after_schedule_ = s.id;
+            auto const incarnation = n.node.incarnation;
+            after_node_ = incarnation;
+            if (n.alive) {
+                picture_.put_node(incarnation, n.node.id, n.capacity, n.traits, n.load + n.pending);
+                living_.push_back(incarnation);
+                continue;
+            }
+            auto const ago = static_cast<fencing_token>(n.gone_for.count());
+            auto const since = ago == 0 || at <= ago ? fencing_token{0} : at - ago;  // 0: may still believe
+            picture_.put_departed(incarnation, n.node.id, n.left, since, n.load + n.pending);
+            holders_.push_back(incarnation);
         }
         if (page.items.size() == op::max_batch) return;
-        holders_.pop_back();
+        departed_holders_ = holders_.size();
+        holders_.insert(holders_.end(), living_.begin(), living_.end());
+        living_.clear();
+        stage_ = feed_stage::schedules;
+    }
+
+    void on(op::page_reply const& page, fencing_token at) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const holder = holders_[next_holder_];
+        for (auto const& s : page.items) {
+            after_schedule_ = s.id;
+            auto const known = picture_.find(s.id);
+            bool const placed_by_us = known != picture_.none && picture_.record_of(known).generation == s.generation;
+            picture_.put(s.id, {s.generation, s.owner, s.moving_to, s.weight, s.traits});
+            if (placed_by_us) continue;  // after the counters were read
+            picture_.was_read(holder);
+            if (s.moving_to != 0) picture_.was_read(s.moving_to);
+        }
+        for (auto const& id : page.strays) {
+            if (after_schedule_ < id) after_schedule_ = id;
+            strays_.push_back({id, holder});
+        }
+        if (page.items.size() + page.strays.size() == op::max_batch) return;
+        ++next_holder_;
         after_schedule_.clear();
-        if (!holders_.empty()) return;
+        if (next_holder_ < holders_.size()) return;
         // What happened while pages were read is still to be folded in; nothing is told of it one by one, as the pages
         // may hold it already.
         stage_ = feed_stage::following;
         catching_up_ = true;
         ++head_;
+        doubtful_ = picture_.complete();
+        picture_.assume_moves(at);
     }
 
     template <typename Tell>
-    void on(op::events_reply const& page, Tell&& tell) {
+    void on(op::events_reply const& page, fencing_token at, Tell&& tell) {
         if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
@@ -2873,128 +8580,168 @@ public:
         for (auto const& e : page.items) {
             if (catching_up_) {
                 if (Defects::has(defect::snapshot_alone)) continue;
-                fold(e, [](event const&) {});
+                fold(e, at, [](event const&) {});
             } else {
-                fold(e, tell);
+                fold(e, at, tell);
             }
         }
         cursor_ = page.to;
         head_ = page.head;
         if (catching_up_ && current()) {
             catching_up_ = false;
-            dirty_ = true;
             if (told_) tell_differences(tell);
         }
     }
 
-    // ------------------------------------------------ the picture
+    // ------------------------------------------------ what the leader did, while the snapshot is being read: the events
+    // that tell of it are folded in only at its end
 
-    [[nodiscard]] std::map<fencing_token, node> const& nodes() const { return nodes_; }
-    [[nodiscard]] std::map<std::string, item, std::less<>> const& schedules() const { return schedules_; }
-
-    [[nodiscard]] node_ref ref(fencing_token incarnation) const {
-        auto n = nodes_.find(incarnation);
-        return {n == nodes_.end() ? std::string{} : n->second.id, incarnation};
+    /// It was taken out: what it owned is without an owner now, and is read next.
+    void taken_out(fencing_token incarnation, fencing_token at) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const known = picture_.node_of(incarnation);
+        if (!known.alive) return;
+        picture_.take_out(incarnation, false, at);
+        for (auto i = next_holder_; i < holders_.size(); ++i) {
+            if (holders_[i] != incarnation) continue;
+            // In the middle of its page it stays where it is, and is done when it is done.
+            if (i == next_holder_ || i < departed_holders_) break;
+            holders_.erase(holders_.begin() + static_cast<std::ptrdiff_t>(i));
+            auto const middle = !after_schedule_.empty();
+            auto const place = std::max(departed_holders_, next_holder_ + (middle ? 1 : 0));
+            holders_.insert(holders_.begin() + static_cast<std::ptrdiff_t>(place), incarnation);
+            departed_holders_ = place + 1;
+            break;
+        }
+    }
+    /// A schedule was placed.
+    void placed(std::string const& id, fencing_token generation, fencing_token to) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const s = picture_.find(id);
+        if (s == picture_.none) return;
+        auto r = picture_.record_of(s);
+        if (r.generation >= generation) return;
+        r.generation = generation;
+        r.owner = to;
+        r.moving_to = 0;
+        picture_.put(id, r);
     }
 
-    /// Whether the picture has changed since this was last asked.
-    [[nodiscard]] bool dirty() const { return dirty_; }
-    void clean() { dirty_ = false; }
+    // ------------------------------------------------ the picture
+
+    [[nodiscard]] group_picture<Defects>& picture() { return picture_; }
+    [[nodiscard]] group_picture<Defects> const& picture() const { return picture_; }
+    [[nodiscard]] node_ref ref(fencing_token incarnation) const {
+        return {std::string{picture_.node_of(incarnation).id}, incarnation};
+    }
+    /// What the snapshot found to disagree: ids, and nodes whose counters are not what was read of them.
+    [[nodiscard]] std::vector<stray> take_strays() { return std::exchange(strays_, {}); }
+    [[nodiscard]] std::vector<fencing_token> take_doubtful() { return std::exchange(doubtful_, {}); }
 
 private:
-    struct picture {
-        std::map<fencing_token, node> nodes;
-        std::map<std::string, item, std::less<>> schedules;
-    };
-
     void begin_snapshot(fencing_token epoch) {
+        ++snapshots_;
         stage_ = feed_stage::nodes;
         epoch_ = epoch;
         cursor_ = head_ = 0;
-        nodes_.clear();
-        schedules_.clear();
+        picture_ = {};
+        picture_.begin();
         holders_.clear();
+        living_.clear();
+        strays_.clear();
+        next_holder_ = departed_holders_ = 0;
         after_node_ = 0;
         after_schedule_.clear();
+        catching_up_ = false;
     }
 
     template <typename Tell>
-    void fold(op::group_event const& e, Tell&& tell) {
+    void fold(op::group_event const& e, fencing_token at, Tell&& tell) {
         using kind = op::group_event_kind;
-        dirty_ = true;
         switch (e.kind) {
             case kind::registered:
-                schedules_.try_emplace(e.id, item{.weight = e.weight});
+                picture_.put_new(e.id, {.weight = e.weight, .traits = e.traits});
                 tell(event{schedule_changed{e.id, true}});
                 break;
             case kind::unregistered:
-                schedules_.erase(e.id);
+                picture_.erase(e.id);
                 tell(event{schedule_changed{e.id, false}});
                 break;
-            case kind::owned: {
-                schedules_[e.id] = {e.generation, e.to, 0, e.weight};
+            case kind::updated:
+                if (!Defects::has(defect::rules_ignored)) picture_.set_attributes(e.id, e.weight, e.traits);
+                break;
+            case kind::owned:
+                picture_.put(e.id, {e.generation, e.to, 0, e.weight, e.traits});
                 tell(event{ownership_changed{e.id, ref(e.from), ref(e.to), e.generation, e.reason}});
                 break;
-            }
             case kind::moving:
-                if (auto s = schedules_.find(e.id); s != schedules_.end()) s->second.moving_to = e.to;
+                picture_.set_moving(e.id, e.to);
+                if (e.to != 0) picture_.note_move(at);
                 break;
             case kind::joined:
-                nodes_[e.to] = {e.id, true, e.capacity};
+                picture_.put_node(e.to, e.id, e.capacity, e.traits);
                 tell(event{membership_changed{{e.id, e.to}, membership_change::joined}});
+                break;
+            case kind::described:
+                if (picture_.node_of(e.to).alive && !Defects::has(defect::attributes_untold)) {
+                    picture_.put_node(e.to, e.id, e.capacity, e.traits);
+                }
                 break;
             case kind::superseded:
             case kind::left:
             case kind::died:
-                if (auto n = nodes_.find(e.from); n != nodes_.end()) n->second.alive = false;
+                if (picture_.node_of(e.from).alive) {
+                    picture_.take_out(e.from, e.kind == kind::left, e.kind == kind::superseded ? 0 : at);
+                }
                 tell(event{membership_changed{{e.id, e.from},
                                               e.kind == kind::left   ? membership_change::left
                                               : e.kind == kind::died ? membership_change::died
                                                                      : membership_change::superseded}});
                 break;
-            case kind::forgotten: nodes_.erase(e.from); break;
+            case kind::forgotten: picture_.forget(e.from); break;
+            case kind::ordered:
+                switch (static_cast<op::order_kind>(e.generation)) {
+                    case op::order_kind::drain: picture_.order(e.id, true); break;
+                    case op::order_kind::undrain: picture_.order(e.id, false); break;
+                    case op::order_kind::begin_maintenance: picture_.set_maintenance(true); break;
+                    case op::order_kind::end_maintenance: picture_.set_maintenance(false); break;
+                }
+                break;
             case kind::led:
             case kind::vacated:
             case kind::data_lost: break;  // who leads, and whether data was lost, comes with every tick
         }
     }
 
-    void remember() { told_.emplace(picture{std::move(nodes_), std::move(schedules_)}); }
+    void remember() { told_.emplace(std::move(picture_)); }
 
     // After a gap: what is different from what was told last.
     template <typename Tell>
     void tell_differences(Tell&& tell) {
         if (!Defects::has(defect::gap_untold)) tell(event{events_gap{}});
-        for (auto const& [incarnation, n] : told_->nodes) {
-            auto now = nodes_.find(incarnation);
-            if (n.alive && (now == nodes_.end() || !now->second.alive)) {
-                tell(event{membership_changed{{n.id, incarnation}, membership_change::died}});
+        auto const& before = *told_;
+        before.each_node([&](fencing_token incarnation, auto const& n) {
+            if (n.alive && !picture_.node_of(incarnation).alive) {
+                tell(event{membership_changed{{std::string{n.id}, incarnation}, membership_change::died}});
             }
-        }
-        for (auto const& [incarnation, n] : nodes_) {
-            auto before = told_->nodes.find(incarnation);
-            if (n.alive && (before == told_->nodes.end() || !before->second.alive)) {
-                tell(event{membership_changed{{n.id, incarnation}, membership_change::joined}});
+        });
+        picture_.each_node([&](fencing_token incarnation, auto const& n) {
+            if (n.alive && !before.node_of(incarnation).alive) {
+                tell(event{membership_changed{{std::string{n.id}, incarnation}, membership_change::joined}});
             }
-        }
-        for (auto const& [id, s] : told_->schedules) {
-            if (!schedules_.contains(id)) tell(event{schedule_changed{id, false}});
-        }
-        for (auto const& [id, s] : schedules_) {
-            auto before = told_->schedules.find(id);
-            bool const is_new = before == told_->schedules.end();
+        });
+        before.each_schedule([&](std::string const& id, auto const&) {
+            if (picture_.find(id) == picture_.none) tell(event{schedule_changed{id, false}});
+        });
+        picture_.each_schedule([&](std::string const& id, auto const& s) {
+            auto const was = before.find(id);
+            bool const is_new = was == before.none;
             if (is_new) tell(event{schedule_changed{id, true}});
-            auto const old_owner = is_new ? 0 : before->second.owner;
-            auto const old_generation = is_new ? 0 : before->second.generation;
-            if (s.generation != old_generation) {
-                auto was = told_->nodes.find(old_owner);
-                tell(event{ownership_changed{id,
-                                             {was == told_->nodes.end() ? std::string{} : was->second.id, old_owner},
-                                             ref(s.owner),
-                                             s.generation,
-                                             change_reason::resynced}});
-            }
-        }
+            auto const old = is_new ? typename group_picture<Defects>::record{} : before.record_of(was);
+            if (s.generation == old.generation) return;
+            node_ref const from{std::string{before.node_of(old.owner).id}, old.owner};
+            tell(event{ownership_changed{id, from, ref(s.owner), s.generation, change_reason::resynced}});
+        });
         told_.reset();
     }
 
@@ -3002,14 +8749,18 @@ private:
     fencing_token epoch_ = 0;
     std::uint64_t cursor_ = 0;
     std::uint64_t head_ = 0;
-    std::map<fencing_token, node> nodes_;
-    std::map<std::string, item, std::less<>> schedules_;
-    std::vector<fencing_token> holders_;  // whose pages are still to be read
+    std::uint64_t snapshots_ = 0;
+    group_picture<Defects> picture_;
+    std::vector<fencing_token> holders_;  // whose pages are read: nobody's, those of the departed, of the living
+    std::vector<fencing_token> living_;
+    std::size_t next_holder_ = 0;
+    std::size_t departed_holders_ = 0;
     fencing_token after_node_ = 0;
     std::string after_schedule_;
-    std::optional<picture> told_;
+    std::vector<stray> strays_;
+    std::vector<fencing_token> doubtful_;
+    std::optional<group_picture<Defects>> told_;
     bool catching_up_ = false;
-    bool dirty_ = false;
 };
 
 }  // namespace rota::detail
@@ -3023,6 +8774,205 @@ private:
 
 #include <exception>
 
+// ---- rota/detail/audit_machine.hpp ---------------------------------------------------------------------------------
+// Self-healing: finds ownership records that disagree, after a failover that lost writes or an edit by hand, and has them
+// mended. The leader looks through all records as it takes over, and again every audit_interval, one page at a time and
+// slowly, and then through the index of each holder; what its picture (built from those indexes once, and from the events)
+// does not confirm is suspect. Suspects are only named to the server, which looks again at both sides in one atomic step
+// (op::mend): being wrong here costs a request.
+
+namespace rota::detail {
+
+template <typename Defects = sound>
+class audit_machine {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+
+public:
+    /// A pass begins now; the next ones follow every `interval` (0: never), a page every `pause`.
+    void start(instant now, microseconds interval, microseconds pause) {
+        *this = audit_machine{};
+        interval_ = interval;
+        pause_ = pause;
+        due_ = now;
+        on_ = true;
+    }
+
+    /// This node's counters may be wrong.
+    void doubt(fencing_token node) { add(recount_, node); }
+
+    /// The server will have none of it: not before the next pass.
+    void give_up(instant now) {
+        suspects_.clear();
+        recount_.clear();
+        begin_anew();
+        due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
+    }
+
+    /// When next() has something to say.
+    [[nodiscard]] instant due() const { return !on_ ? instant::max() : has_suspects() ? instant::min() : due_; }
+
+    /// Only while the picture is current.
+    [[nodiscard]] std::optional<operation> next(group_feed<Defects>& feed, instant now, fencing_token self,
+                                                fencing_token term, fencing_token seen) {
+        if (!on_) return std::nullopt;
+        for (auto& s : feed.take_strays()) suspect(std::move(s.id), s.holder);
+        for (auto const node : feed.take_doubtful()) add(recount_, node);
+        weigh_unconfirmed(feed.picture());
+        if (has_suspects()) {
+            op::mend request{.incarnation = self, .term = term, .seen = seen};
+            for (auto const& [id, holders] : suspects_) {
+                if (request.items.size() == most_at_once) break;
+                request.items.push_back({id, holders});
+                if (auto const s = feed.picture().find(id); s != feed.picture().none) {
+                    add(request.items.back().holders, feed.picture().record_of(s).owner);
+                }
+            }
+            for (auto const node : recount_) {
+                if (request.recount.size() == most_at_once) break;
+                request.recount.push_back(node);
+            }
+            return request;
+        }
+        if (now < due_) return std::nullopt;
+        // A picture that was read anew has other numbers.
+        if (std::exchange(snapshot_, feed.snapshots()) != feed.snapshots()) begin_anew();
+        if (!holders_.empty()) return op::schedules_page{.holder = holders_.back(), .after = after_};
+        if (cursor_ == 0) {
+            seen_.assign(seen_.size(), false);
+            began_ = seen;
+        }
+        return op::scan_page{.cursor = cursor_};
+    }
+
+    /// Whether that page is one of an index which is being looked through.
+    [[nodiscard]] bool asked_for(op::schedules_page const& page) const {
+        return on_ && !holders_.empty() && page.holder == holders_.back() && page.after == after_;
+    }
+    void on(op::page_reply const& page, group_feed<Defects>& feed, instant now) {
+        if (snapshot_ != feed.snapshots()) return;
+        auto const holder = holders_.back();
+        for (auto const& id : page.strays) {
+            suspect(id, holder);
+            if (after_ < id) after_ = id;
+        }
+        for (auto const& s : page.items) {
+            look_at(feed.picture(), s);
+            if (after_ < s.id) after_ = s.id;
+        }
+        due_ = now + pause_;
+        if (page.items.size() + page.strays.size() < op::max_batch) {
+            holders_.pop_back();
+            after_.clear();
+            if (holders_.empty()) {
+                suspect_unseen(feed.picture());
+                due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
+            }
+        }
+        if (!unconfirmed_.empty()) feed.look();
+    }
+
+    void on(op::scan_reply const& page, group_feed<Defects>& feed, instant now) {
+        if (snapshot_ != feed.snapshots()) return;
+        auto const& picture = feed.picture();
+        for (auto const& id : page.broken) suspect(id, 0);
+        for (auto const& s : page.items) look_at(picture, s);
+        cursor_ = page.next;
+        due_ = now + pause_;
+        if (cursor_ == 0) {
+            suspect_unseen(picture);
+            seen_.assign(seen_.size(), false);
+            holders_.push_back(0);
+            picture.each_node([&](fencing_token incarnation, auto const&) { holders_.push_back(incarnation); });
+        }
+        // The page may be newer than the picture: whether it is confirmed is asked again once that has caught up.
+        if (!unconfirmed_.empty()) feed.look();
+    }
+
+    /// The reply to a mend. Tells what was wrong.
+    template <typename Tell>
+    void on(op::mend const& request, op::outcomes const& reply, Tell&& tell) {
+        std::string names;
+        std::size_t mended = 0;
+        for (std::size_t i = 0; i < request.items.size(); ++i) {
+            suspects_.erase(request.items[i].id);
+            if (i >= reply.items.size() || reply.items[i].token == 0) continue;
+            if (++mended <= 3) names += (mended > 1 ? ", " : "") + in_words(request.items[i].id);
+        }
+        auto const counted = std::min(request.recount.size(), recount_.size());
+        recount_.erase(recount_.begin(), recount_.begin() + static_cast<std::ptrdiff_t>(counted));
+        if (mended == 0) return;
+        tell(event{warning{{errc{}, fmt::format("{} ownership records disagreed, and were mended: {}{}", mended, names,
+                                                mended > 3 ? ", ..." : "")}}});
+    }
+
+private:
+    static constexpr std::size_t most_at_once = 50;
+
+    [[nodiscard]] bool has_suspects() const { return !suspects_.empty() || !recount_.empty(); }
+
+    static void add(std::vector<fencing_token>& holders, fencing_token holder) {
+        if (holder == 0) return;
+        for (auto const known : holders) {
+            if (known == holder) return;
+        }
+        holders.push_back(holder);
+    }
+    void suspect(std::string id, fencing_token holder) { add(suspects_[std::move(id)], holder); }
+
+    void look_at(group_picture<Defects> const& picture, schedule_status const& s) {
+        auto const known = picture.find(s.id);
+        if (known != picture.none) {
+            if (seen_.size() <= known) seen_.resize(known + 1);
+            seen_[known] = true;
+        }
+        if (!confirms(picture, s)) unconfirmed_.push_back(s);
+    }
+    // Those that the picture has had all the while as they are, and no page.
+    void suspect_unseen(group_picture<Defects> const& picture) {
+        picture.each_number([&](std::uint32_t s) {
+            if (s < seen_.size() && seen_[s]) return;
+            auto const r = picture.record_of(s);
+            if (r.generation <= began_) suspect(picture.id_of(s), r.owner);
+        });
+    }
+
+    void begin_anew() {
+        cursor_ = 0;
+        holders_.clear();
+        after_.clear();
+        unconfirmed_.clear();
+    }
+
+    static bool confirms(group_picture<Defects> const& picture, schedule_status const& s) {
+        auto const known = picture.find(s.id);
+        if (known == picture.none) return false;
+        auto const r = picture.record_of(known);
+        return r.generation == s.generation && r.owner == s.owner && (s.owner == 0 || picture.is_listed(s.owner));
+    }
+    void weigh_unconfirmed(group_picture<Defects> const& picture) {
+        for (auto const& s : std::exchange(unconfirmed_, {})) {
+            if (!confirms(picture, s)) suspect(s.id, s.owner);
+        }
+    }
+
+    bool on_ = false;
+    microseconds interval_{};
+    microseconds pause_{};
+    instant due_ = instant::max();
+    std::uint64_t snapshot_ = 0;                         // of the feed, as this pass began
+    std::uint64_t cursor_ = 0;                           // in the records
+    std::vector<late<fencing_token, Defects>> holders_;  // whose indexes are still to be looked through
+    std::string after_;                                  // ... in the one that is under way
+    fencing_token began_ = 0;                            // the newest token as this pass began
+    std::vector<late<bool, Defects>> seen_;              // in this round of pages, by the picture's numbers
+    std::vector<late<schedule_status, Defects>> unconfirmed_;
+    std::map<std::string, std::vector<fencing_token>> suspects_;  // and whose indexes may list them
+    std::vector<fencing_token> recount_;
+};
+
+}  // namespace rota::detail
+
 namespace rota::detail {
 
 /// The strategy, type-erased: planning is rare, compiling is not.
@@ -3030,79 +8980,27 @@ struct planner {
     void const* strategy = nullptr;
     void (*make)(void const* strategy, cluster_view const&, plan&) = nullptr;
 
-    /// Plans, and says why the plan must not be applied; empty if it may.
-    template <typename T = void>
-    [[nodiscard]] std::string operator()(late<cluster_view, T> const& view, late<plan, T>& into) const;
-};
-
-/// A cluster_view and what it points into, made from the picture that a group_feed keeps.
-template <typename Defects = sound>
-class planning_board {
-    template <typename T>
-    using late_vector = std::vector<late<T, Defects>>;
-
-public:
-    cluster_view const& draw(group_feed<Defects> const& feed) {
-        nodes_.clear();
-        schedules_.clear();
-        orphans_.clear();
-        ids_.clear();
-        std::map<std::pair<std::string_view, fencing_token>, typename group_feed<Defects>::node const*> by_id;
-        for (auto const& [incarnation, n] : feed.nodes()) {
-            if (n.alive) by_id[{n.id, incarnation}] = &n;
-        }
-        std::map<fencing_token, late<std::uint32_t, Defects>> index;
-        for (auto const& [key, n] : by_id) {
-            index[key.second] = static_cast<std::uint32_t>(nodes_.size());
-            nodes_.push_back({.id = n->id, .incarnation = key.second, .capacity = n->capacity});
-        }
-        owned_.resize(nodes_.size());
-        for (auto& list : owned_) list.clear();
-        for (auto const& [id, s] : feed.schedules()) {
-            auto const number = static_cast<std::uint32_t>(schedules_.size());
-            auto const at = index.find(s.owner);
-            auto const bound_for = s.moving_to == 0 ? index.end() : index.find(s.moving_to);
-            auto owner = cluster_view::none;
-            // On its way from a live node: counts for where it goes; if that one is gone, it will be given up.
-            bool const moving = s.moving_to != 0 && at != index.end();
-            if (moving) {
-                owner = bound_for == index.end() ? at->second : bound_for->second;
-            } else if (at != index.end()) {
-                owner = at->second;
-            }
-            schedules_.push_back({.id = id, .owner = owner, .moving = moving, .weight = s.weight});
-            ids_.push_back(&id);
-            if (owner == cluster_view::none) {
-                orphans_.push_back(number);
-            } else {
-                owned_[owner].push_back(number);
-                ++nodes_[owner].load;
-                nodes_[owner].weight += s.weight;
-            }
-        }
-        for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].schedules = owned_[i];
-        view_ = {nodes_, schedules_, orphans_};
-        return view_;
-    }
-
-    [[nodiscard]] cluster_view const& view() const { return view_; }
-    [[nodiscard]] std::string const& id_of(std::uint32_t schedule) const { return *ids_[schedule]; }
-
-private:
-    late_vector<cluster_view::node> nodes_;
-    late_vector<cluster_view::schedule> schedules_;
-    late_vector<std::uint32_t> orphans_;
-    late_vector<std::string const*> ids_;  // into the feed's picture
-    std::vector<late_vector<std::uint32_t>> owned_;
-    cluster_view view_;
+    /// Plans, and says why the plan must not be applied; empty if it may. `clock`: called for the time before and after;
+    /// a plan that took longer than `budget` comes too late, as the group has gone on meanwhile.
+    template <typename Clock, typename T = void>
+    [[nodiscard]] std::string operator()(late<cluster_view, T> const& view, late<plan, T>& into, Clock&& clock,
+                                         microseconds budget) const;
 };
 
 /// Why `p` must not be applied to `view`, or an empty string. A strategy is somebody else's code: it is not trusted.
 template <typename T = void>
 [[nodiscard]] std::string fault_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
+    for (auto const& stuck : p.stuck) {
+        if (stuck.schedule >= view.schedules.size() || view.schedules[stuck.schedule].id.empty()) {
+            return fmt::format("the plan finds no place for schedule {} of {}", stuck.schedule, view.schedules.size());
+        }
+    }
+    if (p.moves.empty()) return {};
     std::vector<late<std::uint32_t, T>> load;
+    load.reserve(view.nodes.size());
     for (auto const& n : view.nodes) load.push_back(n.load);
     std::vector<late<bool, T>> taken(view.schedules.size());
+    bool moving_by_now = false;
     for (auto const& m : p.moves) {
         auto const id = [&] { return in_words(std::string{view.schedules[m.schedule].id}); };
         if (m.schedule >= view.schedules.size())
@@ -3110,12 +9008,17 @@ template <typename T = void>
         if (m.to >= view.nodes.size())
             return fmt::format("the plan moves {} to node {} of {}", id(), m.to, view.nodes.size());
         auto const& s = view.schedules[m.schedule];
+        if (s.id.empty()) return fmt::format("the plan names schedule {}, which is void", m.schedule);
         if (taken[m.schedule]) return fmt::format("the plan moves {} twice", id());
         taken[m.schedule] = true;
         if (s.owner != m.from) return fmt::format("the plan moves {} from a node that does not own it", id());
         if (s.moving) return fmt::format("the plan moves {}, which is on its way already", id());
         if (m.from == m.to) return fmt::format("the plan moves {} to where it is", id());
-        if (!m.forced()) --load[m.from];
+        if (m.forced() && moving_by_now) return fmt::format("the plan places {} after it has begun to move", id());
+        if (!m.forced()) {
+            moving_by_now = true;
+            --load[m.from];
+        }
         if (++load[m.to] > view.nodes[m.to].capacity) {
             return fmt::format("the plan gives node {} more than its capacity of {}",
                                in_words(std::string{view.nodes[m.to].id}), view.nodes[m.to].capacity);
@@ -3124,25 +9027,53 @@ template <typename T = void>
     return {};
 }
 
-template <typename T>
-std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>& into) const {
+template <typename Clock, typename T>
+std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>& into, Clock&& clock,
+                                microseconds budget) const {
     into.clear();
     if (view.nodes.empty()) {
         into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
         return {};
     }
+    std::string fault;
     try {
+        auto const began = clock();
         make(strategy, view, into);
+        if (auto const took = clock() - began; took > budget) {
+            fault = fmt::format("the strategy took {}, more than its planning_budget of {}", in_words(took),
+                                in_words(budget));
+        }
     } catch (std::exception const& e) {
-        into.clear();
-        return fmt::format("the strategy threw: {}", e.what());
+        fault = fmt::format("the strategy threw: {}", e.what());
     } catch (...) {
-        into.clear();
-        return "the strategy threw what is no std::exception";
+        fault = "the strategy threw what is no std::exception";
     }
-    auto fault = fault_of(into, view);
+    if (fault.empty()) fault = fault_of(into, view);
     if (!fault.empty()) into.clear();
+    // The steps are what counts, not what is said of them.
+    into.forced = 0;
+    for (auto const& m : into.moves) into.forced += m.forced() ? 1 : 0;
+    into.voluntary = static_cast<std::uint32_t>(into.moves.size()) - into.forced;
     return fault;
+}
+
+/// What a plan's `stuck` says, in words.
+[[nodiscard]] constexpr char const* in_words(no_place why) noexcept {
+    switch (why) {
+        case no_place::no_room: return "no node has room for it";
+        case no_place::pin_absent: return "the node that it is pinned to is not there";
+        case no_place::labels_missing: return "no node has the labels for it";
+        case no_place::rules_conflict: return "its rules exclude each other";
+        case no_place::group_apart: return "every node for it has another of its group";
+        case no_place::waits: return "it waits for its node to return";
+    }
+    return "";
+}
+
+/// How far the farthest node is off, as a fraction of the mean: in the strategy's own measure, or else by count.
+template <typename T = void>
+[[nodiscard]] double imbalance_of(late<plan, T> const& p, late<cluster_view, T> const& view) {
+    return p.imbalance >= 0 ? p.imbalance : imbalance(view);  // (also for a NaN)
 }
 
 template <typename Defects = sound>
@@ -3153,20 +9084,22 @@ class leader_machine {
 public:
     leader_machine(options const& o, planner strategy) : options_{o}, strategy_{strategy} {}
 
-    void start(fencing_token self, fencing_token term) {
+    void start(fencing_token self, fencing_token term, instant now) {
         *this = leader_machine{options_, strategy_};
         self_ = self;
         term_ = term;
+        audit_.start(now, options_.audit_interval, options_.heartbeat_interval / 8);
     }
-    void stop() { start(0, 0); }
+    void stop() { *this = leader_machine{options_, strategy_}; }
     [[nodiscard]] bool active() const { return term_ != 0; }
 
     /// What the leader's own tick tells. `reap_from`: nobody is taken for dead before (the server was silent).
     void on_tick(op::watch watch, instant received, instant reap_from) {
         watch_ = std::move(watch);
+        free_ = watch_.dead;
         heard_ = received;
         reap_from_ = reap_from;
-        reaped_ = false;
+        reaped_ = dead_reaped_ = false;
         if (!watch_.dead.empty()) plan_again_ = received;  // their schedules may have become adoptable just now
     }
 
@@ -3187,105 +9120,231 @@ public:
         return next == microseconds::max() ? instant::max() : heard_ + next + microseconds{1000};
     }
 
-    /// When next() has something to say although nothing was heard: nodes to take out once that is allowed again, or a
-    /// plan that met a state it was not made for.
+    /// When next() has something to say although nothing was heard: nodes to take out once that is allowed again, a plan
+    /// that met a state it was not made for, or that said when to plan again, a page of the audit.
     [[nodiscard]] instant work_due() const {
         if (!active()) return instant::max();
         if (!placements_.empty() || !moves_.empty()) return instant::min();
-        return !watch_.expired.empty() && !reaped_ ? std::min(plan_again_, reap_from_) : plan_again_;
+        auto const due = std::min(plan_again_, audit_.due());
+        return !watch_.expired.empty() && !reaped_ ? std::min(due, reap_from_) : due;
     }
 
-    template <typename Tell>
-    [[nodiscard]] std::optional<operation> next(group_feed<Defects> const& feed, instant now, fencing_token seen,
-                                                Tell&& tell) {
+    /// `server_time`: about what time it is at the server; `clock`: this node's, for how long planning takes.
+    template <typename Tell, typename Clock>
+    [[nodiscard]] std::optional<operation> next(group_feed<Defects>& feed, instant now, fencing_token seen,
+                                                fencing_token server_time, Tell&& tell, Clock&& clock) {
         if (!active()) return std::nullopt;
-        if (!feed.current()) return feed.next();
-        if (auto to_reap = who_is_gone(feed, now); !to_reap.empty()) {
-            return op::reap{.incarnation = self_, .term = term_, .nodes = std::move(to_reap)};
+        // Who is to be taken for dead is known without a picture.
+        if (auto expired = who_expired(now); !expired.empty()) return reap(std::move(expired));
+        if (!feed.current()) {
+            if (placements_.empty()) place_early(feed, server_time, tell, clock);
+            if (Defects::has(defect::half_read_moves) && !moves_.empty()) return revoke();
+            return placements_.empty() ? feed.next() : adopt(seen);
         }
-        if (placements_.empty() && moves_.empty()) draw_up_plan(feed, now, tell);
-        if (!placements_.empty()) {
-            return op::adopt{.incarnation = self_, .term = term_, .items = first_of(placements_), .seen = seen};
-        }
-        if (!moves_.empty()) {
-            return op::revoke{.incarnation = self_,
-                              .term = term_,
-                              .items = first_of(moves_),
-                              .handoff_deadline = options_.handoff_deadline};
-        }
-        return std::nullopt;
+        if (auto done = who_is_gone(feed.picture()); !done.empty()) return reap(std::move(done));
+        // Moves are begun a page at a time. Maintenance ends them, and what has lost its owner meanwhile goes first.
+        bool const urgent = feed.picture().orphan_count() > left_unowned_;
+        if (is_quiet(feed) || (urgent && placements_.empty())) moves_.clear();
+        if (placements_.empty() && moves_.empty()) draw_up_plan(feed, now, server_time, tell, clock);
+        if (!placements_.empty()) return adopt(seen);
+        if (!moves_.empty()) return revoke();
+        return audit_.next(feed, now, self_, term_, seen);
     }
 
-    void on(op::reap const&) { reaped_ = true; }
+    void on(op::reap const&, op::outcomes const& reply) {
+        reaped_ = true;
+        for (auto const& out : reply.items) free_.push_back(out.token);
+    }
+
+    /// The server refuses a request as a whole, and will do so again: it is not repeated before the next plan or audit.
+    void on_refused(operation const& request, instant now) {
+        if (std::holds_alternative<op::adopt>(request)) placements_.clear();
+        if (std::holds_alternative<op::revoke>(request)) moves_.clear();
+        if (std::holds_alternative<op::mend>(request) || std::holds_alternative<op::scan_page>(request)) {
+            audit_.give_up(now);
+        }
+        plan_again_ = std::min(plan_again_, now + options_.heartbeat_interval);
+    }
 
     void on(op::adopt const& request, op::outcomes const& reply, instant now) {
-        settle(placements_, request.items.size(), reply, now);
+        settle(placements_, request.items, reply, now);
     }
     void on(op::revoke const& request, op::outcomes const& reply, instant now) {
-        settle(moves_, request.items.size(), reply, now);
+        settle(moves_, request.items, reply, now);
     }
+    [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
+    // Half of what a request may hold: these write most, and keep the server longer per item the more there are.
+    static constexpr std::size_t most_at_once = op::max_batch / 2;
+
     template <typename Item>
-    static std::vector<Item> first_of(std::vector<Item> const& queue) {
-        auto const count = std::min(queue.size(), op::max_batch);
+    static std::vector<Item> first_of(std::deque<Item> const& queue) {
+        auto const count = std::min(queue.size(), most_at_once);
         return {queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count)};
+    }
+    operation reap(std::vector<fencing_token> nodes) const {
+        return op::reap{.incarnation = self_, .term = term_, .nodes = std::move(nodes)};
+    }
+    operation adopt(fencing_token seen) const {
+        return op::adopt{.incarnation = self_, .term = term_, .items = first_of(placements_), .seen = seen};
+    }
+    operation revoke() const {
+        return op::revoke{.incarnation = self_,
+                          .term = term_,
+                          .items = first_of(moves_),
+                          .handoff_deadline = options_.handoff_deadline};
     }
 
     // Items that were refused are dropped: the events say what is true now, and the next plan is made from that.
     template <typename Item>
-    void settle(std::vector<Item>& queue, std::size_t sent, op::outcomes const& reply, instant now) {
-        queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(std::min(sent, queue.size())));
-        for (auto const& item : reply.items) {
+    void settle(std::deque<Item>& queue, std::vector<Item> const& sent, op::outcomes const& reply, instant now) {
+        queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(std::min(sent.size(), queue.size())));
+        for (std::size_t i = 0; i < reply.items.size() && i < sent.size(); ++i) {
+            if (reply.items[i].ok()) continue;
+            // Room was seen where there is none: the server may count wrongly.
+            if (reply.items[i].code == errc::capacity_exceeded) audit_.doubt(sent[i].to);
             auto const pause = Defects::has(defect::plan_at_once) ? microseconds{} : options_.heartbeat_interval / 2;
-            if (!item.ok()) plan_again_ = std::min(plan_again_, now + pause);
+            plan_again_ = std::min(plan_again_, now + pause);
+            early_ = false;
         }
     }
 
-    // Expired nodes, and dead ones that own nothing more (those that do are forgotten with their last schedule).
-    std::vector<fencing_token> who_is_gone(group_feed<Defects> const& feed, instant now) {
+    std::vector<fencing_token> who_expired(instant now) const {
+        if (reaped_ || now < reap_from_) return {};
+        return watch_.expired;
+    }
+    // Dead ones that own nothing more (those that do are forgotten with their last schedule).
+    std::vector<fencing_token> who_is_gone(group_picture<Defects> const& picture) {
         std::vector<fencing_token> gone;
-        if (reaped_) return gone;
-        if (now >= reap_from_) gone = watch_.expired;
+        if (std::exchange(dead_reaped_, true)) return gone;
+        auto const before = std::exchange(gone_, {});
         for (auto incarnation : watch_.dead) {
-            auto const& all = feed.schedules();
-            auto const owned = find_where(all, [&](auto const& s) { return s.second.owner == incarnation; });
-            if (owned == all.end()) gone.push_back(incarnation);
+            if (picture.node_of(incarnation).owned != 0) continue;
+            gone.push_back(incarnation);
+            // It should have been forgotten by now, unless the server counts wrongly.
+            if (find_where(before, [&](auto g) { return g == incarnation; }) != before.end()) audit_.doubt(incarnation);
         }
-        if (gone.size() > op::max_batch) gone.resize(op::max_batch);
+        gone_ = gone;
         return gone;
     }
 
-    template <typename Tell>
-    void draw_up_plan(group_feed<Defects> const& feed, instant now, Tell&& tell) {
+    // While the leader still reads who owns the rest, it places what has no owner: that needs the nodes and their loads
+    // alone. Nothing but placements is taken from such a plan, and each is checked by the server for itself; the first
+    // that is refused shows that the picture is not what it was, and ends this.
+    template <typename Tell, typename Clock>
+    void place_early(group_feed<Defects>& feed, fencing_token server_time, Tell&& tell, Clock&& clock) {
+        bool const news = feed.picture().orphan_count() != left_early_ || Defects::has(defect::half_read_moves);
+        if (!feed.orphans_known() || !early_ || !news) return;
+        auto const view = feed.picture().view(server_time);
+        fault_ = strategy_(view, plan_, clock, budget());
+        left_early_ = view.orphans.size() - plan_.forced;
+        if (!fault_.empty()) {
+            early_ = false;
+            tell(event{plan_refused{fault_}});
+            return;
+        }
+        take_up(feed.picture(), view,
+                [&](move const& m) { return m.forced() || (Defects::has(defect::half_read_moves) && !m.forced()); });
+    }
+
+    template <typename Tell, typename Clock>
+    void draw_up_plan(group_feed<Defects>& feed, instant now, fencing_token server_time, Tell&& tell, Clock&& clock) {
         if (feed.cursor() == planned_at_ && !forced_round_ && now < plan_again_) return;
         bool const forced_round = std::exchange(forced_round_, false);
         planned_at_ = feed.cursor();
         plan_again_ = instant::max();
-        auto const& view = board_.draw(feed);
-        fault_ = strategy_(view, plan_);
+        auto const view = feed.picture().view(server_time);
+        fault_ = strategy_(view, plan_, clock, budget());
         if (!fault_.empty()) {
             tell(event{plan_refused{fault_}});
-            plan_again_ = now + options_.heartbeat_interval;
+            plan_again_ = clock() + options_.heartbeat_interval;
             return;
         }
-        if (plan_.unplaced != 0 && unplaced_ == 0) {
-            tell(
-                event{warning{{errc::capacity_exceeded,
-                               fmt::format("{} schedules have no owner: no node has room for them", plan_.unplaced)}}});
+        if (plan_.revisit != microseconds::max()) {
+            auto const soonest = std::max(options_.heartbeat_interval / 8, microseconds{1000});
+            plan_again_ = now + std::min<microseconds>(std::max(plan_.revisit, soonest), std::chrono::hours{1});
         }
-        unplaced_ = plan_.unplaced;
+        tell_unplaced(view, now, tell);
+        left_unowned_ = view.orphans.size() - plan_.forced;
+        bool const quiet = is_quiet(feed);
         bool const even_out =
-            forced_round || (options_.auto_rebalance && imbalance(view) > options_.rebalance_threshold);
-        for (auto const& m : plan_.moves) {
-            auto const& s = feed.schedules().find(board_.id_of(m.schedule))->second;
+            forced_round || (options_.auto_rebalance && imbalance_of(plan_, view) > options_.rebalance_threshold);
+        take_up(feed.picture(), view, [&](move const& m) {
+            return m.forced() || (!quiet && (even_out || m.required() || view.nodes[m.from].draining));
+        });
+    }
+
+    template <typename Wanted>
+    void take_up(group_picture<Defects> const& picture, cluster_view const& view, Wanted&& wanted) {
+        for (auto const i : by_node_told(view.nodes.size())) {
+            auto const& m = plan_.moves[i];
+            if (!wanted(m)) continue;
+            auto const s = picture.record_of(m.schedule);
             auto const to = view.nodes[m.to].incarnation;
+            auto const why = m.reason();
             if (m.forced()) {
-                placements_.push_back({board_.id_of(m.schedule), s.generation, s.owner, to, change_reason::placed});
-            } else if (even_out) {
-                moves_.push_back({board_.id_of(m.schedule), s.generation, s.owner, to, change_reason::rebalanced});
+                if (!may_be_given(picture, s.owner)) continue;
+                placements_.push_back({picture.id_of(m.schedule), s.generation, s.owner, to, why});
+            } else {
+                bool const open =
+                    plan_.interchangeable && (why == change_reason::rebalanced || why == change_reason::overfull);
+                moves_.push_back({picture.id_of(m.schedule), s.generation, s.owner, to, why, open});
             }
         }
+    }
+
+    // A node that was superseded may believe until its deadline: nobody can have what it had before.
+    bool may_be_given(group_picture<Defects> const& picture, fencing_token owner) const {
+        if (owner == 0 || !picture.is_listed(owner) || picture.node_of(owner).gone_at != 0) return true;
+        return find_where(free_, [&](auto f) { return f == owner; }) != free_.end();
+    }
+
+    // The plan's steps in the order to take them up in: those that the same nodes are told of stand together. A request
+    // then concerns few nodes, which takes the server half the time, and each node is woken once and not by every
+    // request. Moves of a plan that is particular about which schedule moves stay in its order.
+    [[nodiscard]] std::vector<std::uint32_t> by_node_told(std::size_t nodes) const {
+        std::vector<std::uint32_t> order(plan_.moves.size());
+        for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+        auto sorted = order;
+        auto const sort = [&](auto const& key) {  // stable, by counting
+            std::vector<std::uint32_t> place(nodes + 2);
+            for (auto const& m : plan_.moves) ++place[key(m) + 1];
+            for (std::size_t n = 1; n <= nodes; ++n) place[n] += place[n - 1];
+            for (auto const i : order) sorted[place[key(plan_.moves[i])]++] = i;
+            order.swap(sorted);
+        };
+        sort([&](move const& m) { return m.forced() || plan_.interchangeable ? m.to : nodes; });
+        sort([&](move const& m) { return m.forced() ? m.to : plan_.interchangeable ? m.from : nodes; });
+        return order;
+    }
+
+    // Said when it begins, and when it becomes more, but not with every one more.
+    template <typename Tell>
+    void tell_unplaced(cluster_view const& view, instant now, Tell&& tell) {
+        std::uint32_t waiting = 0;
+        std::string names;
+        std::uint32_t named = 0;
+        for (auto const& s : plan_.stuck) {
+            if (s.why == no_place::waits) ++waiting;
+            if (s.why == no_place::waits || s.why == no_place::no_room || s.schedule >= view.schedules.size()) continue;
+            if (++named > 3) continue;
+            names += fmt::format("; {}: {}", in_words(std::string{view.schedules[s.schedule].id}), in_words(s.why));
+        }
+        auto const unplaced = plan_.unplaced > waiting ? plan_.unplaced - waiting : 0;
+        bool const news = unplaced > unplaced_ && (unplaced_ == 0 || now >= tell_unplaced_again_);
+        if (unplaced < unplaced_) unplaced_ = unplaced;
+        if (!news) return;
+        unplaced_ = unplaced;
+        tell_unplaced_again_ = now + std::chrono::seconds{10};
+        auto const* const why = named >= unplaced ? "" : ": no node has room for them";
+        tell(event{warning{{errc::capacity_exceeded, fmt::format("{} schedules have no owner{}{}{}", unplaced, why,
+                                                                 names, named > 3 ? "; ..." : "")}}});
+    }
+
+    [[nodiscard]] microseconds budget() const { return options_.planning_budget; }
+    [[nodiscard]] static bool is_quiet(group_feed<Defects> const& feed) {
+        return feed.picture().maintenance() && !Defects::has(defect::maintenance_ignored);
     }
 
     options options_;
@@ -3295,15 +9354,23 @@ private:
     op::watch watch_;
     instant heard_{};
     instant reap_from_{};
-    bool reaped_ = false;
+    bool reaped_ = false;       // those that had expired by the last tick
+    bool dead_reaped_ = false;  // ... that were dead and done
+    bool early_ = true;         // may place before all is read
+    std::size_t left_early_ = 0;
+    std::size_t left_unowned_ = 0;     // orphans, once the last plan's placements are made
+    std::vector<fencing_token> free_;  // dead nodes whose schedules may be had, as the last tick and reap told
+    std::vector<fencing_token> gone_;  // as last reaped for owning nothing
     bool forced_round_ = false;
-    std::uint32_t unplaced_ = 0;  // as last planned
-    std::string fault_;           // of the last plan
+    std::uint32_t unplaced_ = 0;  // as last told
+    instant tell_unplaced_again_{};
+    std::string fault_;  // of the last plan
     std::uint64_t planned_at_ = ~std::uint64_t{0};
     instant plan_again_ = instant::max();
-    std::vector<late<op::adopt::item, Defects>> placements_;
-    std::vector<late<op::revoke::item, Defects>> moves_;
-    planning_board<Defects> board_;
+    // Taken from the front: there may be a million.
+    std::deque<late<op::adopt::item, Defects>> placements_;
+    std::deque<late<op::revoke::item, Defects>> moves_;
+    audit_machine<Defects> audit_;
     plan plan_;
 };
 
@@ -3367,7 +9434,9 @@ public:
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
         : options_{with_defaults(std::move(given))},
           belief_{std::move(published)},
+          attributes_{options_.max_schedules_per_node, options_.zone, options_.labels},
           leader_{options_, strategy},
+          traits_{to_traits(attributes_)},
           nonces_{entropy},
           jitter_{options_.jitter_seed.value_or(hash_of(options_.node_id))} {}
 
@@ -3375,6 +9444,7 @@ public:
     [[nodiscard]] standing state() const { return standing_; }
     [[nodiscard]] node_ref const& self() const { return self_; }
     [[nodiscard]] fencing_token seen() const { return seen_; }
+    [[nodiscard]] fencing_token epoch() const { return epoch_; }
     [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
     [[nodiscard]] group_feed<Defects> const& feed() const { return feed_; }
     [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
@@ -3432,6 +9502,34 @@ public:
 
     void rebalance_now() { leader_.rebalance_now(); }
 
+    [[nodiscard]] node_attributes const& attributes() const { return attributes_; }
+    /// Whether the group knows this node as it is.
+    [[nodiscard]] bool is_described() const { return !is_described_wrongly(); }
+    /// The group is told next.
+    void describe(node_attributes attributes) {
+        attributes_ = std::move(attributes);
+        traits_ = to_traits(attributes_, told_load_);
+    }
+
+    /// A load as the user measures it, at any rate: smoothed (a first-order low-pass, options::load_smoothing), and told
+    /// to the group only when it has changed by a tenth, or by a tenth of the floor.
+    void report_load(double load, instant now) {
+        if (!load_) {
+            load_ = load;
+        } else {
+            auto const since = static_cast<double>((now - load_at_).count());
+            auto const constant = static_cast<double>(options_.load_smoothing.count());
+            auto const weight = since + constant > 0 ? since / (since + constant) : 1;
+            *load_ += (load - *load_) * weight;
+        }
+        load_at_ = now;
+        auto const before = told_load_.value_or(0);
+        auto const differs = *load_ > before ? *load_ - before : before - *load_;
+        if (told_load_ && differs <= 0.1 * std::max(before, options_.load_floor)) return;
+        told_load_ = load_;
+        traits_ = to_traits(attributes_, told_load_);
+    }
+
     // ================================================================ the background lane: one operation at a time
 
     /// What to ask the server for now; nothing: wait until due().
@@ -3440,12 +9538,17 @@ public:
         if (now < retry_at_) return std::nullopt;
         if (farewell_ != 0) return leave_operation();
         if (standing_ == standing::joining) {
+            // A repeat says what the first attempt said: that is what the server may have taken down.
+            if (std::exchange(joining_as_, join_nonce_) != join_nonce_) {
+                is_described(attributes_.capacity.value_or(unlimited), traits_);
+            }
             return op::join{.node_id = options_.node_id,
                             .nonce = join_nonce_,
                             .node_ttl = options_.node_ttl,
-                            .capacity = options_.max_schedules_per_node.value_or(unlimited),
+                            .capacity = described_capacity_,
                             .on_conflict = options_.on_conflict,
-                            .seen = seen_};
+                            .seen = seen_,
+                            .traits = described_};
         }
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
@@ -3484,6 +9587,7 @@ public:
         auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
+            if (try_swap_ && !handing_over_.empty()) request = instant::min();
         }
         for (auto const& a : acknowledging_) request = std::min(request, a.not_before);
         // Belief ends when it ends, whether the server may be asked again by then or not.
@@ -3496,6 +9600,7 @@ public:
     /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
     }
@@ -3559,6 +9664,7 @@ public:
     void on_releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
         if (l != held(kind).end() && l->second.token == token) l->second.released = true;
+        if (kind == op::lock_kind::schedule) try_swap_ = true;
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
@@ -3566,6 +9672,11 @@ public:
     }
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
+
+    // About what time it is at the server: for ages of what carries its tokens, not for deadlines. 0: not known.
+    [[nodiscard]] fencing_token server_time(instant now) const {
+        return server_time_ == 0 ? 0 : server_time_ + static_cast<fencing_token>((now - server_time_at_).count());
+    }
 
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
@@ -3598,9 +9709,31 @@ private:
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
+        if (is_described_wrongly() && now >= describe_from_) {
+            return op::describe_node{.incarnation = self_.incarnation,
+                                     .capacity = attributes_.capacity.value_or(unlimited),
+                                     .traits = traits_};
+        }
         if (feed_.active() && !leads(now)) return feed_.next();
-        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        if (leads(now)) {
+            return leader_.next(
+                feed_, now, seen_, server_time(now), [this](event e) { tell(std::move(e)); },
+                [this] { return belief_->now(); });
+        }
         return std::nullopt;
+    }
+
+    [[nodiscard]] bool is_described_wrongly() const {
+        return attributes_.capacity.value_or(unlimited) != described_capacity_ || traits_ != described_;
+    }
+    void is_described(std::uint32_t capacity, std::string traits) {
+        described_capacity_ = capacity;
+        described_ = std::move(traits);
+    }
+
+    void hear_the_time(fencing_token server_now, instant at) {
+        server_time_ = server_now;
+        server_time_at_ = at;
     }
 
     [[nodiscard]] instant tick_due() const {
@@ -3659,6 +9792,8 @@ private:
         }
         // What the server refuses is not said again: the lease, or the life, ends by itself.
         if (!transient || why.code == errc::conflict) {
+            leader_.on_refused(request, now);
+            if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
@@ -3680,6 +9815,7 @@ private:
         self_ = {options_.node_id, r.incarnation};
         epoch_ = r.epoch;
         see(r.incarnation);
+        hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
         version_ = server_version_ = life_needs_version_ = 0;
         read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
@@ -3697,6 +9833,7 @@ private:
         auto const& r = std::get<op::ticked>(answer);
         if (request.incarnation != self_.incarnation) return;
         see(r.fence);
+        hear_the_time(r.now, now);
         failure_.reset();
         switch (r.status) {
             case op::tick_status::reaped: lose(false, now); return;
@@ -3740,7 +9877,7 @@ private:
         if (leads_told_ || !belief_->leads(now)) return;
         leads_told_ = true;
         tell(leadership_changed{self_, belief_->term(), std::exchange(told_leader_, {})});
-        leader_.start(self_.incarnation, belief_->term());
+        leader_.start(self_.incarnation, belief_->term(), now);
         feed_.start(epoch_);
         tick_at_ = now;  // whom to watch
     }
@@ -3758,10 +9895,11 @@ private:
                 tell(leadership_changed{leader, r.term, previous == leader ? node_ref{} : previous});
             }
             if (leads_told_ && !leader_.active()) {
-                leader_.start(self_.incarnation, r.term);
+                leader_.start(self_.incarnation, r.term, now);
                 feed_.start(epoch_);
                 feed_.heard_of(r.seq);
             }
+            for (auto const node : r.sweep.dead) feed_.picture().may_be_taken_over(node, server_time(now));
             leader_.on_tick(r.sweep, now, reap_from_);
             candidates_ = r.sweep.candidates;
             election_at_ = instant::max();
@@ -3817,6 +9955,10 @@ private:
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
 
+    void on(op::describe_node const& request, reply const&, instant, instant) {
+        is_described(request.capacity, request.traits);
+    }
+
     // A goodbye of the lane: to an incarnation whose state was lost or taken over.
     void on(op::leave const&, reply const&, instant, instant) { farewell_ = 0; }
 
@@ -3858,6 +10000,7 @@ private:
         held_[1].clear();
         acknowledging_.clear();
         handing_over_.clear();
+        try_swap_ = false;
         resync_.reset();
         renouncing_.reset();
         suspended_ = false;
@@ -3932,7 +10075,9 @@ private:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
                 forget_acknowledgement(c.id);
-                belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight}; });
+                belief_->change_table([&](auto& table) {
+                    table[c.id] = {.generation = c.generation, .weight = c.weight, .traits = c.traits};
+                });
                 handing_over_.erase(c.id);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
                 return;
@@ -3942,8 +10087,10 @@ private:
                     auto& mine = table[c.id];
                     mine.moving_to = c.other;
                     mine.moving_why = c.reason;
+                    mine.open = c.open;
                 });
                 handing_over_.insert(c.id);
+                try_swap_ = true;
                 tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
                 return;
             case op::change_kind::removed:
@@ -3952,25 +10099,38 @@ private:
                 handing_over_.erase(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
+            case op::change_kind::updated:
+                if (!known) return;
+                belief_->change_table([&](auto& table) {
+                    table[c.id].weight = c.weight;
+                    table[c.id].traits = c.traits;
+                });
+                return;
             case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
                 return;
         }
     }
 
-    void on(op::schedules_page const& request, reply const& answer, instant, instant) {
+    void on(op::schedules_page const& request, reply const& answer, instant, instant now) {
         auto const& r = std::get<op::page_reply>(answer);
-        if (!resync_ || request.holder != self_.incarnation) {
-            feed_.on(r);
+        // Three may have asked for it. (What was asked before one of them began anew is not taken for its first page.)
+        if (!resync_ || request.holder != self_.incarnation || request.after != resync_->after) {
+            if (!feed_.reads_snapshot() && leader_.audit().asked_for(request)) {
+                leader_.audit().on(r, feed_, now);
+            } else {
+                feed_.on(r, server_time(now));
+            }
             return;
         }
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced};
+            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced, false, s.traits};
             resync_->after = s.id;
         }
-        if (r.items.size() == op::max_batch) return;
+        for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
+        if (r.items.size() + r.strays.size() == op::max_batch) return;
         tell(events_gap{});
         auto fresh = std::move(resync_->table);
         version_ = resync_->base;
@@ -3980,8 +10140,9 @@ private:
         // What an acknowledgement is under way for is given up for good: it is not believed in again.
         std::erase_if(acknowledging_, [&](acknowledgement const& a) {
             auto const s = fresh.find(a.item.id);
-            bool const still =
-                s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
+            bool const asked_for = a.item.instead_of.empty();
+            bool const still = s != fresh.end() && s->second.generation == a.item.generation &&
+                               s->second.moving_to == (asked_for ? a.item.to : 0);
             if (still && !Defects::has(defect::resync_takes_back)) {
                 fresh.erase(s);
             } else {
@@ -4020,6 +10181,8 @@ private:
         op::acknowledge::item item;
         instant not_before{};
         change_reason why{};
+        bool asked = false;     // a request with it was sent
+        bool repeated = false;  // ... more than once
     };
 
     // Belief in what is to be handed over is dropped here, before the acknowledgement is sent.
@@ -4029,6 +10192,7 @@ private:
             if (acknowledging_.size() + idle.size() >= op::max_batch) break;
             if (now >= idle_from(id)) idle.push_back(id);
         }
+        if (std::exchange(try_swap_, false)) offer_idle_ones(now, op::max_batch - idle.size());
         for (auto const& id : idle) {
             auto const s = belief_->table().find(id)->second;
             acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
@@ -4037,11 +10201,67 @@ private:
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
         op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
-        for (auto const& a : acknowledging_) {
-            if (now >= a.not_before && request.items.size() < op::max_batch) request.items.push_back(a.item);
+        // Half of what a request may hold: it writes much, and keeps the server longer per item the more there are.
+        constexpr auto most_at_once = op::max_batch / 2;
+        for (auto& a : acknowledging_) {
+            if (now < a.not_before || request.items.size() == most_at_once) continue;
+            request.items.push_back(a.item);
+            a.repeated = std::exchange(a.asked, true);
         }
         if (request.items.empty()) return std::nullopt;
         return request;
+    }
+
+    // Where the leader leaves the choice open, an idle schedule goes in the place of one whose run is in hand.
+    void offer_idle_ones(instant now, std::size_t most) {
+        std::vector<std::string> idle;
+        bool looked = false;
+        for (auto const& busy : handing_over_) {
+            auto const asked = belief_->table().find(busy)->second;
+            bool const offered = find_where(acknowledging_, [&](auto const& a) { return a.item.instead_of == busy; }) !=
+                                 acknowledging_.end();
+            if (!asked.open || now >= idle_from(busy) || offered) continue;
+            if (acknowledging_.size() >= most) return;
+            if (!std::exchange(looked, true)) {
+                for (auto const& [id, mine] : belief_->table()) {
+                    bool const may = now >= idle_from(id) || Defects::has(defect::open_swap_unchecked);
+                    if (mine.moving_to == 0 && may) idle.push_back(id);
+                }
+            }
+            auto const other = find_where(idle, [&](auto const& id) {
+                auto const& mine = belief_->table().find(id)->second;
+                bool const like = mine.weight == asked.weight && mine.traits == asked.traits;
+                return like || Defects::has(defect::swap_of_unlike);
+            });
+            if (other == idle.end()) continue;
+            auto const id = *other;
+            idle.erase(other);
+            acknowledging_.push_back(
+                {{id, belief_->table().find(id)->second.generation, asked.moving_to, busy}, now, asked.moving_why});
+            belief_->change_table([&](auto& table) { table.erase(id); });
+        }
+    }
+
+    // What came of offering another one. Where it is not certain who has which, all is read anew.
+    void on_offered(acknowledgement const& a, op::outcome const& out) {
+        if (!out.ok()) {
+            resync_.emplace();
+            tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
+            return;
+        }
+        tell_own(a.item.id, self_, ref(a.item.to), out.token, a.why);
+        if (Defects::has(defect::swap_keeps_both)) return;
+        auto const kept = belief_->table().find(a.item.instead_of);
+        if (kept == belief_->table().end()) {  // its run ended meanwhile, and it was let go of too: it is ours again
+            resync_.emplace();
+            return;
+        }
+        belief_->change_table([&](auto& table) {
+            auto& mine = table[a.item.instead_of];
+            mine.moving_to = 0;
+            mine.open = false;
+        });
+        handing_over_.erase(a.item.instead_of);
     }
 
     void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
@@ -4054,11 +10274,20 @@ private:
             see(out.token);
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
+                a->asked = false;  // nothing was done
+                continue;
+            }
+            if (!a->item.instead_of.empty()) {
+                auto const offered = *a;
+                acknowledging_.erase(a);
+                on_offered(offered, out);
                 continue;
             }
             if (Defects::has(defect::acknowledge_first)) {
                 belief_->change_table([&](auto& table) { table.erase(a->item.id); });
             }
+            // What was asked for once has not been done before: something else has become of it.
+            if (out.code == errc::conflict && !a->repeated) resync_.emplace();
             bool const given_up = out.code == errc::unknown_node || out.code == errc::capacity_exceeded;
             bool const handed = out.ok() || out.code == errc::conflict;  // conflict: a repeat of what was done already
             tell_own(a->item.id, self_, handed ? ref(a->item.to) : node_ref{}, out.token,
@@ -4070,22 +10299,37 @@ private:
 
     // ================================================================ the group, and leading it
 
-    void on(op::events_since const&, reply const& answer, instant, instant) {
-        feed_.on(std::get<op::events_reply>(answer), [this](event e) {
+    void on(op::events_since const&, reply const& answer, instant, instant now) {
+        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
             bool const membership = std::holds_alternative<membership_changed>(e);
             if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
         });
     }
-    void on(op::nodes_page const&, reply const& answer, instant, instant) {
-        feed_.on(std::get<op::nodes_reply>(answer));
+    void on(op::nodes_page const&, reply const& answer, instant, instant now) {
+        feed_.on(std::get<op::nodes_reply>(answer), server_time(now));
     }
-    void on(op::reap const& request, reply const&, instant, instant) {
-        leader_.on(request);
+    void on(op::reap const& request, reply const& answer, instant, instant now) {
+        leader_.on(request, std::get<op::outcomes>(answer));
+        for (auto const& out : std::get<op::outcomes>(answer).items) feed_.taken_out(out.token, server_time(now));
         feed_.look();
     }
     void on(op::adopt const& request, reply const& answer, instant, instant now) {
-        leader_.on(request, std::get<op::outcomes>(answer), now);
-        after_own_grants(request.items, std::get<op::outcomes>(answer));
+        auto const& r = std::get<op::outcomes>(answer);
+        leader_.on(request, r, now);
+        for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
+            if (r.items[i].ok()) feed_.placed(request.items[i].id, r.items[i].token, request.items[i].to);
+        }
+        after_own_grants(request.items, r);
+        feed_.look();
+    }
+    void on(op::scan_page const&, reply const& answer, instant, instant now) {
+        leader_.audit().on(std::get<op::scan_reply>(answer), feed_, now);
+    }
+    void on(op::mend const& request, reply const& answer, instant, instant) {
+        auto const& r = std::get<op::outcomes>(answer);
+        for (auto const& out : r.items) see(out.token);
+        leader_.audit().on(request, r, [this](event e) { tell(std::move(e)); });
+        own_log_moved();
         feed_.look();
     }
     void on(op::revoke const& request, reply const& answer, instant, instant now) {
@@ -4117,8 +10361,10 @@ private:
 
     options options_;
     std::shared_ptr<late<belief, Defects>> belief_;
+    node_attributes attributes_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
+    std::string traits_;  // of this node
     jitter_source nonces_;
     jitter_source jitter_;
 
@@ -4131,8 +10377,9 @@ private:
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
-    fencing_token farewell_ = 0;  // an incarnation that is still to take its leave
-    bool left_ = false;           // ... because it was told to
+    std::uint64_t joining_as_ = 0;  // the nonce that described_ was told under
+    fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
+    bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
     std::optional<late<op::renounce, Defects>> renouncing_;
@@ -4144,6 +10391,14 @@ private:
     instant retry_at_{};
     instant last_contact_{};
     instant reap_from_{};
+    fencing_token server_time_ = 0;
+    instant server_time_at_{};
+    std::uint32_t described_capacity_ = unlimited;  // as the group knows us
+    std::string described_;
+    instant describe_from_{};
+    std::optional<double> load_;  // as measured by the user, smoothed
+    std::optional<double> told_load_;
+    instant load_at_{};
     unsigned failures_ = 0;
     std::optional<error> failure_;
     std::optional<error> warned_of_;
@@ -4156,6 +10411,7 @@ private:
     instant life_after_reading_{};
     std::optional<resync> resync_;
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
+    bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;
@@ -4388,6 +10644,9 @@ public:
             std::lock_guard const io{io_};
             if (auto r = core_.can_act(now()); !r) return r;
             if (!belief_->leads(now())) return {errc::not_leader, "only the leader rebalances"};
+            if (core_.feed().picture().maintenance()) {
+                return {errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
             core_.rebalance_now();
             core_.want_tick(now());
         }
@@ -4443,23 +10702,31 @@ public:
     results<void> register_schedules(std::span<schedule const> list) {
         results<void> answers;
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
-        for (auto const& s : list) {
-            if (auto r = check_id("a schedule id", s.id); !r) {
-                return all_failed<void>(list.size(), at_item(&s - list.data(), r.error()));
-            }
-            if (!is_finite(s.weight) || s.weight <= 0) {
-                return all_failed<void>(
-                    list.size(),
-                    {errc::invalid_argument,
-                     fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)});
-            }
-        }
-        std::vector<std::string_view> ids;
-        for (auto const& s : list) ids.push_back(s.id);
-        if (auto r = check_distinct(std::move(ids)); !r) return all_failed<void>(list.size(), r.error());
+        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
         each_page(list, [&](std::span<schedule const> page) {
-            auto const r = perform<op::register_schedules>({.items = {page.begin(), page.end()}});
+            op::register_schedules request;
+            for (auto const& s : page) request.items.push_back({s.id, s.weight, to_traits(s.rules)});
+            auto const r = perform<op::register_schedules>(std::move(request));
             add_outcomes(answers, page.size(), r, [&](std::size_t i) { return in_words(page[i].id); });
+        });
+        after_change();
+        return answers;
+    }
+
+    results<void> update_schedules(std::span<schedule const> list) {
+        results<void> answers;
+        if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
+        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
+        each_page(list, [&](std::span<schedule const> page) {
+            std::vector<std::string> ids;
+            for (auto const& s : page) ids.push_back(s.id);
+            at_their_owners(ids, answers, [&](std::vector<located> const& found) {
+                op::update_schedules request;
+                for (auto const& [i, owner] : found) {
+                    request.items.push_back({page[i].id, page[i].weight, to_traits(page[i].rules), owner});
+                }
+                return perform<op::update_schedules>(std::move(request));
+            });
         });
         after_change();
         return answers;
@@ -4471,27 +10738,11 @@ public:
         if (auto r = check_ids(ids); !r) return all_failed<void>(ids.size(), r.error());
         each_page(ids, [&](std::span<std::string const> page) {
             auto const nonce = new_nonce();
-            std::vector<outcome_or_error> state(page.size());
-            // Where they are is looked up first; who moved in between is looked up again.
-            for (int round = 0; round < 4; ++round) {
-                op::lookup look;
-                std::vector<std::size_t> open;
-                for (std::size_t i = 0; i < page.size(); ++i) {
-                    if (state[i].settled) continue;
-                    look.ids.push_back(page[i]);
-                    open.push_back(i);
-                }
-                if (open.empty()) break;
-                auto const found = perform<op::lookup>(look);
+            at_their_owners(page, answers, [&](std::vector<located> const& found) {
                 op::unregister_schedules request{.nonce = nonce};
-                for (std::size_t k = 0; found && k < open.size(); ++k) {
-                    request.items.push_back({page[open[k]], found->items[k].status.owner});
-                }
-                auto const r = found ? perform<op::unregister_schedules>(request) : result<op::outcomes>{found.error()};
-                for (std::size_t k = 0; k < open.size(); ++k) state[open[k]].set(r, k);
-                if (r) note_own_change(*r);
-            }
-            for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+                for (auto const& [i, owner] : found) request.items.push_back({page[i], owner});
+                return perform<op::unregister_schedules>(std::move(request));
+            });
         });
         after_change();
         return answers;
@@ -4582,11 +10833,14 @@ public:
     result<std::vector<node_status>> nodes() {
         if (auto r = enter(); !r) return r.error();
         std::vector<node_status> all;
+        std::vector<std::string> drained;
         for (fencing_token after = 0;;) {
             auto page = perform<op::nodes_page>({.after = after});
             if (!page) return page.error();
+            if (after == 0) drained = std::move(page->drained);
             for (auto& n : page->items) {
                 after = n.node.incarnation;
+                n.draining = find_where(drained, [&](auto const& id) { return id == n.node.id; }) != drained.end();
                 all.push_back(std::move(n));
             }
             if (page->items.size() < op::max_batch) return all;
@@ -4606,42 +10860,116 @@ public:
     }
 
     result<proposal> propose() {
-        if (auto r = enter(); !r) return r.error();
-        group_feed<Defects> picture;
-        auto const start = perform<op::nodes_page>({.limit = 1});
-        if (!start) return start.error();
-        picture.start(start->epoch);
-        while (auto request = picture.next()) {
-            auto const answer = perform_any(*request);
-            if (!answer) return answer.error();
-            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) picture.on(*page);
-            if (auto* page = std::get_if<op::page_reply>(&*answer)) picture.on(*page);
-            if (auto* page = std::get_if<op::events_reply>(&*answer)) picture.on(*page, [](event const&) {});
+        return propose_for([](auto&) { return result<void>{}; }, false);
+    }
+
+    result<proposal> propose_if_lost(std::string const& node_id) {
+        return propose_for(
+            [&](group_picture<Defects>& picture) -> result<void> {
+                fencing_token lost = 0;
+                picture.each_node([&](fencing_token incarnation, auto const& n) {
+                    if (n.alive && n.id == node_id) lost = incarnation;
+                });
+                if (lost == 0) return {errc::unknown_node, in_words(node_id)};
+                picture.take_out(lost, false, 0);
+                return {};
+            },
+            true);
+    }
+
+    result<proposal> propose_if_joined(std::uint32_t count, node_attributes const& attributes) {
+        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r.error();
+        if (count > most_imagined) {
+            return error{errc::invalid_argument, fmt::format("{} nodes, at most {} may be", count, most_imagined)};
         }
-        planning_board<Defects> board;
-        auto const& view = board.draw(picture);
-        plan p;
-        std::string fault;
+        return propose_for(
+            [&](group_picture<Defects>& picture) -> result<void> {
+                for (std::uint32_t i = 1; i <= count; ++i) {
+                    picture.put_node((fencing_token{1} << 53) + i, fmt::format("new-{}", i),
+                                     attributes.capacity.value_or(unlimited), to_traits(attributes));
+                }
+                return {};
+            },
+            true);
+    }
+
+    result<void> apply(proposal const& p) {
+        if (auto r = enter(); !r) return r;
+        if (p.hypothetical) return {errc::invalid_argument, "the proposal is for a group that is not as it assumes"};
+        fencing_token self = 0, term = 0;
         {
-            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
-            fault = ports_.strategy()(view, p);
+            std::lock_guard const io{io_};
+            if (auto can = core_.can_act(now()); !can) return can;
+            if (!belief_->leads(now())) return {errc::not_leader, "only the leader applies a plan"};
+            if (p.epoch != core_.epoch()) return {errc::conflict, "the group has lost data since the plan was made"};
+            self = core_.self().incarnation;
+            term = belief_->term();
+            if (p.maintenance && p.voluntary > 0) {  // (if it was ordered since, the group has changed)
+                return {errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
         }
-        if (!fault.empty()) return error{errc::invalid_argument, std::move(fault)};
-        proposal out{.forced = p.forced,
-                     .voluntary = p.voluntary,
-                     .bound = p.bound,
-                     .unplaced = p.unplaced,
-                     .spread_before = p.spread_before,
-                     .spread_after = p.spread_after};
+        op::adopt placing{.incarnation = self, .term = term};
+        op::revoke moving{.incarnation = self, .term = term, .handoff_deadline = core_.settings().handoff_deadline};
         for (auto const& m : p.moves) {
-            auto const from =
-                m.forced() ? node_ref{} : node_ref{std::string{view.nodes[m.from].id}, view.nodes[m.from].incarnation};
-            out.moves.push_back({board.id_of(m.schedule),
-                                 from,
-                                 {std::string{view.nodes[m.to].id}, view.nodes[m.to].incarnation},
-                                 m.forced() ? change_reason::placed : change_reason::rebalanced});
+            if (m.from.incarnation == 0) {
+                placing.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason});
+            } else {
+                moving.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason, false});
+            }
         }
-        return out;
+        auto as_of = p.as_of;  // asked of the first request alone: from then on the group changes by our own doing
+        std::size_t refused = 0;
+        auto r = apply_in_pages(placing, as_of, refused);
+        if (r) r = apply_in_pages(moving, as_of, refused);
+        after_change();
+        if (r && refused > 0) {
+            return {errc::conflict, fmt::format("{} of {} steps no longer applied", refused, p.moves.size())};
+        }
+        return r;
+    }
+
+    // ================================================================ attributes and orders
+
+    result<void> set_attributes(node_attributes attributes) {
+        if (auto r = enter(); !r) return r;
+        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r;
+        if (attributes.capacity == unlimited) {
+            return {errc::invalid_argument, "the capacity is too large (leave it out for no limit)"};
+        }
+        {
+            std::lock_guard const io{io_};
+            core_.describe(std::move(attributes));
+        }
+        return told_to_group();
+    }
+
+    node_attributes attributes() {
+        std::lock_guard const io{io_};
+        return core_.attributes();
+    }
+
+    result<void> report_load(double load) {
+        if (auto r = enter(); !r) return r;
+        if (!is_finite(load) || load < 0) {
+            return {errc::invalid_argument, fmt::format("the load is {}, must be finite and not negative", load)};
+        }
+        {
+            std::lock_guard const io{io_};
+            core_.report_load(load, now());
+        }
+        return told_to_group();
+    }
+
+    result<void> give_order(op::order_kind kind, std::string const& node_id) {
+        if (auto r = enter(); !r) return r;
+        bool const of_node = kind == op::order_kind::drain || kind == op::order_kind::undrain;
+        if (of_node) {
+            if (auto r = check_id("the node id", node_id); !r) return r;
+        }
+        auto const r = perform<op::give_order>({.kind = kind, .node_id = node_id});
+        if (!r) return r.error() == errc::unknown_node ? error{errc::unknown_node, in_words(node_id)} : r.error();
+        after_change();
+        return {};
     }
 
     [[nodiscard]] instant now() const { return belief_->now(); }
@@ -4652,6 +10980,7 @@ private:
     using standing = typename core::standing;
     static constexpr microseconds longest_sleep = std::chrono::hours{1};
     static constexpr unsigned most_attempts = 3;
+    static constexpr std::uint32_t most_imagined = 10'000;
 
     struct outcome_or_error {
         bool settled = false;
@@ -4758,6 +11087,156 @@ private:
         return {};
     }
 
+    // ---------------------------------------------------------------- schedules and plans
+
+    struct located {
+        std::size_t item = 0;
+        fencing_token owner = 0;
+    };
+
+    // Requests that need to know where each schedule is: that is looked up first; who moved in between is looked up again.
+    template <typename Ask>
+    void at_their_owners(std::span<std::string const> page, results<void>& answers, Ask&& ask) {
+        std::vector<outcome_or_error> state(page.size());
+        for (int round = 0; round < 4; ++round) {
+            op::lookup look;
+            std::vector<located> open;
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (state[i].settled) continue;
+                look.ids.push_back(page[i]);
+                open.push_back({i, 0});
+            }
+            if (open.empty()) break;
+            auto const found = perform<op::lookup>(look);
+            for (std::size_t k = 0; found && k < open.size(); ++k) open[k].owner = found->items[k].status.owner;
+            auto const r = found ? ask(open) : result<op::outcomes>{found.error()};
+            for (std::size_t k = 0; k < open.size(); ++k) state[open[k].item].set(r, k);
+            if (r) note_own_change(*r);
+        }
+        for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+    }
+
+    static result<void> check_schedules(std::span<schedule const> list) {
+        std::vector<std::string_view> ids;
+        for (auto const& s : list) {
+            if (auto r = check_schedule(s); !r) return at_item(&s - list.data(), r.error());
+            ids.push_back(s.id);
+        }
+        return check_distinct(std::move(ids));
+    }
+
+    static result<void> check_schedule(schedule const& s) {
+        if (auto r = check_id("a schedule id", s.id); !r) return r;
+        if (!is_finite(s.weight) || s.weight <= 0) {
+            return {errc::invalid_argument,
+                    fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)};
+        }
+        if (!s.rules.pin.empty()) {
+            if (auto r = check_id("a pin", s.rules.pin); !r) return r;
+        }
+        if (auto r = check_label("a group", s.rules.group, 0); !r) return r;
+        if (auto r = check_labels({}, s.rules.required, "a required label"); !r) return r;
+        return check_labels({}, s.rules.forbidden, "a forbidden label");
+    }
+
+    // What this node says of itself goes out with the lane, at once if it is a member.
+    result<void> told_to_group() {
+        bool member = false;
+        {
+            std::lock_guard const io{io_};
+            collect();
+            member = core_.state() == standing::member;
+        }
+        if (!member) return {};  // with the next join
+        drive();
+        auto r = outcome_of_tick();
+        deliver();
+        std::lock_guard const io{io_};
+        if (r && !core_.is_described()) return {errc::unavailable, "not told yet: it goes out with the next contact"};
+        return r;
+    }
+
+    // Reads the group as it is, makes of it what is to be assumed, and asks the strategy.
+    template <typename Assume>
+    result<proposal> propose_for(Assume&& assume, bool hypothetical) {
+        if (auto r = enter(); !r) return r.error();
+        group_feed<Defects> feed;
+        auto const start = perform<op::nodes_page>({.limit = 1});
+        if (!start) return start.error();
+        feed.start(start->epoch);
+        auto const server_time = [this] {
+            std::lock_guard const io{io_};
+            return core_.server_time(now());
+        };
+        while (auto request = feed.next()) {
+            auto const answer = perform_any(*request);
+            if (!answer) return answer.error();
+            auto const at = server_time();
+            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
+        }
+        auto& picture = feed.picture();
+        if (auto r = assume(picture); !r) return r.error();
+        plan p;
+        std::string fault;
+        {
+            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
+            auto const view = picture.view(core_.server_time(now()));
+            fault = ports_.strategy()(view, p, [this] { return now(); }, microseconds::max());
+            if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
+        }
+        return error{errc::invalid_argument, std::move(fault)};
+    }
+
+    static proposal proposal_of(plan const& p, group_picture<Defects> const& picture, cluster_view const& view,
+                                group_feed<Defects> const& feed, bool hypothetical) {
+        proposal out{.forced = p.forced,
+                     .voluntary = p.voluntary,
+                     .bound = p.bound,
+                     .unplaced = p.unplaced,
+                     .spread_before = p.spread_before,
+                     .spread_after = p.spread_after,
+                     .imbalance = view.nodes.empty() ? 0 : imbalance_of(p, view),
+                     .epoch = feed.epoch(),
+                     .as_of = feed.cursor(),
+                     .maintenance = picture.maintenance(),
+                     .hypothetical = hypothetical};
+        auto const node = [&](std::uint32_t n) {
+            return n == cluster_view::none ? node_ref{}
+                                           : node_ref{std::string{view.nodes[n].id}, view.nodes[n].incarnation};
+        };
+        for (auto const& m : p.moves) {
+            auto const was = picture.record_of(m.schedule);
+            out.moves.push_back(
+                {picture.id_of(m.schedule), node(m.from), node(m.to), m.reason(), was.generation, was.owner});
+        }
+        for (auto const& s : p.stuck) out.stuck.push_back({picture.id_of(s.schedule), in_words(s.why)});
+        return out;
+    }
+
+    template <typename Op>
+    result<void> apply_in_pages(Op all, std::uint64_t& as_of, std::size_t& refused) {
+        auto items = std::exchange(all.items, {});
+        using item = typename decltype(all.items)::value_type;
+        result<void> outcome;
+        each_page(std::span<item const>{items}, [&](std::span<item const> page) {
+            if (!outcome) return;
+            auto request = all;
+            request.items = {page.begin(), page.end()};
+            request.as_of = std::exchange(as_of, 0);
+            if constexpr (std::is_same_v<Op, op::adopt>) request.seen = seen_token();
+            auto const r = perform<Op>(std::move(request));
+            if (!r) {
+                outcome = r.error();
+                return;
+            }
+            for (auto const& out : r->items) refused += out.ok() ? 0 : 1;
+            note_own_change(*r);
+        });
+        return outcome;
+    }
+
     // ---------------------------------------------------------------- events
 
     // Under io_: moves what happened to the queue, in order.
@@ -4840,6 +11319,7 @@ private:
             {
                 std::lock_guard const io{lane_io_};
                 more = release_abandoned();
+                collect();  // what is read anew after the server changed begins with its first page
                 auto request = core_.next(now());
                 if (!request) more = settle_unanswered() || more;
                 if (request) {
@@ -4947,10 +11427,11 @@ private:
         for (std::string after;;) {
             auto page = perform<op::schedules_page>({.holder = holder, .after = after});
             if (!page) return page.error();
-            auto const count = page->items.size();
+            auto const count = page->items.size() + page->strays.size();
+            if (!page->items.empty()) after = page->items.back().id;
+            for (auto const& id : page->strays) after = std::max(after, id);
             for (auto& s : page->items) into.push_back(std::move(s));
             if (count < op::max_batch) return {};
-            after = into.back().id;
         }
     }
 
@@ -5591,8 +12072,8 @@ public:
     /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
-    /// Evens out the load now, whatever rebalance_threshold says. not_leader; invalid_argument: the strategy's plan breaks
-    /// its contract.
+    /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;
+    /// invalid_argument: the strategy's plan breaks its contract.
     [[nodiscard]] result<void> rebalance() { return engine().rebalance(); }
 
     // ---------------------------------------------------------------- locks
@@ -5622,13 +12103,22 @@ public:
 
     // ---------------------------------------------------------------- schedules
 
-    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep the weight that they have.
+    /// Makes schedules exist, for the leader to place; harmless for those that do, which keep weight and rules as they are.
     /// Also without join(). Here and below: one result per item; an invalid or repeated one (invalid_argument) refuses all.
     [[nodiscard]] results<void> register_schedules(std::span<schedule const> schedules) {
         return engine().register_schedules(schedules);
     }
     [[nodiscard]] results<void> register_schedules(std::initializer_list<schedule> schedules) {
         return engine().register_schedules({schedules.begin(), schedules.size()});
+    }
+
+    /// Changes weight and rules of schedules, whoever owns them; the leader takes it into account at once. unknown_schedule.
+    /// Also without join().
+    [[nodiscard]] results<void> update_schedules(std::span<schedule const> schedules) {
+        return engine().update_schedules(schedules);
+    }
+    [[nodiscard]] results<void> update_schedules(std::initializer_list<schedule> schedules) {
+        return engine().update_schedules({schedules.begin(), schedules.size()});
     }
 
     /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
@@ -5658,7 +12148,7 @@ public:
 
     /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
     /// success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
-    /// come back (options::auto_rebalance, rebalance_threshold). unknown_schedule, unknown_node, not_leader (neither owner
+    /// come back: pin it (placement_rules, constrained<S>) for good. unknown_schedule, unknown_node, not_leader (neither owner
     /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
         return engine().transfer(schedule, node_id);
@@ -5669,6 +12159,39 @@ public:
         auto const& b = *shell_.published;
         return b.owned(b.now());
     }
+
+    // ---------------------------------------------------------------- attributes of this node
+
+    /// Changes what this node says of itself: capacity, zone and labels, all of them. Without membership it is told with
+    /// the next join(). Begins as options say (max_schedules_per_node, zone, labels). A capacity below what it owns makes
+    /// the leader move the rest. Success means that the group has been told; unavailable: it will be.
+    [[nodiscard]] result<void> set_attributes(node_attributes attributes) {
+        return engine().set_attributes(std::move(attributes));
+    }
+    [[nodiscard]] node_attributes attributes() { return engine().attributes(); }
+
+    /// Reports how loaded this node is by its own measure (any unit, the same on all nodes), for strategies that go by it
+    /// (measured<S>). Call it as often as you like: it is smoothed (options::load_smoothing), and a request goes out only
+    /// when it has changed by a tenth, or a tenth of options::load_floor. Finite, >= 0.
+    [[nodiscard]] result<void> report_load(double load) { return engine().report_load(load); }
+
+    // ---------------------------------------------------------------- orders to the group, by anyone, also without join()
+
+    /// The node ends empty and is given nothing more, while it goes on as a member: its schedules are handed over to
+    /// others as its runs end. Kept by node_id, over restarts, until undrain(). unknown_node: no live node has that id.
+    [[nodiscard]] result<void> drain(std::string const& node_id) {
+        return engine().give_order(op::order_kind::drain, node_id);
+    }
+    [[nodiscard]] result<void> undrain(std::string const& node_id) {
+        return engine().give_order(op::order_kind::undrain, node_id);
+    }
+
+    /// Until end_maintenance() nothing is moved between live nodes, whatever the reason; orphans are still placed. Hand-offs
+    /// that are under way are completed.
+    [[nodiscard]] result<void> begin_maintenance() {
+        return engine().give_order(op::order_kind::begin_maintenance, {});
+    }
+    [[nodiscard]] result<void> end_maintenance() { return engine().give_order(op::order_kind::end_maintenance, {}); }
 
     // ---------------------------------------------------------------- looking at the group (requests, in pages)
 
@@ -5691,6 +12214,21 @@ public:
 
     /// What this node's strategy would do with the group as it is: a dry run.
     [[nodiscard]] result<proposal> propose() { return engine().propose(); }
+
+    /// ... and what it would do if that node died now, or if `count` more nodes of these attributes joined (their ids are
+    /// new-1, new-2, ...). unknown_node.
+    [[nodiscard]] result<proposal> propose_if_lost(std::string const& node_id) {
+        return engine().propose_if_lost(node_id);
+    }
+    [[nodiscard]] result<proposal> propose_if_joined(std::uint32_t count, node_attributes const& each = {}) {
+        return engine().propose_if_joined(count, each);
+    }
+
+    /// Carries out a proposal, by the leader, if nothing at all has changed in the group since it was made (no schedule, no
+    /// node, no attribute; make it and apply it at once). conflict: it has,
+    /// and nothing was done (for one of more than 200 steps: in part, if something changes meanwhile; the detail says how
+    /// many steps no longer applied); or the group is under maintenance. not_leader; invalid_argument: a hypothetical one.
+    [[nodiscard]] result<void> apply(proposal const& p) { return engine().apply(p); }
 
     // ---------------------------------------------------------------- the policies
 
@@ -6849,9 +13387,6 @@ private:
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
-#include <charconv>
-#include <cstdlib>
-
 namespace rota::detail {
 
 /// Reads numbers and text out of the elements of an array, in order. A mistake is remembered: ask done() at the end.
@@ -6970,8 +13505,12 @@ public:
         if (value > unlimited) ok_ = false;
         return static_cast<std::uint32_t>(value);
     }
+    /// weight, or weight;traits: the latter are left for traits().
     double weight() noexcept {
-        auto const text = part();
+        auto text = part();
+        auto const end_of_weight = text.find(';');
+        traits_ = end_of_weight == std::string_view::npos ? std::string_view{} : text.substr(end_of_weight + 1);
+        text = text.substr(0, end_of_weight);
         double value = 0;
 #if defined(__cpp_lib_to_chars)
         auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -6983,11 +13522,37 @@ public:
         value = std::strtod(copy.c_str(), &end);
         bool const read = !copy.empty() && end == copy.c_str() + copy.size();
 #endif
-        if (!read || value - value != 0) {  // not a finite number
+        bool const digit = !text.empty() && text.front() >= '0' && text.front() <= '9';
+        if (!read || !digit || !(value > 0) || value - value != 0) {  // not a finite number
             ok_ = false;
             return 1;
         }
         return value;
+    }
+    /// Those that came with the last weight.
+    [[nodiscard]] std::string_view traits() const noexcept { return traits_; }
+    /// Of 16 digits at most, and as text unlike that of any other.
+    fencing_token token() noexcept {
+        auto const text = part();
+        std::uint64_t value = 0;
+        if (text.size() > 16 || (text.size() > 1 && text.front() == '0') || !redis_array_reader::parse(text, value)) {
+            ok_ = false;
+        }
+        return value;
+    }
+    /// length:text. What follows is the next part, without a | between.
+    std::string_view counted() noexcept {
+        auto const end = rest_.find(':');
+        std::uint64_t length = 0;
+        if (ended_ || end == std::string_view::npos || !redis_array_reader::parse(rest_.substr(0, end), length) ||
+            length > rest_.size() - end - 1) {
+            ok_ = false;
+            return {};
+        }
+        auto const found = rest_.substr(end + 1, static_cast<std::size_t>(length));
+        rest_.remove_prefix(end + 1 + found.size());
+        ended_ = rest_.empty();
+        return found;
     }
     /// All that is left, | included.
     std::string_view rest() noexcept {
@@ -7011,6 +13576,7 @@ private:
     }
 
     std::string_view rest_;
+    std::string_view traits_;
     bool ok_ = true;
     bool ended_ = false;
 };
@@ -7040,7 +13606,7 @@ struct redis_decoder {
     reply operator()(op::tick const& r) const {
         op::ticked answer;
         answer.status = in.enumerator(op::tick_status::data_lost);
-        auto const now = in.number();
+        answer.now = in.number();
         answer.epoch = in.number();
         answer.fence = in.number();
         answer.seq = in.number();
@@ -7053,11 +13619,11 @@ struct redis_decoder {
             (void)record.number();  // the lease's length
             auto const id = record.rest();
             if (!record.done()) in.fail();
-            if (deadline > now) {
+            if (deadline > answer.now) {
                 answer.leader = incarnation;
                 answer.term = term;
                 answer.leader_id = id;
-                answer.leader_remaining = redis_array_reader::to_duration(deadline - now);
+                answer.leader_remaining = redis_array_reader::to_duration(deadline - answer.now);
             }
         }
         answer.version = in.number();
@@ -7072,6 +13638,8 @@ struct redis_decoder {
 
     reply operator()(op::leave const&) const { return op::done{}; }
     reply operator()(op::renounce const&) const { return op::done{}; }
+    reply operator()(op::describe_node const&) const { return op::done{}; }
+    reply operator()(op::give_order const&) const { return op::done{}; }
 
     reply operator()(op::reap const&) const {
         op::outcomes answer;
@@ -7105,18 +13673,22 @@ struct redis_decoder {
         answer.items.reserve(r.ids.size());
         for (auto const& id : r.ids) {
             auto& entry = answer.items.emplace_back();
-            entry.registered = read_schedule(own, moves, entry.status);
+            auto const found = read_schedule(own, moves, entry.status);
+            entry.registered = found != reading::missing;
             if (entry.registered) entry.status.id = id;
         }
         require(own, moves);
         return answer;
     }
 
+    reply operator()(op::update_schedules const& r) const { return outcomes(r.items.size(), code); }
     reply operator()(op::unregister_schedules const& r) const { return outcomes(r.items.size(), code); }
     reply operator()(op::claim const& r) const { return outcomes(r.ids.size(), code | token); }
     reply operator()(op::adopt const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::revoke const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::acknowledge const& r) const { return outcomes(r.items.size(), code | token | remaining); }
+
+    reply operator()(op::mend const& r) const { return outcomes(r.items.size(), code | token); }
 
     reply operator()(op::changes_since const& r) const {
         op::changes_reply answer;
@@ -7128,18 +13700,10 @@ struct redis_decoder {
             redis_array_reader entry{entries.next()};
             answer.to = stream_id(entry).first;
             redis_array_reader fields{entry.next()};
-            while (fields.left() > 0) {
-                redis_record_reader record{fields.text()};
-                auto& c = answer.items.emplace_back();
-                c.kind = record.enumerator(op::change_kind::vacancy);
-                c.generation = record.number();
-                c.other = record.number();
-                c.reason = record.enumerator(change_reason::resynced);
-                c.weight = record.weight();
-                c.handoff = record.duration();
-                c.id = fields.text();
-                if (!record.done()) in.fail();
-            }
+            (void)fields.text();
+            redis_record_reader words{fields.text()};
+            while (words.ok() && !words.done()) answer.items.push_back(to_change(read_word(words)));
+            if (!words.done()) in.fail();
             require(entry, fields);
         }
         require(entries);
@@ -7156,27 +13720,20 @@ struct redis_decoder {
             redis_array_reader entry{entries.next()};
             answer.to = stream_id(entry).second;
             redis_array_reader fields{entry.next()};
-            while (fields.left() > 0) {
-                redis_record_reader record{fields.text()};
-                auto& e = answer.items.emplace_back();
-                e.seq = answer.to;
-                e.kind = record.enumerator(op::group_event_kind::data_lost);
-                e.generation = record.number();
-                e.from = record.number();
-                e.to = record.number();
-                e.reason = record.enumerator(change_reason::resynced);
-                e.weight = record.weight();
-                e.capacity = record.capacity();
-                e.id = fields.text();
-                if (!record.done()) in.fail();
+            (void)fields.text();
+            redis_record_reader words{fields.text()};
+            while (words.ok() && !words.done()) {
+                answer.items.push_back(std::move(read_word(words).event));
+                answer.items.back().seq = answer.to;
             }
+            if (!words.done()) in.fail();
             require(entry, fields);
         }
         require(entries);
         return answer;
     }
 
-    reply operator()(op::schedules_page const&) const {
+    reply operator()(op::schedules_page const& r) const {
         op::page_reply answer;
         answer.version = in.number();
         redis_array_reader ids{in.next()};
@@ -7184,9 +13741,13 @@ struct redis_decoder {
         redis_array_reader moves{in.next()};
         answer.items.reserve(ids.left());
         while (ids.left() > 0) {
-            auto& status = answer.items.emplace_back();
-            status.id = ids.text();
-            if (!read_schedule(own, moves, status)) in.fail();
+            schedule_status status{.id = std::string{ids.text()}};
+            auto const found = read_schedule(own, moves, status);
+            if (found == reading::sound && status.owner == r.holder) {
+                answer.items.push_back(std::move(status));
+            } else {
+                answer.strays.push_back(std::move(status.id));
+            }
         }
         require(ids, own, moves);
         return answer;
@@ -7197,11 +13758,21 @@ struct redis_decoder {
         auto const now = in.number();
         answer.epoch = in.number();
         answer.seq = in.number();
+        answer.maintenance = in.number() != 0;
+        redis_array_reader orders{in.next()};
+        while (orders.left() > 0) {
+            auto const id = orders.text();
+            if (id.empty()) continue;  // that is the order of maintenance
+            auto at = answer.drained.begin();
+            while (at != answer.drained.end() && *at < id) ++at;
+            answer.drained.emplace(at, id);
+        }
         redis_array_reader nodes{in.next()};
         redis_array_reader info{in.next()};
         redis_array_reader load{in.next()};
         redis_array_reader pending{in.next()};
-        redis_array_reader deadlines{in.next()};
+        redis_array_reader live{in.next()};
+        redis_array_reader dead{in.next()};
         answer.items.reserve(nodes.left());
         while (nodes.left() > 0) {
             auto& status = answer.items.emplace_back();
@@ -7210,16 +13781,42 @@ struct redis_decoder {
             status.capacity = record.capacity();
             (void)record.number();  // the nonce that it joined with
             (void)record.number();  // its ttl
+            status.left = record.number() != 0;
+            (void)record.weight();
+            status.traits = record.traits();
             status.node.id = record.rest();
             if (!record.done()) in.fail();
-            status.load = load.skip_nil() ? 0 : static_cast<std::uint32_t>(load.number());
-            status.pending = pending.skip_nil() ? 0 : static_cast<std::uint32_t>(pending.number());
-            status.alive = !deadlines.skip_nil();
-            if (auto const deadline = status.alive ? deadlines.number() : 0; deadline > now) {
-                status.remaining = redis_array_reader::to_duration(deadline - now);
+            status.load = counter(load);
+            status.pending = counter(pending);
+            status.alive = !live.skip_nil();
+            auto const deadline = status.alive ? live.number() : 0;
+            if (deadline > now) status.remaining = redis_array_reader::to_duration(deadline - now);
+            auto const gone_since = dead.skip_nil() ? now : dead.number();
+            if (!status.alive && gone_since < now) {
+                status.gone_for = redis_array_reader::to_duration(now - gone_since);
             }
         }
-        require(nodes, info, load, pending, deadlines);
+        require(orders, nodes, info, load, pending, live, dead);
+        return answer;
+    }
+
+    reply operator()(op::scan_page const&) const {
+        op::scan_reply answer;
+        answer.next = in.number();
+        redis_array_reader found{in.next()};
+        redis_array_reader moves{in.next()};
+        bool const moving = moves.left() > 0;
+        answer.items.reserve(found.left() / 2);
+        while (found.left() > 0) {
+            schedule_status status{.id = std::string{found.text()}};
+            auto const state = moving ? read_schedule(found, moves, status) : read_record(found, status);
+            if (state == reading::sound) {
+                answer.items.push_back(std::move(status));
+            } else {
+                answer.broken.push_back(std::move(status.id));
+            }
+        }
+        require(found, moves);
         return answer;
     }
 
@@ -7242,22 +13839,98 @@ private:
         return answer;
     }
 
-    // One element of each: generation|owner|weight, or nil; to|deadline|reason, or nil.
-    bool read_schedule(redis_array_reader& own, redis_array_reader& moves, schedule_status& status) const {
-        bool const registered = !own.skip_nil();
-        if (registered) {
-            redis_record_reader record{own.text()};
-            status.generation = record.number();
-            status.owner = record.number();
-            status.weight = record.weight();
-            if (!record.done()) in.fail();
+    enum class reading { missing, sound, unreadable };
+
+    // The next element: generation|owner|weight;traits, or nil. Of an unreadable one nothing is said but its id.
+    reading read_record(redis_array_reader& own, schedule_status& status) const {
+        if (own.skip_nil()) return reading::missing;
+        redis_record_reader stored{own.text()};
+        auto const generation = stored.token();
+        auto const owner = stored.token();
+        auto const weight = stored.weight();
+        if (!stored.done()) return reading::unreadable;
+        status.generation = generation;
+        status.owner = owner;
+        status.weight = weight;
+        status.traits = stored.traits();
+        return reading::sound;
+    }
+
+    // The next element of each; of moves: to|deadline|reason|open, or nil. A move of what is not there is damage, which
+    // somebody else sees to.
+    reading read_schedule(redis_array_reader& own, redis_array_reader& moves, schedule_status& status) const {
+        auto const found = read_record(own, status);
+        if (moves.skip_nil()) return found;
+        redis_record_reader stored{moves.text()};
+        auto const to = stored.token();
+        (void)stored.number();
+        (void)stored.number();
+        (void)stored.number();
+        if (found != reading::sound) return found;
+        if (!stored.done() || to == 0) {
+            status = {.id = std::move(status.id)};
+            return reading::unreadable;
         }
-        if (!moves.skip_nil()) {
-            redis_record_reader record{moves.text()};
-            status.moving_to = record.number();
-            if (!record.ok() || !registered) in.fail();
+        status.moving_to = to;
+        return found;
+    }
+
+    struct told {
+        op::group_event event{};
+        microseconds handoff{};
+        bool open = false;
+    };
+
+    // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
+    told read_word(redis_record_reader& words) const {
+        told t;
+        auto& e = t.event;
+        e.kind = words.enumerator(op::last_group_event_kind);
+        e.reason = words.enumerator(last_change_reason);
+        e.from = words.number();
+        e.generation = words.number();
+        e.to = words.number();
+        e.weight = words.weight();
+        e.traits = words.traits();
+        if (e.kind == op::group_event_kind::joined || e.kind == op::group_event_kind::described) {
+            e.capacity = words.capacity();
+        } else if (e.kind == op::group_event_kind::moving) {
+            t.handoff = words.duration();
+            t.open = words.number() != 0;
         }
-        return registered;
+        e.id = words.counted();
+        return t;
+    }
+
+    // The node's own view of what the group is told.
+    op::change to_change(told const& t) const {
+        auto const& e = t.event;
+        op::change c{.id = e.id};
+        switch (e.kind) {
+            case op::group_event_kind::owned: c.kind = op::change_kind::granted; break;
+            case op::group_event_kind::moving: c.kind = op::change_kind::revoking; break;
+            case op::group_event_kind::updated: c.kind = op::change_kind::updated; break;
+            case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
+            case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
+            default: in.fail(); return c;
+        }
+        c.generation = e.generation;
+        c.weight = e.weight;
+        c.traits = e.traits;
+        c.reason = e.reason;
+        if (c.kind == op::change_kind::granted) c.other = e.from;
+        if (c.kind == op::change_kind::revoking) c.other = e.to;
+        c.handoff = t.handoff;
+        c.open = t.open;
+        return c;
+    }
+
+    // One that is missing or cannot be read says nothing; see op::mend.
+    static std::uint32_t counter(redis_array_reader& counters) {
+        if (counters.skip_nil()) return 0;
+        std::uint64_t value = 0;
+        if (!redis_array_reader::parse(counters.text(), value)) return 0;
+        return static_cast<std::uint32_t>(value < unlimited ? value : unlimited);
     }
 
     std::pair<std::uint64_t, std::uint64_t> stream_id(redis_array_reader& entry) const {
@@ -7332,7 +14005,7 @@ namespace rota::detail::lua {
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 local k_session, k_epoch, k_fence, k_seq, k_events, k_leader, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves = unpack(KEYS, 1, 16)
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
 local P = ARGV[2]
 
 local counters = call('MGET', k_session, k_epoch, k_fence, k_seq)
@@ -7348,7 +14021,9 @@ local counted, founded = false, false
 
 local function mint(seen)
     counted = true
-    fence = math.max(fence + 1, now, seen + 1)
+    fence = fence + 1
+    if fence < now then fence = now end
+    if fence <= seen then fence = seen + 1 end
     return fence
 end
 
@@ -7362,36 +14037,55 @@ end
 local function behind(seen)
     return fence < seen and {errc_not_joined, 'the server has lost writes'}
 end
+
+-- Of one whose request was made from what the group was at that event.
+local function moved_on(as_of)
+    return as_of ~= '0' and tonumber(as_of) ~= seq and {errc_conflict, 'the group has changed'}
+end
 )lua";
 
-// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. An entry
-// is a list of pairs: numbers joined by |, and an id. All parts come as text: joining numbers is four times slower.
+// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
+// the same words, so that each is made once; an entry is all of them in one text (a field for each costs more than the
+// rest of the step):
+//   kind|reason|from|generation|to|weight;traits|length:id
+// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
+// All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
-local events, told, versions = {}, {}, {}
+local events, told, versions, lengths = {}, {}, {}, {}
 
-local function emit(kind, generation, from, to, reason, weight, capacity, id)
-    local n = #events
-    events[n + 1] = kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|' .. reason .. '|' .. weight ..
-        '|' .. capacity
-    events[n + 2] = id
+-- |length: of an id.
+local function mark_of(id)
+    local mark = '|' .. #id .. ':'
+    lengths[#id] = mark
+    return mark
 end
 
-local function tell(inc, kind, generation, other, reason, weight, handoff, id)
+local function word(record, id)
+    return record .. (lengths[#id] or mark_of(id)) .. id
+end
+
+local function emit(record, id)
+    events[#events + 1] = word(record, id)
+end
+
+local function tell_word(inc, text)
     local entry = told[inc]
-    if not entry then
-        entry = {}
-        told[inc] = entry
+    if entry then
+        entry[#entry + 1] = text
+    else
+        told[inc] = {text}
     end
-    local n = #entry
-    entry[n + 1] = kind .. '|' .. generation .. '|' .. other .. '|' .. reason .. '|' .. weight .. '|' .. handoff
-    entry[n + 2] = id
+end
+
+local function tell(inc, record, id)
+    tell_word(inc, word(record, id))
 end
 
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
 local function ensure_epoch(seen)
     if epoch and counters[4] and fence >= seen then return end
     epoch, founded = fmt('%.0f', mint(seen)), true
-    if seen > 0 then emit('event_data_lost', epoch, '0', '0', '0', '1', 'limit_unlimited', '') end
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
 end
 
 -- The end of reading. Returns what to answer if the step cannot be logged.
@@ -7400,14 +14094,19 @@ local function verify_step()
         if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
         call('XLEN', k_events)
     end
+    local nodes, keys = {}, {}
     for inc in pairs(told) do
-        local inbox = P .. 'inbox:' .. inc
-        local version = call('GET', P .. 'ver:' .. inc)
+        nodes[#nodes + 1] = inc
+        keys[#keys + 1] = P .. 'ver:' .. inc
+    end
+    local found = #keys > 0 and call('MGET', unpack(keys)) or {}
+    for i, inc in ipairs(nodes) do
+        local inbox, version = P .. 'inbox:' .. inc, found[i] or call('GET', keys[i])
         if call('XLEN', inbox) > 0 and not version then
             -- The counter alone was lost: go on from the log, whose numbers never go back.
             version = match(call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)[1][1], '^%d+')
         end
-        versions[inc] = fmt('%.0f', (version or 0) + 1)
+        versions[i] = {inbox, (version or 0) + 1 .. '', keys[i], told[inc]}
     end
 end
 
@@ -7415,42 +14114,69 @@ local function commit_step()
     if #events > 0 then
         counted = true
         seq = seq + 1
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), unpack(events))
+        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+             table.concat(events))
     end
-    if counted then
-        call('MSET', k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq))
+    local set = {}
+    if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
+    local n = #set
+    for _, v in ipairs(versions) do
+        local version = v[2]
+        call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
+        set[n + 1], set[n + 2] = v[3], version
+        n = n + 2
     end
-    for inc, version in pairs(versions) do
-        call('XADD', P .. 'inbox:' .. inc, 'MAXLEN', '~', limit_changes, version .. '-0', unpack(told[inc]))
-        call('SET', P .. 'ver:' .. inc, version)
-    end
+    if n > 0 then call('MSET', unpack(set)) end
 end
 )lua";
 
-// Nodes, live and dead, each read once per step.
+// Nodes, live and dead, each read once per step; many at once by read_nodes.
+// info is capacity|nonce|ttl|1 if it left in order, else 0|1;traits|id.
 inline constexpr char nodes[] = R"lua(
-local known, changed = {}, {}
+local known, changed, departed = {}, {}, {}
+
+-- A counter that cannot be read says nothing; see mend.
+local function counter(text)
+    local value = tonumber(text or 0)
+    return value and value >= 0 and value or 0
+end
+
+local function know(inc, info, live, dead, load, pending)
+    local n = info and {
+        info = info,
+        live = live and true,
+        -- live: taken for dead from then on; dead: its schedules may be adopted from then on
+        deadline = tonumber(live or dead or 0),
+        capacity = tonumber(match(info, '^%d+')),
+        load = counter(load),
+        pending = counter(pending),
+    }
+    known[inc] = n or false
+    return n
+end
 
 local function node(inc)
     local n = known[inc]
-    if n == nil then
-        local info = inc ~= '0' and call('HGET', k_info, inc)
-        n = false
-        if info then
-            local live = call('ZSCORE', k_nodes, inc)
-            n = {
-                info = info,
-                live = live and true,
-                -- live: taken for dead from then on; dead: its schedules may be adopted from then on
-                deadline = tonumber(live or call('ZSCORE', k_dead, inc) or 0),
-                capacity = tonumber(match(info, '^%d+')),
-                load = tonumber(call('HGET', k_load, inc) or 0),
-                pending = tonumber(call('HGET', k_pending, inc) or 0),
-            }
-        end
-        known[inc] = n
+    if n ~= nil then return n end
+    local info = inc ~= '0' and call('HGET', k_info, inc)
+    if not info then return know(inc) end
+    local live = call('ZSCORE', k_nodes, inc)
+    return know(inc, info, live, not live and call('ZSCORE', k_dead, inc), call('HGET', k_load, inc),
+                call('HGET', k_pending, inc))
+end
+
+-- Reads those whose incarnations are ARGV[first..last].
+local function read_nodes(first, last)
+    if last < first then return end
+    local info = call('HMGET', k_info, unpack(ARGV, first, last))
+    local live = call('ZMSCORE', k_nodes, unpack(ARGV, first, last))
+    local load = call('HMGET', k_load, unpack(ARGV, first, last))
+    local pending = call('HMGET', k_pending, unpack(ARGV, first, last))
+    for i = first, last do
+        local j = i - first + 1
+        local inc, deadline = ARGV[i], live[j]
+        know(inc, info[j], deadline, not deadline and call('ZSCORE', k_dead, inc), load[j], pending[j])
     end
-    return n
 end
 
 local function may_believe(inc)
@@ -7464,7 +14190,8 @@ local function is_target(inc)
 end
 
 local function count(inc, n, load, pending)
-    n.load, n.pending = n.load + load, n.pending + pending
+    load, pending = n.load + load, n.pending + pending
+    n.load, n.pending = load > 0 and load or 0, pending > 0 and pending or 0
     changed[inc] = n
 end
 
@@ -7491,23 +14218,24 @@ end
 
 // Nodes that go, and dead ones that own nothing more and are forgotten.
 inline constexpr char departures[] = R"lua(
-local gone, gone_ids, forgotten = {}, {}, {}
+local gone, gone_ids, forgotten, left = {}, {}, {}, {}
 
 local function take_out(inc, n, kind)
-    local id = match(n.info, '^%d+|%d+|%d+|(.*)$')
+    local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
     n.live, n.deadline = false, now
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.
     if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
-    emit(kind, '0', inc, '0', '0', '1', 'limit_unlimited', id)
+    if kind == 'event_left' then left = {inc, before .. '|1|' .. after} end
+    emit(kind .. '|0|' .. inc .. '|0|0|1', id)
 end
 
 local function forget_if_done(inc)
     local n = node(inc)
     if not n or n.live or n.deadline > now or n.load > 0 then return end
-    known[inc], changed[inc] = false, nil
+    known[inc], changed[inc], departed[inc] = false, nil, true
     forgotten[#forgotten + 1] = inc
-    emit('event_forgotten', '0', inc, '0', '0', '1', 'limit_unlimited', '')
+    emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
 end
 
 local function verify_departures()
@@ -7526,6 +14254,7 @@ local function commit_departures()
         call('ZADD', k_dead, unpack(since))
     end
     if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
+    if #left > 0 then call('HSET', k_info, unpack(left)) end
     if #forgotten > 0 then
         local padded, keys = {}, {}
         for i, inc in ipairs(forgotten) do
@@ -7543,24 +14272,53 @@ local function commit_departures()
 end
 )lua";
 
+// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
+inline constexpr char record[] = R"lua(
+local function is_weight(text)
+    local number = match(text, '^[^;|]*')
+    local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
+    return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
+end
+
+-- Of 16 digits at most, and as text unlike any other.
+local function is_token(text)
+    return text == '0' or #text <= 16 and string.byte(text) ~= 48
+end
+
+local function parse(text)
+    local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
+    if generation and is_token(generation) and is_token(owner) and (weight == '1' or is_weight(weight)) then
+        return generation, owner, weight
+    end
+end
+)lua";
+
 // The schedules of a request: what is stored of each, read once, and what becomes of it.
 inline constexpr char schedules[] = R"lua(
 local records = {}
 local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
 local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
+-- Of a token, an owner and a weight. %d is twice as fast where it can count as far.
+local record_format = (fmt('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f') .. '|%s|%s'
 
--- Reads the schedules whose ids are ARGV[first..last].
-local function read_schedules(first, last)
-    if last < first then return end
-    local own = call('HMGET', k_own, unpack(ARGV, first, last))
+-- What own and moves hold of the schedules whose ids are ARGV[first..last].
+local function read_own(first, last)
+    if last < first then return {}, {} end
     -- Mostly nothing is moving.
-    local moves = call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
+    return call('HMGET', k_own, unpack(ARGV, first, last)),
+        call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
+end
+
+-- The same as records.
+local function read_schedules(first, last)
+    local own, moves = read_own(first, last)
     for i = first, last do
         local text, move = own[i - first + 1], moves[i - first + 1]
         if text then
-            local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
-            local s = {generation = generation, owner = owner, weight = weight}
-            if move then s.to, s.deadline, s.reason = match(move, '^(%d+)|(%d+)|(%d+)') end
+            local generation, owner, weight = parse(text)
+            -- One that cannot be read has an owner that is nobody, and is not '0' either.
+            local s = {generation = generation or '', owner = owner or '', weight = weight or '1'}
+            if move then s.to = match(move, '^%d+') end
             records[ARGV[i]] = s
         end
     end
@@ -7568,50 +14326,62 @@ end
 
 local function append(lists, inc, id)
     local list = lists[inc]
-    if not list then
-        list = {}
-        lists[inc] = list
+    if list then
+        list[#list + 1] = id
+    else
+        lists[inc] = {id}
     end
-    list[#list + 1] = id
 end
 
-local function detach(id, s)
-    if s.owner == '0' then
+-- In pairs, as ZADD takes them.
+local function append_scored(lists, inc, id)
+    local list = lists[inc]
+    if list then
+        local n = #list
+        list[n + 1], list[n + 2] = '0', id
+    else
+        lists[inc] = {'0', id}
+    end
+end
+
+local function detach(id, owner)
+    if owner == '0' then
         unowned_removed[#unowned_removed + 1] = id
         return
     end
-    local n = node(s.owner)
+    local n = node(owner)
     if n then
-        append(by_removed, s.owner, id)
-        count(s.owner, n, -1, 0)
+        append(by_removed, owner, id)
+        n.load = n.load > 0 and n.load - 1 or 0
+        changed[owner] = n
     end
 end
 
-local function drop_move(id, s)
-    if not s.to then return end
-    local target = node(s.to)
-    if target then count(s.to, target, 0, -1) end
-    s.to = nil
+local function drop_move(id, to)
+    local target = node(to)
+    if target then count(to, target, 0, -1) end
     moves_deleted[#moves_deleted + 1] = id
 end
 
--- Makes `to` (0: nobody) the owner, and tells so.
-local function hand_to(id, s, to, generation, reason)
-    local from = s.owner
-    generation = fmt('%.0f', generation)
-    detach(id, s)
-    drop_move(id, s)
-    s.owner, s.generation = to, generation
+-- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
+-- event_owned|reason|from|
+local function hand_to(id, weight, from, to, token, head)
+    detach(id, from)
+    local text = fmt(record_format, token, to, weight)
     local n = #own_set
-    own_set[n + 1], own_set[n + 2] = id, generation .. '|' .. to .. '|' .. s.weight
+    own_set[n + 1], own_set[n + 2] = id, text
+    text = head .. text .. (lengths[#id] or mark_of(id)) .. id
+    events[#events + 1] = text
     if to == '0' then
+        unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
-    else
-        append(by_added, to, id)
-        count(to, node(to), 1, 0)
-        tell(to, 'change_granted', generation, from, reason, s.weight, '0', id)
+        return
     end
-    emit('event_owned', generation, from, to, reason, s.weight, 'limit_unlimited', id)
+    append_scored(by_added, to, id)
+    local target = node(to)
+    target.load = target.load + 1
+    changed[to] = target
+    tell_word(to, text)
 end
 
 local function verify_schedules()
@@ -7620,21 +14390,18 @@ local function verify_schedules()
     for inc in pairs(by_removed) do call('ZCARD', P .. 'by:' .. inc) end
 end
 
-local function add_all(key, ids)
-    local members = {}
-    for i = 1, #ids do members[2 * i - 1], members[2 * i] = '0', ids[i] end
-    call('ZADD', key, unpack(members))
-end
-
 local function commit_schedules()
     if #own_set > 0 then call('HSET', k_own, unpack(own_set)) end
     if #own_deleted > 0 then call('HDEL', k_own, unpack(own_deleted)) end
     if #moves_deleted > 0 then call('HDEL', k_moves, unpack(moves_deleted)) end
     if #moves_set > 0 then call('HSET', k_moves, unpack(moves_set)) end
     if #unowned_removed > 0 then call('ZREM', k_unowned, unpack(unowned_removed)) end
-    if #unowned_added > 0 then add_all(k_unowned, unowned_added) end
-    for inc, ids in pairs(by_removed) do call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
-    for inc, ids in pairs(by_added) do add_all(P .. 'by:' .. inc, ids) end
+    if #unowned_added > 0 then call('ZADD', k_unowned, unpack(unowned_added)) end
+    for inc, ids in pairs(by_removed) do
+        -- The index of a node that is forgotten goes as a whole.
+        if not departed[inc] then call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
+    end
+    for inc, pairs in pairs(by_added) do call('ZADD', P .. 'by:' .. inc, unpack(pairs)) end
 end
 )lua";
 
@@ -7653,25 +14420,70 @@ local function strings(first, last)
 end
 )lua";
 
-// What stays of unregistered schedules, inc|until|kept|nonce: the owner of then may believe in it until it has heard.
+// What stays of schedules that were unregistered or mended, in the hash `gone`: inc|until|kept|nonce. The owner of then
+// may believe in it until it has heard; 0: several may.
 inline constexpr char tombstones[] = R"lua(
 local stones = {}
 
--- Reads the tombstones of the schedules whose ids are ARGV[first..last] out of what their keys, KEYS[17..], hold.
-local function read_tombstones(first, last, values)
+-- Reads those of the schedules whose ids are ARGV[first..last]. Whether there are any.
+local function read_tombstones(first, last)
+    -- Mostly there are none.
+    if last < first or call('HLEN', k_gone) == 0 then return false end
+    local values = call('HMGET', k_gone, unpack(ARGV, first, last))
     for i = first, last do
         local text = values[i - first + 1]
         if text then
             local g = {}
             g.owner, g.ends, g.kept, g.nonce = match(text, '^(%d+)|(%d+)|(%d+)|(%d+)$')
-            stones[ARGV[i]] = g
+            if g.owner then stones[ARGV[i]] = g end
         end
     end
+    return true
 end
 
 local function is_guarded(id)
     local g = stones[id]
-    return g and tonumber(g.ends) > now and may_believe(g.owner)
+    return g and tonumber(g.ends) > now and (g.owner == '0' or may_believe(g.owner))
+end
+)lua";
+
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
+inline constexpr char burial[] = R"lua(
+local k_buried = KEYS[18]
+local buried, overdue = {}, {}
+
+-- May be called for an id once, with a stone that is not changed after.
+local function bury(id, stone)
+    stones[id] = stone
+    buried[#buried + 1] = id
+end
+
+local function verify_burial()
+    if #buried > 0 then
+        call('HLEN', k_gone)
+        overdue = call('ZRANGEBYSCORE', k_buried, '-inf', now, 'LIMIT', 0, 2 * #buried)
+    end
+end
+
+local function commit_burial()
+    if #buried == 0 then return end
+    if #overdue > 0 then
+        call('HDEL', k_gone, unpack(overdue))
+        call('ZREM', k_buried, unpack(overdue))
+    end
+    local set, scores = {}, {}
+    for i, id in ipairs(buried) do
+        local g = stones[id]
+        set[2 * i - 1], set[2 * i] = id, fmt('%s|%.0f|%.0f|%s', g.owner, g.ends, g.kept, g.nonce)
+        scores[2 * i - 1], scores[2 * i] = fmt('%.0f', math.max(g.ends, g.kept)), id
+    end
+    call('HSET', k_gone, unpack(set))
+    call('ZADD', k_buried, unpack(scores))
+    -- In ms and twice as long: it only collects garbage.
+    local last = call('ZREVRANGE', k_buried, 0, 0, 'WITHSCORES')
+    local kept = math.ceil(math.max(last[2] - now, 0) / 500) + 1
+    call('PEXPIRE', k_gone, kept)
+    call('PEXPIRE', k_buried, kept)
 end
 )lua";
 
@@ -7700,11 +14512,12 @@ local key = KEYS[1]
 local commands = {
     {'DEL', key}, {'TIME'}, {'GET', key}, {'MGET', key}, {'EXISTS', key},
     {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HEXISTS', key, 'a'}, {'HLEN', key},
+    {'HKEYS', key}, {'HGETALL', key}, {'HSCAN', key, '0'},
     {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZCARD', key}, {'ZRANGE', key, 0, 0}, {'ZREVRANGE', key, 0, 0},
     {'ZRANGEBYSCORE', key, 0, 0}, {'ZRANGEBYLEX', key, '-', '+'},
     {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}, {'XREAD', 'STREAMS', key, '0'},
     {'SET', key, '1', 'PX', 1000}, {'MSET', key, '1'}, {'DEL', key},
-    {'HSET', key, 'a', '1'}, {'HDEL', key, 'a'}, {'DEL', key},
+    {'HSET', key, 'a', '1'}, {'PEXPIRE', key, 1000}, {'HDEL', key, 'a'}, {'DEL', key},
     {'ZADD', key, 1, 'a'}, {'ZREM', key, 'a'}, {'DEL', key},
     {'XADD', key, 'MAXLEN', '~', 1, '1-0', 'a', '1'}, {'DEL', key},
 }
@@ -7721,8 +14534,8 @@ return 'OK'
 }  // namespace rota::detail::lua
 
 // ---- rota/detail/redis/following.lua.hpp ---------------------------------------------------------------------------
-// The scripts that only read: changes_since, events_since, schedules_page, nodes_page. See operations.hpp for what they
-// do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
+// The scripts that only read: changes_since, events_since, schedules_page, nodes_page, scan_page. See operations.hpp
+// for what they do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
 
 namespace rota::detail::lua {
 
@@ -7762,17 +14575,36 @@ if #ids == 0 then return {0, version, {}, {}, {}} end
 return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
 )lua";
 
-// KEYS: epoch, seq, roster, info, load, pending, nodes. ARGV: after (16 digits), limit.
-// Reply: now, epoch, seq, incarnations, what the others hold of them.
+// KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
+// Reply: now, epoch, seq, whether maintenance, drained (if after is 0), incarnations, what the others hold of them.
 inline constexpr char nodes_page[] = R"lua(
 local call = redis.call
 local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
+local maintenance = call('HEXISTS', KEYS[9], '')
+local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
 local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
-if #padded == 0 then return {0, now, epoch, seq, {}, {}, {}, {}, {}} end
+if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
 local nodes = {}
 for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
-return {0, now, epoch, seq, nodes, call('HMGET', KEYS[4], unpack(nodes)), call('HMGET', KEYS[5], unpack(nodes)),
-        call('HMGET', KEYS[6], unpack(nodes)), call('ZMSCORE', KEYS[7], unpack(nodes))}
+return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[4], unpack(nodes)),
+        call('HMGET', KEYS[5], unpack(nodes)), call('HMGET', KEYS[6], unpack(nodes)),
+        call('ZMSCORE', KEYS[7], unpack(nodes)), call('ZMSCORE', KEYS[8], unpack(nodes))}
+)lua";
+
+// KEYS: own, moves. ARGV: cursor, limit. Reply: cursor, ids with what own holds of each, what moves holds of them, or
+// nothing if nothing moves.
+inline constexpr char scan_page[] = R"lua(
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local found, moves, ids = page[2], {}, {}
+if #found == 0 or redis.call('HLEN', KEYS[2]) == 0 then return {0, page[1], found, {}} end
+for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+-- A hash that is small as the server is configured comes whole.
+for i = 1, #ids, 1000 do
+    for _, move in ipairs(redis.call('HMGET', KEYS[2], unpack(ids, i, math.min(i + 999, #ids)))) do
+        moves[#moves + 1] = move
+    end
+end
+return {0, page[1], found, moves}
 )lua";
 
 }  // namespace rota::detail::lua
@@ -7801,7 +14633,7 @@ if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
 if KEYS[6] then
     local own = call('HGET', KEYS[6], ARGV[6])
     if not own then return {0, errc_unknown_schedule, 0, 0} end
-    -- generation|owner|weight
+    -- generation|owner|weight;traits
     if string.find(own, ARGV[7] .. '|' .. inc .. '|', 1, true) ~= 1 or call('HEXISTS', KEYS[7], ARGV[6]) == 1 then
         return {0, errc_not_owner, 0, 0}
     end
@@ -7914,7 +14746,7 @@ for i = 1, locks do
         local deadline, token, rest = string.match(v[i + 1], '^(%d+)|(%d+)(|.*)$')
         deadline = tonumber(deadline)
         if token == ARGV[3 + i] and deadline > now and string.find(rest, '|' .. inc .. '|', 1, true) == 1 then
-            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)')) <= now then
+            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)') or now + 1) <= now then
                 code = errc_not_owner
             else
                 code = 0
@@ -7953,13 +14785,15 @@ return answer
 }  // namespace rota::detail::lua
 
 // ---- rota/detail/redis/membership.lua.hpp --------------------------------------------------------------------------
-// The scripts of membership and leadership: join, tick, leave, renounce, reap. See operations.hpp for what they do.
+// The scripts of membership and leadership: join, describe_node, give_order, tick, leave, renounce, reap. See
+// operations.hpp for what they do.
 
 namespace rota::detail::lua {
 
-// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id. Reply: incarnation, epoch, seq, superseded.
+// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id, 1;traits.
+// Reply: incarnation, epoch, seq, superseded.
 inline constexpr char join[] = R"lua(
-local nonce, ttl, capacity, seen, id = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8]
+local nonce, ttl, capacity, seen, id, traits = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local refused = absurd(seen)
 if refused then return refused end
 
@@ -7981,8 +14815,8 @@ call('HLEN', k_info)
 
 ensure_epoch(seen)
 local inc = fmt('%.0f', mint(seen))
-if deadline then emit('event_superseded', '0', older, inc, '0', '1', 'limit_unlimited', id) end
-emit('event_joined', '0', '0', inc, '0', '1', capacity, id)
+if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
+emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
 refused = verify_step()
 if refused then return refused end
 
@@ -7993,9 +14827,43 @@ if deadline then
 end
 call('ZADD', k_nodes, now + ttl, inc)
 call('ZADD', k_roster, 0, fmt('%016.0f', inc))
-call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|' .. id)
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|0|' .. traits .. '|' .. id)
 call('HSET', k_ids, id, inc)
 return {0, inc, epoch, seq, deadline and older or '0'}
+)lua";
+
+// ARGV: connection, P, incarnation, capacity, 1;traits. Reply: nothing.
+inline constexpr char describe_node[] = R"lua(
+local inc, capacity, traits = ARGV[3], ARGV[4], ARGV[5]
+local info = call('ZSCORE', k_nodes, inc) and call('HGET', k_info, inc)
+if not info then return {errc_not_joined} end
+local capacity_before, middle, traits_before, id = match(info, '^(%d+)(|%d+|%d+|%d|)([^|]*)|(.*)$')
+if capacity == capacity_before and traits == traits_before then return {0} end
+emit('event_described|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+call('HSET', k_info, inc, capacity .. middle .. traits .. '|' .. id)
+return {0}
+)lua";
+
+// `orders` has a field for each node_id that is drained, and one without a name for maintenance.
+//
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
+inline constexpr char give_order[] = R"lua(
+local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
+local begins = kind == order_drain or kind == order_begin_maintenance
+if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
+if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
+ensure_epoch(0)
+emit('event_ordered|0|0|' .. ARGV[3] .. '|0|1', id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) end
+return {0}
 )lua";
 
 // Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
@@ -8042,10 +14910,10 @@ local function mint()
     return fmt('%.0f', fence)
 end
 
-local function emit(kind, generation, from, to, id)
+local function emit(record, id)
     seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq),
-         kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|0|1|limit_unlimited', id)
+    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+         record .. '|' .. #id .. ':' .. id)
 end
 
 local function commit()
@@ -8054,7 +14922,7 @@ end
 
 if not (epoch and v[4] and fence >= seen) then
     epoch = mint()
-    if seen > 0 then emit('event_data_lost', epoch, '0', '0', '') end
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
     commit()
     return {0, status_data_lost, now, epoch, fence, seq}
 end
@@ -8129,7 +14997,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led', term, holder or '0', inc, ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1', ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -8143,10 +15011,11 @@ return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, 
 inline constexpr char vacate[] = R"lua(
 local function vacate(leader, first)
     local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    emit('event_vacated', term, holder, '0', '0', '1', 'limit_unlimited', '')
+    local record = 'event_vacated|0|' .. holder .. '|' .. term .. '|0|1'
+    emit(record, '')
     for i = first, #ARGV do
         local n = node(ARGV[i])
-        if n and n.live then tell(ARGV[i], 'change_vacancy', '0', '0', '0', '1', '0', '') end
+        if n and n.live then tell(ARGV[i], record, '') end
     end
 end
 )lua";
@@ -8213,13 +15082,169 @@ return answer
 
 }  // namespace rota::detail::lua
 
-// ---- rota/detail/redis/schedules.lua.hpp ---------------------------------------------------------------------------
-// The scripts of schedules: register, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp for
-// what they do.
+// ---- rota/detail/redis/mending.lua.hpp -----------------------------------------------------------------------------
+// The script mend, which looks again at records that seemed to disagree. See operations.hpp for what it does.
 
 namespace rota::detail::lua {
 
-// ARGV: connection, P, ids..., weights... Reply: nothing, it always succeeds.
+// ARGV: connection, P, incarnation, term, seen, number of items, ids..., holders of each (joined by ,)..., nodes to
+// recount...; KEYS[18..]: buried, then of the holders and nodes. Reply: code, token of each.
+inline constexpr char mend[] = R"lua(
+local seen, n = tonumber(ARGV[5]), tonumber(ARGV[6])
+local refused = behind(seen)
+if refused then return refused end
+if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
+call('HLEN', k_own)
+call('HLEN', k_load)
+call('HLEN', k_pending)
+read_tombstones(7, 6 + n)
+local own = n > 0 and call('HMGET', k_own, unpack(ARGV, 7, 6 + n)) or {}
+local moves = n > 0 and call('HMGET', k_moves, unpack(ARGV, 7, 6 + n)) or {}
+local lists, named, dropped = {}, {}, {}
+
+-- What the index of inc has more or less after this step.
+local function relist(inc, id, adds)
+    if adds then append_scored(by_added, inc, id) else append(by_removed, inc, id) end
+    lists[inc] = (lists[inc] or 0) + (adds and 1 or -1)
+end
+
+-- The earlier guard of an id holds as well; and a repeat of its unregistering is still known.
+local function guard(id, owner, ends)
+    local g = stones[id] or {kept = 0, nonce = '0'}
+    local stone = {owner = owner, ends = ends, kept = g.kept, nonce = g.nonce}
+    if is_guarded(id) then
+        if g.owner ~= owner then stone.owner = '0' end
+        stone.ends = math.max(ends, g.ends)
+    end
+    bury(id, stone)
+end
+
+-- Reads all there is of one, and decides.
+local function mend(i)
+    local id = ARGV[6 + i]
+    local generation, owner, weight
+    if own[i] then generation, owner, weight = parse(own[i]) end
+    if not generation then owner = '0' end
+    local holder, owner_lists, knows_owner, mended = node(owner), false, false, false
+    local others, is_named = {}, {}
+    for inc in string.gmatch(ARGV[6 + n + i], '%d+') do
+        named[inc] = true
+        if inc == owner then knows_owner = true end
+        if not is_named[inc] then
+            is_named[inc] = true
+            if call('ZSCORE', P .. 'by:' .. inc, id) then
+                if holder and inc == owner then owner_lists = true else others[#others + 1] = inc end
+            end
+        end
+    end
+    if holder and not knows_owner then return errc_conflict, 0 end
+    local unowned = call('ZSCORE', k_unowned, id)
+    local to, is_move = nil, moves[i]
+    if is_move then to = match(is_move, '^([1-9]%d*)|%d+|%d+|%d$') end
+
+    local believer, ends = nil, 0
+    for _, inc in ipairs(others) do
+        mended = true
+        relist(inc, id, false)
+        local it = node(inc)
+        if it and it.live then tell(inc, 'event_unregistered|0|' .. inc .. '|0|0|1', id) end
+        if it and it.deadline > now then
+            believer = (not believer or believer == inc) and inc or '0'
+            ends = math.max(ends, it.deadline)
+        end
+    end
+    local exists = own[i] or mended or unowned
+    -- A hand-off that cannot be read, or of what nobody has or is not listed with its owner, or to whom has it.
+    local is_listed = owner_lists and not unowned
+    if is_move and not (to and is_listed and to ~= owner) then
+        mended = mended or exists
+        moves_deleted[#moves_deleted + 1] = id
+        dropped[id] = true
+        local target = to and node(to)
+        if target then count(to, target, 0, -1) end
+    end
+    if not exists then return 0, 0 end
+    if not holder and (not generation or owner ~= '0' or not unowned) then
+        mended = true
+        if not generation then weight = '1' end
+        generation = fmt('%.0f', mint(seen))
+        local text = generation .. '|0|' .. weight
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = text
+        emit('event_owned|reason_repaired|' .. owner .. '|' .. text, id)
+    end
+    if holder then
+        if unowned then unowned_removed[#unowned_removed + 1] = id end
+        if not owner_lists then relist(owner, id, true) end
+        if not is_listed then
+            -- The owner, and all who follow, may know it as another's: it begins anew.
+            mended = true
+            generation = fmt('%.0f', mint(seen))
+            local text = generation .. '|' .. owner .. '|' .. weight
+            own_set[#own_set + 1] = id
+            own_set[#own_set + 1] = text
+            if holder.live then tell(owner, 'event_owned|reason_repaired|0|' .. text, id) end
+            emit('event_owned|reason_repaired|0|' .. text, id)
+        end
+    else
+        if not unowned then
+            mended = true
+            unowned_added[#unowned_added + 1] = '0'
+            unowned_added[#unowned_added + 1] = id
+        end
+        if believer then guard(id, believer, ends) end
+    end
+    return 0, mended and generation or 0
+end
+
+local answer = {0}
+for i = 1, n do answer[2 * i], answer[2 * i + 1] = mend(i) end
+
+for i = 7 + 2 * n, #ARGV do named[ARGV[i]] = true end
+local pending, strangers = nil, {}
+if next(named) and call('HLEN', k_moves) - #moves_deleted <= limit_counted_moves then
+    pending = {}
+    local all = call('HGETALL', k_moves)
+    for i = 1, #all, 2 do
+        local to = not dropped[all[i]] and match(all[i + 1], '^%d+')
+        if to then pending[to] = (pending[to] or 0) + 1 end
+    end
+end
+for inc in pairs(named) do
+    local it, load = node(inc), call('ZCARD', P .. 'by:' .. inc) + (lists[inc] or 0)
+    if it then
+        it.load = load
+        if pending then it.pending = pending[inc] or 0 end
+        changed[inc] = it
+    else
+        strangers[#strangers + 1] = inc
+    end
+end
+verify_schedules()
+verify_burial()
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+commit_burial()
+if #strangers > 0 then
+    call('HDEL', k_load, unpack(strangers))
+    call('HDEL', k_pending, unpack(strangers))
+end
+return answer
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/schedules.lua.hpp ---------------------------------------------------------------------------
+// The scripts of schedules: register, update, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
+// for what they do.
+
+namespace rota::detail::lua {
+
+// ARGV: connection, P, ids..., weight;traits... Reply: nothing, it always succeeds.
 inline constexpr char register_schedules[] = R"lua(
 local n = (#ARGV - 2) / 2
 ensure_epoch(0)
@@ -8230,8 +15255,9 @@ for i = 3, 2 + n do
         records[id] = {generation = '0', owner = '0', weight = weight}
         own_set[#own_set + 1] = id
         own_set[#own_set + 1] = '0|0|' .. weight
+        unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
-        emit('event_registered', '0', '0', '0', '0', weight, 'limit_unlimited', id)
+        emit('event_registered|0|0|0|0|' .. weight, id)
     end
 end
 verify_schedules()
@@ -8243,17 +15269,49 @@ commit_schedules()
 return {0}
 )lua";
 
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
+inline constexpr char update_schedules[] = R"lua(
+local n, answer = (#ARGV - 2) / 3, {0}
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, weight, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
+    local s = records[id]
+    local code = 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif s.owner ~= owner then
+        code = errc_conflict
+    elseif s.weight ~= weight then
+        s.weight = weight
+        local text = '|' .. owner .. '|' .. weight
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = s.generation .. text
+        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. weight
+        local holder = node(owner)
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
+    end
+    answer[#answer + 1] = code
+end
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return answer
+)lua";
+
 // KEYS: own, moves. ARGV: ids... Reply: what is stored of them, twice.
 inline constexpr char lookup[] = R"lua(
 if #ARGV == 0 then return {0, {}, {}} end
 return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
 )lua";
 
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[17..]: gone:<id>, then of the owners. Reply: code of each.
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
 inline constexpr char unregister_schedules[] = R"lua(
-local n, nonce, answer, buried = (#ARGV - 3) / 2, ARGV[3], {0}, {}
+local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
 read_schedules(4, 3 + n)
-read_tombstones(4, 3 + n, n > 0 and strings(17, 16 + n) or {})
+read_tombstones(4, 3 + n)
 for i = 1, n do
     local id, owner = ARGV[3 + i], ARGV[3 + n + i]
     local s, g = records[id], stones[id]
@@ -8270,32 +15328,29 @@ for i = 1, n do
         -- An earlier owner that may still believe keeps its guard.
         if is_guarded(id) then stone.owner, stone.ends = g.owner, g.ends end
         stone.kept = math.max(tonumber(stone.ends), now + limit_repeat_window)
-        stones[id] = stone
-        buried[#buried + 1] = id
+        bury(id, stone)
         records[id] = nil
-        detach(id, s)
-        drop_move(id, s)
+        detach(id, owner)
+        if s.to then drop_move(id, s.to) end
         own_deleted[#own_deleted + 1] = id
-        if holder and holder.live then tell(owner, 'change_removed', '0', '0', '0', '1', '0', id) end
-        emit('event_unregistered', '0', owner, '0', '0', '1', 'limit_unlimited', id)
+        local record = 'event_unregistered|0|' .. owner .. '|0|0|1'
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
     end
 end
 verify_schedules()
+verify_burial()
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
 commit_schedules()
 commit_nodes()
-for _, id in ipairs(buried) do
-    local g = stones[id]
-    call('SET', P .. 'gone:' .. id, fmt('%.0f|%.0f|%.0f', g.owner, g.ends, g.kept) .. '|' .. g.nonce,
-         'PX', math.ceil((g.kept - now) / 500))
-end
+commit_burial()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[17..]: gone:<id>, then the node's. Reply: code, token of each.
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
 local refused = behind(seen)
@@ -8303,7 +15358,7 @@ if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
 read_schedules(5, #ARGV)
-read_tombstones(5, #ARGV, #ARGV > 4 and call('MGET', unpack(KEYS, 17, 12 + #ARGV)) or {})
+read_tombstones(5, #ARGV)
 local answer = {0}
 for i = 5, #ARGV do
     local id = ARGV[i]
@@ -8321,7 +15376,9 @@ for i = 5, #ARGV do
         code = errc_capacity_exceeded
     else
         token = mint(seen)
-        hand_to(id, s, inc, token, 'reason_claimed')
+        if s.to then drop_move(id, s.to) end
+        hand_to(id, s.weight, '0', inc, token, 'event_owned|reason_claimed|0|')
+        s.owner, s.generation = inc, token
     end
     answer[#answer + 1] = code
     answer[#answer + 1] = token
@@ -8336,42 +15393,67 @@ commit_nodes()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, seen, ids..., generations..., froms..., tos..., reasons...;
-// KEYS[17..]: gone:<id>, then of froms and tos. Reply: code, token of each.
+// What adopt and revoke have in common: items as ids, what the record is expected to begin with (generation|owner|),
+// and ways, from|to|reason| or from|to|reason|open|, each of which is looked into once.
+inline constexpr char ways[] = R"lua(
+local ways = {}
+
+local function look_into(text)
+    local from, to, reason, open = match(text, '^(%d+)|(%d+)|(%d+)|(%d?)')
+    local way = {from = from, to = to, reason = reason, open = open, source = node(from), target = node(to),
+                 is_target = is_target(to)}
+    ways[text] = way
+    return way
+end
+)lua";
+
+// ARGV: connection, P, incarnation, term, seen, as_of, number of items, ids..., expected..., ways..., incarnations in
+// them...; KEYS[18..]: of those. Reply: code, token of each.
 inline constexpr char adopt[] = R"lua(
-local n, seen = (#ARGV - 5) / 5, tonumber(ARGV[5])
+local seen, n, find, sub = tonumber(ARGV[5]), tonumber(ARGV[7]), string.find, string.sub
 local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
-read_schedules(6, 5 + n)
-read_tombstones(6, 5 + n, n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {})
-local answer, sources, is_source = {0}, {}, {}
-for i = 6, 5 + n do
-    local id, generation, from, to, reason = ARGV[i], ARGV[n + i], ARGV[2 * n + i], ARGV[3 * n + i], ARGV[4 * n + i]
-    local s = records[id]
-    local code, token = 0, 0
-    if not s then
+refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+local are_stones = read_tombstones(8, 7 + n)
+read_nodes(8 + 3 * n, #ARGV)
+local answer, done, sources = {0}, {}, {}
+for i = 1, n do
+    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
+    way = ways[way] or look_into(way)
+    if not way.head then
+        way.head = 'event_owned|' .. way.reason .. '|' .. way.from .. '|'
+        way.is_orphan = way.from == '0' or not may_believe(way.from)
+    end
+    local text, move = own[i], moves[i]
+    local code, token, weight = 0, 0, nil
+    if text and way.is_orphan and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
+    if not text then
         code = errc_unknown_schedule
-    elseif s.generation ~= generation or s.owner ~= from or from ~= '0' and may_believe(from) or is_guarded(id) then
+    elseif not weight or weight ~= '1' and not is_weight(weight) or done[id] or are_stones and is_guarded(id) then
         code = errc_conflict
-    elseif not is_target(to) then
+    elseif not way.is_target then
         code = errc_unknown_node
     else
-        local target = node(to)
+        local target, to = way.target, way.to
+        move = move and match(move, '^%d+')
         -- A hand-off to this very node has its place already.
-        if target.load + target.pending - (s.to == to and 1 or 0) >= target.capacity then
+        if target.load + target.pending >= target.capacity + (move == to and 1 or 0) then
             code = errc_capacity_exceeded
         else
             token = mint(seen)
-            hand_to(id, s, to, token, reason)
-            if from ~= '0' and not is_source[from] then
-                is_source[from] = true
-                sources[#sources + 1] = from
+            if move then drop_move(id, move) end
+            hand_to(id, weight, way.from, to, token, way.head)
+            done[id] = true
+            if way.source and not sources[way.from] then
+                sources[way.from] = true
+                sources[#sources + 1] = way.from
             end
         end
     end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
+    answer[2 * i], answer[2 * i + 1] = code, token
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
 verify_schedules()
@@ -8386,48 +15468,61 @@ commit_departures()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, handoff deadline, ids..., generations..., froms..., tos..., reasons...;
-// KEYS[17..]: of the froms. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, number of items, ids..., expected..., ways...,
+// incarnations in them...; KEYS[18..]: of those. Reply: code, token of each.
 inline constexpr char revoke[] = R"lua(
-local n, inc, term, handoff = (#ARGV - 5) / 5, ARGV[3], ARGV[4], ARGV[5]
+local inc, term, handoff, n, find, sub = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[7]), string.find, string.sub
 if term ~= '0' then
     if not leads(inc, term) then return {errc_not_leader} end
 else
     local me = node(inc)
     if not me or not me.live then return {errc_not_joined} end
 end
-read_schedules(6, 5 + n)
-local answer, deadline = {0}, fmt('%.0f', now + handoff)
-for i = 6, 5 + n do
-    local id, generation, from, to, reason = ARGV[i], ARGV[n + i], ARGV[2 * n + i], ARGV[3 * n + i], ARGV[4 * n + i]
-    local s, owner = records[id], node(from)
+local refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+read_nodes(8 + 3 * n, #ARGV)
+local answer, deadline, begun = {0}, fmt('|%.0f|', now + handoff), {}
+for i = 1, n do
+    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
+    way = ways[way] or look_into(way)
+    if not way.head then
+        way.head = 'event_moving|' .. way.reason .. '|' .. way.from .. '|'
+        way.middle = '|' .. way.to .. '|'
+        way.tail = '|' .. handoff .. '|' .. way.open
+        way.move = way.to .. deadline .. way.reason .. '|' .. way.open
+    end
+    local text, target, weight = own[i], way.target, nil
+    local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
     local code, token = 0, 0
-    if not s then
+    if text and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
+    if not text then
         code = errc_unknown_schedule
-    elseif term == '0' and from ~= inc then
+    elseif term == '0' and way.from ~= inc then
         code = errc_not_owner
-    elseif s.generation ~= generation or s.owner ~= from or not (owner and owner.live) or to == from or
-            s.to and s.to ~= to then
+    elseif not weight or weight ~= '1' and not is_weight(weight) or not (way.source and way.source.live) or
+            way.to == way.from or moving_to and moving_to ~= way.to then
         code = errc_conflict
-    elseif s.to then
-        token = generation
-    elseif not is_target(to) then
+    elseif not moving_to and not way.is_target then
         code = errc_unknown_node
-    elseif node(to).load + node(to).pending >= node(to).capacity then
+    elseif not moving_to and target.load + target.pending >= target.capacity then
         code = errc_capacity_exceeded
     else
-        token = generation
-        s.to = to
-        local m = #moves_set
-        moves_set[m + 1], moves_set[m + 2] = id, to .. '|' .. deadline .. '|' .. reason
-        count(to, node(to), 0, 1)
-        tell(from, 'change_revoking', generation, to, reason, s.weight, handoff, id)
-        emit('event_moving', generation, from, to, reason, s.weight, 'limit_unlimited', id)
+        token = match(expected, '^%d+')
+        if not moving_to then
+            begun[id] = way.to
+            local m = #moves_set
+            moves_set[m + 1], moves_set[m + 2] = id, way.move
+            target.pending = target.pending + 1
+            changed[way.to] = target
+            text = word(way.head .. token .. way.middle .. weight .. way.tail, id)
+            events[#events + 1] = text
+            tell_word(way.from, text)
+        end
     end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
+    answer[2 * i], answer[2 * i + 1] = code, token
 end
-local refused = verify_step()
+refused = verify_step()
 if refused then return refused end
 
 commit_step()
@@ -8436,24 +15531,53 @@ commit_nodes()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids..., generations..., tos...; KEYS[17..]: lock:<id>, then the node's and of
-// the tos. Reply: code, token, remaining of each.
+// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
+// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos..., incarnations in them...; KEYS[18..]:
+// lock:<id>, then of the node and those. Reply: code, token, remaining of each.
 inline constexpr char acknowledge[] = R"lua(
-local n, inc, seen = (#ARGV - 4) / 3, ARGV[3], tonumber(ARGV[4])
+local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local find, sub = string.find, string.sub
 local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
-read_schedules(5, 4 + n)
-local locks = n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {}
-local answer = {0}
+local all_expected, tos = 6 + n + places, 6 + 2 * n + places
+local own, moves = read_own(7, all_expected)
+read_nodes(tos + n + 1, #ARGV)
+local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local answer, done, asked = {0}, {}, {}
+
+-- What was asked for by `move`, to|deadline|reason|open.
+local function look_into(move)
+    local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
+    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to)}
+    if to then
+        it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
+        it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
+    end
+    asked[move] = it
+    return it
+end
+
 for i = 1, n do
-    local id, generation, to = ARGV[4 + i], ARGV[4 + n + i], ARGV[4 + 2 * n + i]
-    local s = records[id]
+    local id, expected, to = ARGV[6 + i], ARGV[all_expected + i], ARGV[tos + i]
+    local place = places > 0 and ARGV[6 + n + i] or ''
+    local is_substitute = place ~= ''
+    local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
+    local it = move and (asked[move] or look_into(move))
+    if text and it and it.to == to and find(text, expected, 1, true) == 1 and not done[id] then
+        weight = sub(text, #expected + 1)
+        if weight ~= '1' and not is_weight(weight) then weight = nil end
+    end
+    if weight and is_substitute then
+        local owner, other
+        if own[n + i] then generation, owner, other = parse(own[n + i]) end
+        if moves[i] or done[place] or not it.open or owner ~= inc or other ~= weight then weight = nil end
+    end
     local code, token, remaining = 0, 0, 0
-    if not s then
+    if not text then
         code = errc_unknown_schedule
-    elseif s.generation ~= generation or s.owner ~= inc or s.to ~= to then
+    elseif not weight then
         code = errc_conflict
     else
         local deadline, holder
@@ -8461,17 +15585,27 @@ for i = 1, n do
         if deadline and tonumber(deadline) > now and may_believe(holder) then
             code, remaining = errc_locked_by_other, deadline - now
         else
-            local target = is_target(to) and node(to)
+            local target = it.target
             if not target then
                 code = errc_unknown_node
-            elseif target.load + target.pending - 1 >= target.capacity then
+            elseif target.load + target.pending >= target.capacity + 1 then
                 code = errc_capacity_exceeded
             end
-            token = mint(seen)
-            if code == 0 then
-                hand_to(id, s, to, token, s.reason)
-            else
-                hand_to(id, s, '0', token, 'reason_given_up')
+            if code == 0 or not is_substitute then
+                token = mint(seen)
+                done[id] = true
+                if is_substitute then
+                    done[place] = true
+                    drop_move(place, to)
+                    emit(it.called_off .. generation .. '|0|' .. weight .. '|0|0', place)
+                else
+                    drop_move(id, to)
+                end
+                if code == 0 then
+                    hand_to(id, weight, inc, to, token, it.head)
+                else
+                    hand_to(id, weight, inc, '0', token, 'event_owned|reason_given_up|' .. inc .. '|')
+                end
             end
         end
     end
@@ -8515,8 +15649,13 @@ enum class script_id : std::uint8_t {
     events_since,
     schedules_page,
     nodes_page,
+    describe_node,
+    give_order,
+    update_schedules,
+    scan_page,
+    mend,
 };
-inline constexpr std::size_t script_count = 22;
+inline constexpr std::size_t script_count = 27;
 
 [[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
     switch (id) {
@@ -8542,6 +15681,11 @@ inline constexpr std::size_t script_count = 22;
         case script_id::events_since: return "events_since";
         case script_id::schedules_page: return "schedules_page";
         case script_id::nodes_page: return "nodes_page";
+        case script_id::describe_node: return "describe_node";
+        case script_id::give_order: return "give_order";
+        case script_id::update_schedules: return "update_schedules";
+        case script_id::scan_page: return "scan_page";
+        case script_id::mend: return "mend";
     }
     return "unknown";
 }
@@ -8573,10 +15717,9 @@ inline constexpr constant constants[] = {
     {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
     {"reason_claimed", static_cast<int>(change_reason::claimed)},
     {"reason_given_up", static_cast<int>(change_reason::given_up)},
-    {"change_granted", static_cast<int>(op::change_kind::granted)},
-    {"change_revoking", static_cast<int>(op::change_kind::revoking)},
-    {"change_removed", static_cast<int>(op::change_kind::removed)},
-    {"change_vacancy", static_cast<int>(op::change_kind::vacancy)},
+    {"reason_repaired", static_cast<int>(change_reason::repaired)},
+    {"order_drain", static_cast<int>(op::order_kind::drain)},
+    {"order_begin_maintenance", static_cast<int>(op::order_kind::begin_maintenance)},
     {"event_registered", static_cast<int>(op::group_event_kind::registered)},
     {"event_unregistered", static_cast<int>(op::group_event_kind::unregistered)},
     {"event_owned", static_cast<int>(op::group_event_kind::owned)},
@@ -8589,13 +15732,16 @@ inline constexpr constant constants[] = {
     {"event_led", static_cast<int>(op::group_event_kind::led)},
     {"event_vacated", static_cast<int>(op::group_event_kind::vacated)},
     {"event_data_lost", static_cast<int>(op::group_event_kind::data_lost)},
-    {"limit_unlimited", unlimited},
+    {"event_updated", static_cast<int>(op::group_event_kind::updated)},
+    {"event_described", static_cast<int>(op::group_event_kind::described)},
+    {"event_ordered", static_cast<int>(op::group_event_kind::ordered)},
     {"limit_batch", op::max_batch},
     {"limit_events", op::event_log_length},
     {"limit_changes", op::change_log_length},
     {"limit_change_steps", op::max_change_steps},
     {"limit_seen_lead", op::max_seen_lead.count()},
     {"limit_repeat_window", op::repeat_window.count()},
+    {"limit_counted_moves", op::max_counted_moves},
 };
 
 // Appends `text` with the words of `constants` replaced by their numbers.
@@ -8634,6 +15780,9 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text.append("local now = ").append(time_source).append("\n");
         }
     };
+    auto const add_of_schedules = [&add](auto const&... pieces) {
+        add(lua::group, lua::step, lua::nodes, lua::record, lua::schedules, pieces...);
+    };
     switch (id) {
         case script_id::session: add(lua::session); return text;
         case script_id::probe: add(lua::probe); return text;
@@ -8641,6 +15790,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::changes_since: add(lua::changes_since); return text;
         case script_id::events_since: add(lua::events_since); return text;
         case script_id::schedules_page: add(lua::schedules_page); return text;
+        case script_id::scan_page: add(lua::scan_page); return text;
         default: add_clock(); break;
     }
     switch (id) {
@@ -8653,21 +15803,18 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
         case script_id::extend: add(lua::extend); break;
         case script_id::release: add(lua::release); break;
-        case script_id::register_schedules:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::register_schedules);
-            break;
+        case script_id::describe_node: add(lua::group, lua::step, lua::describe_node); break;
+        case script_id::give_order: add(lua::group, lua::step, lua::give_order); break;
+        case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
+        case script_id::update_schedules: add_of_schedules(lua::update_schedules); break;
         case script_id::unregister_schedules:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::tombstones,
-                lua::unregister_schedules);
+            add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
             break;
-        case script_id::claim:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::tombstones, lua::claim);
-            break;
-        case script_id::adopt:
-            add(lua::group, lua::step, lua::nodes, lua::departures, lua::schedules, lua::tombstones, lua::adopt);
-            break;
-        case script_id::revoke: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::revoke); break;
-        case script_id::acknowledge: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::acknowledge); break;
+        case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
+        case script_id::adopt: add_of_schedules(lua::departures, lua::tombstones, lua::ways, lua::adopt); break;
+        case script_id::revoke: add_of_schedules(lua::ways, lua::revoke); break;
+        case script_id::acknowledge: add_of_schedules(lua::acknowledge); break;
+        case script_id::mend: add_of_schedules(lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;
     }
@@ -8708,9 +15855,20 @@ public:
     void arg(std::string_view text) { next(into_.args, args_).assign(text); }
     void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
     void arg(microseconds duration) { arg(clamped(duration)); }
-    void arg(double weight) {
+    /// weight, or weight;traits.
+    void arg(double weight, std::string_view traits) {
         auto& text = next(into_.args, args_);
         append_weight(text, weight);
+        if (!traits.empty()) text.append(";").append(traits);
+    }
+    /// Numbers, with `end` after each.
+    template <typename Numbers = std::initializer_list<std::uint64_t>>
+    void arg(Numbers const& numbers, char end) {
+        auto& text = next(into_.args, args_);
+        for (auto number : numbers) {
+            append_number(text, number);
+            text += end;
+        }
     }
     template <typename Enum>
         requires std::is_enum_v<Enum>
@@ -8774,7 +15932,7 @@ struct redis_stamp {
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
     for (auto name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves"}) {
+                      "pending", "own", "unowned", "moves", "gone"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -8794,6 +15952,9 @@ public:
     }
     void declare(redis_command_writer& w) const {
         for (auto incarnation : members_) w.keys_of_node(incarnation);
+    }
+    void name(redis_command_writer& w) const {
+        for (auto incarnation : members_) w.arg(incarnation);
     }
 
 private:
@@ -8822,6 +15983,24 @@ struct redis_encoder {
         w.arg(r.on_conflict);
         w.arg(r.seen);
         w.arg(r.node_id);
+        w.arg(1, r.traits);
+    }
+
+    void operator()(op::describe_node const& r) const {
+        redis_command_writer w{into, script_id::describe_node, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(std::uint64_t{r.capacity});
+        w.arg(1, r.traits);
+    }
+
+    void operator()(op::give_order const& r) const {
+        redis_command_writer w{into, script_id::give_order, key_prefix};
+        begin_group_command(w, from);
+        w.key("orders");
+        w.arg(r.kind);
+        bool const of_node = r.kind == op::order_kind::drain || r.kind == op::order_kind::undrain;
+        w.arg(of_node ? std::string_view{r.node_id} : std::string_view{});
     }
 
     void operator()(op::tick const& r) const {
@@ -8931,7 +16110,20 @@ struct redis_encoder {
         redis_command_writer w{into, script_id::register_schedules, key_prefix};
         begin_group_command(w, from);
         for (auto const& item : r.items) w.arg(item.id);
-        for (auto const& item : r.items) w.arg(item.weight);
+        for (auto const& item : r.items) w.arg(item.weight, item.traits);
+    }
+
+    void operator()(op::update_schedules const& r) const {
+        redis_command_writer w{into, script_id::update_schedules, key_prefix};
+        begin_group_command(w, from);
+        incarnation_set owners;
+        for (auto const& item : r.items) {
+            w.arg(item.id);
+            owners.add(item.owner);
+        }
+        owners.declare(w);
+        for (auto const& item : r.items) w.arg(item.weight, item.traits);
+        for (auto const& item : r.items) w.arg(item.owner);
     }
 
     void operator()(op::lookup const& r) const {
@@ -8944,10 +16136,10 @@ struct redis_encoder {
     void operator()(op::unregister_schedules const& r) const {
         redis_command_writer w{into, script_id::unregister_schedules, key_prefix};
         begin_group_command(w, from);
+        w.key("buried");
         w.arg(r.nonce);
         incarnation_set owners;
         for (auto const& item : r.items) {
-            w.key("gone:", item.id);
             w.arg(item.id);
             owners.add(item.owner);
         }
@@ -8960,10 +16152,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
-        for (auto const& id : r.ids) {
-            w.key("gone:", id);
-            w.arg(id);
-        }
+        for (auto const& id : r.ids) w.arg(id);
         w.keys_of_node(r.incarnation);
     }
 
@@ -8973,7 +16162,7 @@ struct redis_encoder {
         w.arg(r.incarnation);
         w.arg(r.term);
         w.arg(r.seen);
-        for (auto const& item : r.items) w.key("gone:", item.id);
+        w.arg(r.as_of);
         write_placements(w, r.items);
     }
 
@@ -8983,6 +16172,7 @@ struct redis_encoder {
         w.arg(r.incarnation);
         w.arg(r.term);
         w.arg(r.handoff_deadline);
+        w.arg(r.as_of);
         write_placements(w, r.items);
     }
 
@@ -8991,6 +16181,10 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
+        w.arg(std::uint64_t{r.items.size()});
+        bool substitutes = false;
+        for (auto const& item : r.items) substitutes = substitutes || !item.instead_of.empty();
+        w.arg(std::uint64_t{substitutes ? r.items.size() : 0});
         incarnation_set nodes;
         nodes.add(r.incarnation);
         for (auto const& item : r.items) {
@@ -8999,8 +16193,35 @@ struct redis_encoder {
             nodes.add(item.to);
         }
         nodes.declare(w);
-        for (auto const& item : r.items) w.arg(item.generation);
+        if (substitutes) {
+            for (auto const& item : r.items) w.arg(item.instead_of);
+        }
+        for (auto const& item : r.items) w.arg({item.generation, r.incarnation}, '|');
         for (auto const& item : r.items) w.arg(item.to);
+        nodes.name(w);
+    }
+
+    void operator()(op::mend const& r) const {
+        redis_command_writer w{into, script_id::mend, key_prefix};
+        begin_group_command(w, from);
+        w.key("buried");
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        w.arg(r.seen);
+        w.arg(std::uint64_t{r.items.size()});
+        incarnation_set nodes;
+        for (auto const& item : r.items) {
+            w.arg(item.id);
+            for (auto holder : item.holders) nodes.add(holder);
+        }
+        for (auto const& item : r.items) {
+            w.arg(item.holders, ',');
+        }
+        for (auto incarnation : r.recount) {
+            nodes.add(incarnation);
+            w.arg(incarnation);
+        }
+        nodes.declare(w);
     }
 
     void operator()(op::changes_since const& r) const {
@@ -9038,7 +16259,7 @@ struct redis_encoder {
 
     void operator()(op::nodes_page const& r) const {
         redis_command_writer w{into, script_id::nodes_page, key_prefix};
-        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes"}) w.key(name);
+        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
         char padded[] = "0000000000000000";
         auto after = r.after;
         for (std::size_t i = sizeof padded - 1; i-- > 0 && after != 0; after /= 10) {
@@ -9047,6 +16268,14 @@ struct redis_encoder {
         // With more digits than any incarnation has, it is above all of them.
         w.arg(after == 0 ? std::string_view{padded} : std::string_view{":"});
         w.arg(std::uint64_t{r.limit});
+    }
+
+    void operator()(op::scan_page const& r) const {
+        redis_command_writer w{into, script_id::scan_page, key_prefix};
+        w.key("own");
+        w.key("moves");
+        w.arg(r.cursor);
+        w.arg(std::uint64_t{r.limit == 0 ? 1 : r.limit});
     }
 
 private:
@@ -9059,6 +16288,7 @@ private:
 
     template <typename Items>
     static void write_placements(redis_command_writer& w, Items const& items) {
+        w.arg(std::uint64_t{items.size()});
         incarnation_set nodes;
         for (auto const& item : items) {
             nodes.add(item.from);
@@ -9066,12 +16296,18 @@ private:
         }
         for (auto const& item : items) {
             nodes.add(item.to);
-            w.arg(item.generation);
+            w.arg({item.generation, item.from}, '|');
+        }
+        for (auto const& item : items) {
+            auto const reason = static_cast<std::uint64_t>(item.reason);
+            if constexpr (requires { item.open; }) {
+                w.arg({item.from, item.to, reason, std::uint64_t{item.open}}, '|');
+            } else {
+                w.arg({item.from, item.to, reason}, '|');
+            }
         }
         nodes.declare(w);
-        for (auto const& item : items) w.arg(item.from);
-        for (auto const& item : items) w.arg(item.to);
-        for (auto const& item : items) w.arg(item.reason);
+        nodes.name(w);
     }
 };
 
@@ -9714,14 +16950,29 @@ using coordinator = basic_coordinator<hiredis_sync>;
 //
 // It reads no clock: the caller says what time it is (µs, as Redis' TIME).
 
-#include <deque>
-
 namespace rota::detail {
 
 /// Which connection of which session a request came by.
 struct connection_stamp {
     std::uint64_t session = 0;
     std::uint64_t number = 0;
+};
+
+/// What a failover that lost writes, or an edit by hand, may have done to the records: for tests, see op::mend.
+struct store_damage {
+    enum class kind : std::uint8_t {
+        lose_record,    ///< the record of `id` is gone, whatever indexes say
+        garble_record,  ///< it cannot be read
+        change_owner,   ///< it names `node`, known or not
+        list,           ///< the index of `node` (0: of nobody) lists `id`
+        unlist,         ///< ... does not
+        set_load,       ///< the counters of `node` say `count`
+        set_pending,
+    };
+    kind what{};
+    std::string id{};
+    fencing_token node = 0;
+    std::uint32_t count = 0;
 };
 
 template <typename Defects = sound>
@@ -9765,22 +17016,30 @@ public:
         fencing_token to = 0;
         time deadline = 0;
         change_reason reason{};
+        bool open = false;
     };
+    /// The owner of a record that cannot be read: nobody's to grant, and nobody's own.
+    static constexpr fencing_token unreadable = ~fencing_token{0};
     struct schedule_record {
         fencing_token generation = 0;
         fencing_token owner = 0;
         double weight = 1;
-        moving move{};  // to == 0: none
+        std::string traits{};
+        moving move{};             // to == 0: none
+        std::uint64_t number = 0;  // its place in a scan: that of its registration
     };
     struct node_record {
         std::string id{};
         std::uint64_t nonce = 0;
         std::uint32_t capacity = unlimited;
+        std::string traits{};
         time ttl = 0;
         bool live = true;
+        bool left = false;  // in order
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
+        std::uint32_t load = 0;
         std::uint32_t pending = 0;
-        id_set owned;
+        id_set owned;  // as many as load says, unless the records are damaged
         std::uint64_t version = 0;
         std::deque<std::pair<std::uint64_t, std::vector<change>>> log;
     };
@@ -9797,12 +17056,15 @@ public:
         time lease = 0;
         std::string id{};
     };
-    // What stays of an unregistered schedule: its owner may believe in it until it has heard of it.
+    // What stays of an unregistered schedule: its owner may believe in it until it has heard of it. So may, of one that
+    // had to be mended, all who were listed as its holder.
+    static constexpr fencing_token several = 0;
     struct tombstone {
         fencing_token owner = 0;
         time until = 0;
         std::uint64_t nonce = 0;
         time kept = 0;
+        time overdue = 0;  // as buried_ has it
     };
 
     [[nodiscard]] auto const& schedules() const { return schedules_; }
@@ -9811,6 +17073,44 @@ public:
     [[nodiscard]] auto const& unowned() const { return unowned_; }
     [[nodiscard]] leader_record const& leader() const { return leader_; }
     [[nodiscard]] fencing_token fence() const { return fence_; }
+    [[nodiscard]] auto const& stray_moves() const { return stray_moves_; }
+    [[nodiscard]] auto const& drained() const { return drained_; }
+    [[nodiscard]] bool maintenance() const { return maintenance_; }
+
+    void inflict(store_damage const& d) {
+        using kind = store_damage::kind;
+        auto const s = schedules_.find(d.id);
+        auto* const n = find(d.node);
+        switch (d.what) {
+            case kind::lose_record:
+                if (s == schedules_.end()) return;
+                if (s->second.move.to != 0) stray_moves_[d.id] = s->second.move;
+                erase_record(s);
+                break;
+            case kind::garble_record:
+                if (s != schedules_.end()) {
+                    s->second = {.owner = unreadable, .move = s->second.move, .number = s->second.number};
+                }
+                break;
+            case kind::change_owner:
+                if (s != schedules_.end() && s->second.owner != unreadable) s->second.owner = d.node;
+                break;
+            case kind::list:
+                if (d.node == 0) unowned_.insert(d.id);
+                if (n) n->owned.insert(d.id);
+                break;
+            case kind::unlist:
+                if (d.node == 0) unowned_.erase(d.id);
+                if (n) n->owned.erase(d.id);
+                break;
+            case kind::set_load:
+                if (n) n->load = d.count;
+                break;
+            case kind::set_pending:
+                if (n) n->pending = d.count;
+                break;
+        }
+    }
 
 private:
     static constexpr std::size_t index(op::lock_kind kind) { return kind == op::lock_kind::schedule ? 0 : 1; }
@@ -9820,7 +17120,7 @@ private:
             []<typename Op>(Op const&) {
                 return !(std::is_same_v<Op, op::lookup> || std::is_same_v<Op, op::changes_since> ||
                          std::is_same_v<Op, op::events_since> || std::is_same_v<Op, op::schedules_page> ||
-                         std::is_same_v<Op, op::nodes_page>);
+                         std::is_same_v<Op, op::nodes_page> || std::is_same_v<Op, op::scan_page>);
             },
             request);
     }
@@ -9852,6 +17152,11 @@ private:
     bool is_behind(fencing_token seen) const { return fence_ < seen; }
     static result<reply> behind() { return {errc::not_joined, "the server has lost writes"}; }
 
+    bool has_moved_on(std::uint64_t as_of) const {
+        return as_of != 0 && as_of != seq_ && !Defects::has(defect::as_of_ignored);
+    }
+    static result<reply> moved_on() { return {errc::conflict, "the group has changed"}; }
+
     node_record* find(fencing_token incarnation) {
         auto n = nodes_.find(incarnation);
         return n == nodes_.end() ? nullptr : &n->second;
@@ -9868,7 +17173,7 @@ private:
         auto* n = live(incarnation);
         return n && n->deadline > now_;
     }
-    static std::uint64_t expected_load(node_record const& n) { return n.owned.size() + n.pending; }
+    static std::uint64_t expected_load(node_record const& n) { return std::uint64_t{n.load} + n.pending; }
     bool leads(fencing_token incarnation, fencing_token term) const {
         if (Defects::has(defect::adopt_any_term)) return true;
         return leader_.incarnation == incarnation && leader_.term == term && term != 0;
@@ -9876,7 +17181,8 @@ private:
     bool is_guarded(std::string const& id) {
         auto g = gone_.find(id);
         if (Defects::has(defect::tombstone_ignored)) return false;
-        return g != gone_.end() && g->second.until > now_ && may_believe(g->second.owner);
+        if (g == gone_.end() || g->second.until <= now_) return false;
+        return g->second.owner == several || may_believe(g->second.owner);
     }
 
     void emit(op::group_event e) { step_.events.push_back(std::move(e)); }
@@ -9884,6 +17190,7 @@ private:
 
     // All that one operation emits becomes one entry of the event log, and one of each log of a node concerned.
     void close_step() {
+        close_graves();
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
@@ -9896,6 +17203,29 @@ private:
             if (!n) continue;
             n->log.emplace_back(++n->version, std::move(changes));
             if (n->log.size() > op::change_log_length) n->log.pop_front();
+        }
+    }
+
+    void bury(std::string const& id, tombstone stone) {
+        auto& held = gone_[id];
+        stone.overdue = held.overdue;
+        held = stone;
+        step_.buried.push_back(id);
+    }
+    // A step that buries throws away twice as many that have had their time, so that no more are kept than are needed.
+    void close_graves() {
+        for (auto left = 2 * step_.buried.size(); left > 0 && !buried_.empty(); --left) {
+            auto const first = buried_.begin();
+            if (first->first > now_) break;
+            auto const anew = find_where(step_.buried, [&](auto const& id) { return id == first->second; });
+            if (anew == step_.buried.end()) gone_.erase(first->second);
+            buried_.erase(first);
+        }
+        for (auto const& id : step_.buried) {
+            auto& stone = gone_[id];
+            buried_.erase({stone.overdue, id});
+            stone.overdue = std::max(stone.until, stone.kept);
+            buried_.emplace(stone.overdue, id);
         }
     }
 
@@ -9913,12 +17243,16 @@ private:
 
     void take_out(fencing_token incarnation, node_record& n, time adoptable_from, op::group_event_kind why) {
         n.live = false;
+        n.left = why == op::group_event_kind::left;
         n.deadline = adoptable_from;
         if (Defects::has(defect::death_takes_all)) {
             for (auto const& id : std::exchange(n.owned, {})) {
-                drop_move(schedules_[id]);
-                schedules_.erase(id);
+                auto const s = schedules_.find(id);
+                if (s == schedules_.end()) continue;
+                drop_move(s->second);
+                erase_record(s);
             }
+            n.load = 0;
         }
         auto id = ids_.find(n.id);
         if (id != ids_.end() && id->second == incarnation) ids_.erase(id);
@@ -9927,7 +17261,7 @@ private:
 
     void forget_if_done(fencing_token incarnation) {
         auto* n = find(incarnation);
-        if (!n || n->live || n->deadline > now_ || !n->owned.empty()) return;
+        if (!n || n->live || n->deadline > now_ || n->load != 0) return;
         nodes_.erase(incarnation);
         emit({.kind = op::group_event_kind::forgotten, .from = incarnation});
     }
@@ -9955,18 +17289,58 @@ private:
         n.id = r.node_id;
         n.nonce = r.nonce;
         n.capacity = r.capacity;
+        n.traits = r.traits;
         n.ttl = r.node_ttl.count();
         n.deadline = now_ + r.node_ttl.count();
         ids_[r.node_id] = incarnation;
         if (Defects::has(defect::join_inherits)) {
             if (before) {
                 n.owned = std::move(before->owned);
+                n.load = std::exchange(before->load, 0);
                 before->owned.clear();
                 for (auto const& id : n.owned) schedules_[id].owner = incarnation;
             }
         }
-        emit({.kind = op::group_event_kind::joined, .id = r.node_id, .to = incarnation, .capacity = r.capacity});
+        emit({.kind = op::group_event_kind::joined,
+              .id = r.node_id,
+              .to = incarnation,
+              .capacity = r.capacity,
+              .traits = r.traits});
         return reply{op::joined{incarnation, epoch_, next_seq(), before ? older : 0}};
+    }
+
+    result<reply> on(op::describe_node const& r) {
+        auto* n = live(r.incarnation);
+        if (!n) return {errc::not_joined};
+        if (n->capacity == r.capacity && n->traits == r.traits) return reply{op::done{}};
+        n->capacity = r.capacity;
+        n->traits = r.traits;
+        emit({.kind = op::group_event_kind::described,
+              .id = n->id,
+              .to = r.incarnation,
+              .capacity = r.capacity,
+              .traits = r.traits});
+        return reply{op::done{}};
+    }
+
+    result<reply> on(op::give_order const& r) {
+        bool const begins = r.kind == op::order_kind::drain || r.kind == op::order_kind::begin_maintenance;
+        bool const of_node = r.kind == op::order_kind::drain || r.kind == op::order_kind::undrain;
+        bool const stands = of_node ? drained_.contains(r.node_id) : maintenance_;
+        if (stands == begins) return reply{op::done{}};
+        if (r.kind == op::order_kind::drain && !ids_.contains(r.node_id)) return {errc::unknown_node};
+        ensure_epoch(0);
+        if (!of_node) {
+            maintenance_ = begins;
+        } else if (begins) {
+            drained_.insert(r.node_id);
+        } else {
+            drained_.erase(r.node_id);
+        }
+        emit({.kind = op::group_event_kind::ordered,
+              .id = of_node ? r.node_id : std::string{},
+              .generation = static_cast<fencing_token>(r.kind)});
+        return reply{op::done{}};
     }
 
     // The number that this step's events will get.
@@ -9977,6 +17351,7 @@ private:
         op::ticked answer;
         auto with_status = [&](op::tick_status status) {
             answer.status = status;
+            answer.now = static_cast<fencing_token>(now_);
             answer.epoch = epoch_;
             answer.fence = fence_;
             answer.seq = next_seq();
@@ -10168,8 +17543,9 @@ private:
                 continue;
             }
             if (r.kind == op::lock_kind::schedule) {
-                auto s = schedules_.find(item.name);
-                if (s != schedules_.end() && s->second.move.to != 0 && s->second.move.deadline <= now_) {
+                auto const* move = move_of(item.name);
+                bool const over = move && (move->deadline <= now_ || Defects::has(defect::handoff_cuts_short));
+                if (over && !Defects::has(defect::handoff_endless)) {
                     out.code = errc::not_owner;
                     continue;
                 }
@@ -10200,20 +17576,82 @@ private:
 
     // ---------------------------------------------------------------- schedules
 
+    // A hand-off of what is not registered is damage, which whoever registers it anew meets.
+    moving const* move_of(std::string const& id) const {
+        auto const s = schedules_.find(id);
+        if (s != schedules_.end()) return s->second.move.to != 0 ? &s->second.move : nullptr;
+        auto const stray = stray_moves_.find(id);
+        return stray == stray_moves_.end() ? nullptr : &stray->second;
+    }
+    schedule_record& make_record(std::string const& id, double weight, std::string const& traits) {
+        auto& s = schedules_[id];
+        s = {.weight = weight, .traits = traits, .number = ++numbers_};
+        by_number_.emplace(s.number, id);
+        if (auto const stray = stray_moves_.find(id); stray != stray_moves_.end()) {
+            s.move = stray->second;
+            stray_moves_.erase(stray);
+        }
+        return s;
+    }
+    template <typename At>
+    void erase_record(At at) {
+        by_number_.erase(at->second.number);
+        schedules_.erase(at);
+    }
+
     result<reply> on(op::register_schedules const& r) {
         ensure_epoch(0);
         op::outcomes answer;
         for (auto const& item : r.items) {
             answer.items.emplace_back();
-            if (!schedules_.try_emplace(item.id, schedule_record{.weight = item.weight}).second) continue;
+            if (schedules_.contains(item.id)) continue;
+            make_record(item.id, item.weight, item.traits);
             unowned_.insert(item.id);
-            emit({.kind = op::group_event_kind::registered, .id = item.id, .weight = item.weight});
+            emit({.kind = op::group_event_kind::registered,
+                  .id = item.id,
+                  .weight = item.weight,
+                  .traits = item.traits});
+        }
+        return reply{std::move(answer)};
+    }
+
+    result<reply> on(op::update_schedules const& r) {
+        op::outcomes answer;
+        for (auto const& item : r.items) {
+            auto& out = answer.items.emplace_back();
+            auto s = schedules_.find(item.id);
+            if (s == schedules_.end()) {
+                out.code = errc::unknown_schedule;
+                continue;
+            }
+            auto& record = s->second;
+            if (record.owner != item.owner) {
+                out.code = errc::conflict;
+                continue;
+            }
+            if (record.weight == item.weight && record.traits == item.traits) continue;
+            record.weight = item.weight;
+            record.traits = item.traits;
+            if (live(record.owner)) {
+                tell(record.owner, {.kind = op::change_kind::updated,
+                                    .id = item.id,
+                                    .generation = record.generation,
+                                    .weight = item.weight,
+                                    .traits = item.traits});
+            }
+            emit({.kind = op::group_event_kind::updated,
+                  .id = item.id,
+                  .from = record.owner,
+                  .generation = record.generation,
+                  .weight = item.weight,
+                  .traits = item.traits});
         }
         return reply{std::move(answer)};
     }
 
     static schedule_status status_of(std::string const& id, schedule_record const& s) {
-        return {id, s.generation, s.owner, s.weight, s.move.to};
+        if (s.owner == unreadable) return {.id = id};
+        return {id, s.generation, s.owner, s.weight, s.move.to, s.traits};
     }
 
     result<reply> on(op::lookup const& r) {
@@ -10228,14 +17666,18 @@ private:
     }
 
     void drop_move(schedule_record& s) {
-        if (auto* target = find(s.move.to)) --target->pending;
+        if (auto* target = find(s.move.to); target && !Defects::has(defect::pending_kept)) count_down(target->pending);
         s.move = {};
+    }
+    static void count_down(std::uint32_t& counter) {
+        if (counter > 0) --counter;
     }
     void detach(std::string const& id, schedule_record const& s) {
         if (s.owner == 0) {
             unowned_.erase(id);
         } else if (auto* n = find(s.owner)) {
             n->owned.erase(id);
+            count_down(n->load);
         }
     }
     void hand_to(std::string const& id, schedule_record& s, fencing_token to, fencing_token generation,
@@ -10247,17 +17689,42 @@ private:
         s.generation = generation;
         if (auto* n = find(to)) {
             n->owned.insert(id);
-            tell(to, {op::change_kind::granted, id, generation, s.weight, from, reason, {}});
+            ++n->load;
+            tell_granted(to, id, s, from, reason);
         } else {
             unowned_.insert(id);
         }
+        emit_owned(id, s, from, reason);
+    }
+    void tell_granted(fencing_token to, std::string const& id, schedule_record const& s, fencing_token from,
+                      change_reason reason) {
+        tell(to, {.kind = op::change_kind::granted,
+                  .id = id,
+                  .generation = s.generation,
+                  .weight = s.weight,
+                  .other = from,
+                  .reason = reason,
+                  .traits = s.traits});
+    }
+    void emit_owned(std::string const& id, schedule_record const& s, fencing_token from, change_reason reason) {
         emit({.kind = op::group_event_kind::owned,
               .id = id,
               .from = from,
-              .to = to,
-              .generation = generation,
+              .to = s.owner,
+              .generation = s.generation,
               .weight = s.weight,
-              .reason = reason});
+              .reason = reason,
+              .traits = s.traits});
+    }
+    void emit_moving(std::string const& id, schedule_record const& s, fencing_token to, change_reason reason) {
+        emit({.kind = op::group_event_kind::moving,
+              .id = id,
+              .from = s.owner,
+              .to = to,
+              .generation = s.generation,
+              .weight = s.weight,
+              .reason = reason,
+              .traits = s.traits});
     }
 
     result<reply> on(op::unregister_schedules const& r) {
@@ -10283,10 +17750,10 @@ private:
                 stone.until = g->second.until;
             }
             stone.kept = std::max(stone.until, now_ + op::repeat_window.count());
-            gone_[item.id] = stone;
+            bury(item.id, stone);
             detach(item.id, s->second);
             drop_move(s->second);
-            schedules_.erase(s);
+            erase_record(s);
             if (live(item.owner) && !Defects::has(defect::unregister_untold)) {
                 tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
             }
@@ -10324,6 +17791,7 @@ private:
     result<reply> on(op::adopt const& r) {
         if (is_behind(r.seen)) return behind();
         if (!leads(r.incarnation, r.term)) return {errc::not_leader};
+        if (has_moved_on(r.as_of)) return moved_on();
         op::outcomes answer;
         std::vector<fencing_token> sources{};
         for (auto const& item : r.items) {
@@ -10342,7 +17810,7 @@ private:
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
             } else if (auto* to = find(item.to);
-                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity &&
+                       expected_load(*to) >= std::uint64_t{to->capacity} + (record.move.to == item.to ? 1 : 0) &&
                        !Defects::has(defect::capacity_ignored)) {
                 out.code = errc::capacity_exceeded;
             } else {
@@ -10359,6 +17827,7 @@ private:
     result<reply> on(op::revoke const& r) {
         if (r.term != 0 && !leads(r.incarnation, r.term)) return {errc::not_leader};
         if (r.term == 0 && !live(r.incarnation)) return {errc::not_joined};
+        if (has_moved_on(r.as_of)) return moved_on();
         op::outcomes answer;
         for (auto const& item : r.items) {
             auto& out = answer.items.emplace_back();
@@ -10385,20 +17854,20 @@ private:
                     hand_to(item.id, record, item.to, mint(0), item.reason);
                     continue;
                 }
-                record.move = {item.to, now_ + r.handoff_deadline.count(), item.reason};
+                record.move = {item.to, now_ + r.handoff_deadline.count(), item.reason, item.open};
                 ++to->pending;
                 tell(item.from, {op::change_kind::revoking, item.id, record.generation, record.weight, item.to,
-                                 item.reason, r.handoff_deadline});
-                emit({.kind = op::group_event_kind::moving,
-                      .id = item.id,
-                      .from = item.from,
-                      .to = item.to,
-                      .generation = record.generation,
-                      .weight = record.weight,
-                      .reason = item.reason});
+                                 item.reason, r.handoff_deadline, item.open, record.traits});
+                emit_moving(item.id, record, item.to, item.reason);
             }
         }
         return reply{std::move(answer)};
+    }
+
+    // Whether `other`, of the same owner, may go in the place of `asked`.
+    static bool is_like(schedule_record const& other, schedule_record const& asked) {
+        bool const like = other.weight == asked.weight && other.traits == asked.traits;
+        return asked.move.open && other.owner == asked.owner && (like || Defects::has(defect::swap_of_unlike));
     }
 
     result<reply> on(op::acknowledge const& r) {
@@ -10414,13 +17883,17 @@ private:
                 continue;
             }
             auto& record = s->second;
-            if (record.generation != item.generation || record.owner != r.incarnation || record.move.to != item.to ||
-                item.to == 0) {
+            bool const substitute = !item.instead_of.empty();
+            auto const asked = substitute ? schedules_.find(item.instead_of) : s;
+            bool const own = record.generation == item.generation && record.owner == r.incarnation;
+            bool const wanted = asked != schedules_.end() && asked->second.move.to == item.to && item.to != 0;
+            if (!own || !wanted || (substitute && (record.move.to != 0 || !is_like(record, asked->second)))) {
                 out.code = errc::conflict;
                 continue;
             }
             if (Defects::has(defect::ack_during_run)) locks.erase(item.id);
-            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second)) {
+            bool const checked = !substitute || !Defects::has(defect::open_swap_unchecked);
+            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second) && checked) {
                 out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
                 continue;
@@ -10428,10 +17901,18 @@ private:
             auto* to = find(item.to);
             if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
-            } else if (expected_load(*to) - 1 >= to->capacity) {
+            } else if (expected_load(*to) >= std::uint64_t{to->capacity} + 1) {
                 out.code = errc::capacity_exceeded;
             }
+            if (!out.ok() && substitute) continue;
             out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
+            if (substitute) {
+                auto const reason = asked->second.move.reason;
+                drop_move(asked->second);
+                emit_moving(asked->first, asked->second, 0, reason);
+                hand_to(item.id, record, item.to, out.token, reason);
+                continue;
+            }
             hand_to(item.id, record, out.ok() ? item.to : 0, out.token,
                     out.ok() ? record.move.reason : change_reason::given_up);
         }
@@ -10482,8 +17963,14 @@ private:
         if (r.holder != 0 && !n) return reply{std::move(answer)};
         if (n) answer.version = n->version;
         auto const& ids = n ? n->owned : unowned_;
-        for (auto i = ids.upper_bound(r.after); i != ids.end() && answer.items.size() < r.limit; ++i) {
-            answer.items.push_back(status_of(*i, schedules_.find(*i)->second));
+        auto const full = [&] { return answer.items.size() + answer.strays.size() >= r.limit; };
+        for (auto i = ids.upper_bound(r.after); i != ids.end() && !full(); ++i) {
+            auto const s = schedules_.find(*i);
+            if (s != schedules_.end() && s->second.owner == r.holder) {
+                answer.items.push_back(status_of(*i, s->second));
+            } else {
+                answer.strays.push_back(*i);
+            }
         }
         return reply{std::move(answer)};
     }
@@ -10492,21 +17979,150 @@ private:
         op::nodes_reply answer;
         answer.epoch = epoch_;
         answer.seq = seq_;
+        answer.maintenance = maintenance_;
+        if (r.after == 0) answer.drained.assign(drained_.begin(), drained_.end());
         for (auto i = nodes_.upper_bound(r.after); i != nodes_.end() && answer.items.size() < r.limit; ++i) {
             auto const& n = i->second;
-            answer.items.push_back({{n.id, i->first},
-                                    n.live,
-                                    microseconds{n.live ? std::max<time>(n.deadline - now_, 0) : 0},
-                                    static_cast<std::uint32_t>(n.owned.size()),
-                                    n.pending,
-                                    n.capacity});
+            auto& status = answer.items.emplace_back();
+            status.node = {n.id, i->first};
+            status.alive = n.live;
+            (n.live ? status.remaining : status.gone_for) =
+                microseconds{std::max<time>(n.live ? n.deadline - now_ : now_ - n.deadline, 0)};
+            status.load = n.load;
+            status.pending = n.pending;
+            status.capacity = n.capacity;
+            status.traits = n.traits;
+            status.left = n.left;
         }
         return reply{std::move(answer)};
+    }
+
+    // In order of registration: what exists all the time keeps its place.
+    result<reply> on(op::scan_page const& r) {
+        op::scan_reply answer;
+        auto i = by_number_.upper_bound(r.cursor);
+        for (std::uint32_t left = std::max(r.limit, 1u); i != by_number_.end() && left > 0; ++i, --left) {
+            auto const& s = schedules_.find(i->second)->second;
+            if (s.owner == unreadable) {
+                answer.broken.push_back(i->second);
+            } else {
+                answer.items.push_back(status_of(i->second, s));
+            }
+            answer.next = i->first;
+        }
+        if (i == by_number_.end()) answer.next = 0;
+        return reply{std::move(answer)};
+    }
+
+    // ---------------------------------------------------------------- mending
+
+    result<reply> on(op::mend const& r) {
+        if (is_behind(r.seen)) return behind();
+        if (!leads(r.incarnation, r.term)) return {errc::not_leader};
+        op::outcomes answer;
+        std::set<fencing_token> named{r.recount.begin(), r.recount.end()};
+        for (auto const& item : r.items) {
+            named.insert(item.holders.begin(), item.holders.end());
+            answer.items.push_back(mend(item, r.seen));
+        }
+        count_anew(named);
+        return reply{std::move(answer)};
+    }
+
+    op::outcome mend(op::mend::item const& item, fencing_token seen) {
+        auto const& id = item.id;
+        auto s = schedules_.find(id);
+        bool const readable = s != schedules_.end() && s->second.owner != unreadable;
+        auto const owner = readable ? s->second.owner : 0;
+        bool const owned = find(owner) != nullptr;
+        auto const named = find_where(item.holders, [&](auto holder) { return holder == owner; });
+        if (owned && named == item.holders.end()) return {errc::conflict};
+        bool mended = false;
+        tombstone believers;
+        for (auto holder : item.holders) {
+            auto* const n = find(holder);
+            if (!n || (owned && holder == owner) || n->owned.erase(id) == 0) continue;
+            mended = true;
+            if (n->live) tell(holder, {.kind = op::change_kind::removed, .id = id});
+            if (n->deadline > now_) add(believers, holder, n->deadline);
+        }
+        if (s == schedules_.end()) {
+            if ((!mended && !unowned_.contains(id)) || Defects::has(defect::repair_forgets)) {
+                if (auto const stray = stray_moves_.find(id); stray != stray_moves_.end()) {
+                    if (auto* target = find(stray->second.to)) count_down(target->pending);
+                    stray_moves_.erase(stray);
+                }
+                return {};
+            }
+            make_record(id, 1, {});
+            s = schedules_.find(id);
+        }
+        auto& record = s->second;
+        if (!owned && (owner != 0 || !readable || !unowned_.contains(id))) {
+            mended = true;
+            if (!readable) record = {.move = record.move, .number = record.number};
+            record.owner = 0;
+            record.generation = mint(seen);
+            emit_owned(id, record, owner, change_reason::repaired);
+        }
+        if (record.move.to != 0 && (!owned || record.move.to == owner)) {
+            mended = true;
+            drop_move(record);
+        }
+        if (owned) {
+            bool const was_nobodys = unowned_.erase(id) > 0;
+            if (find(owner)->owned.insert(id).second || was_nobodys) {
+                // The owner, and all who follow, may know it as another's: it begins anew.
+                mended = true;
+                drop_move(record);
+                record.generation = mint(seen);
+                tell_granted(owner, id, record, 0, change_reason::repaired);
+                emit_owned(id, record, 0, change_reason::repaired);
+            }
+        } else {
+            if (unowned_.insert(id).second) mended = true;
+            if (believers.until > now_) guard(id, believers);
+        }
+        return {.token = mended ? record.generation : 0};
+    }
+
+    static void add(tombstone& believers, fencing_token believer, time until) {
+        bool const first = believers.until == 0;
+        believers.owner = first || believers.owner == believer ? believer : several;
+        believers.until = std::max(believers.until, until);
+    }
+    // An earlier guard of the id holds as well; and a repeat of its unregistering is still known.
+    void guard(std::string const& id, tombstone const& believers) {
+        auto stone = believers;
+        if (auto const g = gone_.find(id); g != gone_.end()) {
+            if (is_guarded(id)) add(stone, g->second.owner, g->second.until);
+            stone.nonce = g->second.nonce;
+            stone.kept = g->second.kept;
+        }
+        bury(id, stone);
+    }
+
+    void count_anew(std::set<fencing_token> const& named) {
+        std::map<fencing_token, std::uint32_t> pending;
+        std::size_t moves = stray_moves_.size();
+        for (auto const& [id, move] : stray_moves_) ++pending[move.to];
+        for (auto const& [id, s] : schedules_) {
+            if (s.move.to == 0) continue;
+            ++moves;
+            ++pending[s.move.to];
+        }
+        for (auto incarnation : named) {
+            auto* const n = find(incarnation);
+            if (!n) continue;
+            n->load = static_cast<std::uint32_t>(n->owned.size());
+            if (moves <= op::max_counted_moves) n->pending = pending[incarnation];
+        }
     }
 
     struct step {
         std::vector<group_event> events{};
         std::map<fencing_token, std::vector<change>> changes;
+        std::vector<late<std::string, Defects>> buried{};
     };
 
     time now_ = 0;
@@ -10518,9 +18134,15 @@ private:
     std::map<fencing_token, node_record> nodes_;
     by_id<fencing_token> ids_;
     by_id<schedule_record> schedules_;
+    std::map<std::uint64_t, late<std::string, Defects>> by_number_;
+    std::uint64_t numbers_ = 0;
     id_set unowned_;
+    by_id<moving> stray_moves_;  // of what is not registered
+    id_set drained_;
+    bool maintenance_ = false;
     by_id<lock_record> locks_[2];
     by_id<tombstone> gone_;
+    std::set<std::pair<time, late<std::string, Defects>>> buried_;
     std::map<std::uint64_t, late<std::uint64_t, Defects>> sessions_;
     std::deque<std::pair<std::uint64_t, std::vector<group_event>>> events_;
 };
@@ -10567,6 +18189,12 @@ public:
         shared_->groups.clear();
         ++shared_->restarts;
         shared_->changed.notify_all();
+    }
+
+    /// Damages the records of a group, as a failover that lost writes or an edit by hand would: for tests of healing.
+    void damage(std::string const& key_prefix, detail::store_damage const& what) const {
+        std::lock_guard const lock{shared_->mutex};
+        shared_->groups[key_prefix].inflict(what);
     }
 
 private:

@@ -1,8 +1,9 @@
 // How fast groups are simulated: node-seconds per second of CPU time, ticks only, with every invariant on, no faults;
 // then with runs, and with runs and faults; beside what the empty event loop costs in the same run. And whether an event
-// costs the same late in a run as early.
+// costs the same late in a run as early. Then a rolling restart of 100 nodes with 100,000 schedules: what changes hands,
+// against the least that must, with and without a strategy that waits for who has left.
 //
-//   bench_sim [--rounds N]       5 if left out: medians
+//   bench_sim [--rounds N] [--only-restart]       5 rounds if left out: medians
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
@@ -10,7 +11,9 @@
 #include <vector>
 
 #include <rota/sim/sweep.hpp>
+#include <rota/strategy/graced.hpp>
 
+#include "../support/rolling_restart.hpp"
 #include "figures.hpp"
 
 namespace {
@@ -95,9 +98,35 @@ double empty_loop(std::uint32_t nodes) {
     return static_cast<double>(events) / took;
 }
 
+template <typename Strategy>
+double report_restart(char const* name, Strategy const& strategy) {
+    rota_test::rolling_restart r{.nodes = 100, .schedules = 100'000};
+    auto const start = cpu_seconds();
+    r.run(strategy);
+    std::printf("%-22s %9lu %9lu %9lu %9lu %9lu %7.3f %8.1f s%s\n", name, static_cast<unsigned long>(r.placed),
+                static_cast<unsigned long>(r.given_back), static_cast<unsigned long>(r.moved),
+                static_cast<unsigned long>(r.moves()), static_cast<unsigned long>(r.least_moves()), r.ratio(),
+                cpu_seconds() - start, r.settled ? "" : "  IT DID NOT SETTLE");
+    return r.settled ? r.ratio() : 1000;
+}
+
+void restart_all() {
+    std::puts("rolling restart: 100 nodes, 100,000 schedules; each leaves, and is back after 5 s\n");
+    std::printf("%-22s %9s %9s %9s %9s %9s %7s %10s\n", "", "placed", "returned", "moved", "all", "least", "ratio",
+                "CPU time");
+    auto const plain = report_restart("least_moves", rota::least_moves{});
+    auto const graced = report_restart("graced<least_moves>", rota::graced<>{});
+    std::puts("");
+    rota::test::print_figure("moves of a rolling restart / least possible", plain, rota::test::wanted::at_most, 1.0);
+    rota::test::print_figure("... graced", graced, rota::test::wanted::at_most, 1.0);
+    std::puts("");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    restart_all();
+    if (rota::test::has_argument(argc, argv, "--only-restart")) return 0;
     auto const rounds = std::max(rota::test::argument(argc, argv, "--rounds", 5ul), 1ul);
     std::vector<shape> const shapes{
         {5, 50, 2000s},        {20, 1000, 200s},      {100, 5000, 100s},         {5, 50, 400s, true},

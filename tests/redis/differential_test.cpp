@@ -1,8 +1,8 @@
 // The reference store and Redis are driven by the same random operations, under one stepped clock, and must give equal
 // replies, and at intervals hold the same state: 200 sequences of 500 operations, chosen with an eye on the state so
 // that most of them are plausible and deep states are reached; some are late, repeated (a reply was lost), from an
-// older connection, or plainly wrong. Every kind of outcome must have been seen by the end, else this tests less than
-// it says.
+// older connection, or plainly wrong. In every fourth sequence the records are damaged now and then, and mended at the
+// end. Every kind of outcome must have been seen by the end, else this tests less than it says.
 //
 // ROTA_TEST_SEED=<number> runs only the sequence of that seed.
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,7 +65,8 @@ public:
             {20, &generator::unregistering}, {80, &generator::claim},       {50, &generator::reap},
             {80, &generator::adopt},         {80, &generator::revoke},      {80, &generator::acknowledge},
             {40, &generator::changes},       {30, &generator::events},      {30, &generator::schedules},
-            {20, &generator::nodes},
+            {20, &generator::nodes},         {20, &generator::describing},  {20, &generator::ordering},
+            {30, &generator::updating},      {20, &generator::scan},        {30, &generator::mend},
         };
         if (live_.size() < 3 && chance(300)) return join();
         unsigned total = 0;
@@ -75,6 +77,26 @@ public:
             at -= weight;
         }
         return op::lookup{};
+    }
+
+    /// Damage, mostly to what is there.
+    store_damage damage() {
+        using kind = store_damage::kind;
+        store_damage d{.what = static_cast<kind>(below(static_cast<std::uint64_t>(kind::set_pending) + 1))};
+        d.id = some_ids(1, [](auto const&) { return true; }).front();
+        d.node = any_node();
+        if ((d.what == kind::list || d.what == kind::unlist || d.what == kind::change_owner) && chance(300)) d.node = 0;
+        if (d.what == kind::unlist && chance(700)) d.node = at(d.id).owner;
+        d.count = static_cast<std::uint32_t>(below(4));
+        damaged_.push_back(d.id);
+        return d;
+    }
+    /// Names all that there is, or was.
+    op::mend mend_all(fencing_token leader, fencing_token term) const {
+        op::mend r{.incarnation = leader, .term = term};
+        for (auto const& [incarnation, node] : state_.nodes) r.recount.push_back(incarnation);
+        for (auto const& id : ids()) r.items.push_back({id, r.recount});
+        return r;
     }
 
     /// What the caller of `request` remembers of its reply.
@@ -93,8 +115,9 @@ private:
     T const& pick(std::vector<T> const& from) {
         return from[below(from.size())];
     }
-    std::string any_id() {
-        static std::vector<std::string> const ids{"a",
+    std::string any_id() { return pick(ids()); }
+    static std::vector<std::string> const& ids() {
+        static std::vector<std::string> const all{"a",
                                                   "b",
                                                   "c",
                                                   "d",
@@ -108,7 +131,24 @@ private:
                                                   "\r\n",
                                                   "\xff~",
                                                   std::string(512, 'z')};
-        return pick(ids);
+        return all;
+    }
+    // Mostly alike, so that one may go in another's place.
+    double any_weight() {
+        static constexpr double weights[] = {1, 1, 1, 1, 2, 0.1, 1e100};
+        return weights[below(std::size(weights))];
+    }
+    std::string any_rules() {
+        static std::vector<std::string> const rules{"", "", "", "", "g=x", "p=n1;r=a,b;f=c"};
+        return pick(rules);
+    }
+    std::string any_attributes() {
+        static std::vector<std::string> const attributes{"", "z=a", "z=b;l=x;m=1.5"};
+        return pick(attributes);
+    }
+    std::uint32_t any_capacity() {
+        static constexpr std::uint32_t capacities[] = {0, 1, 2, 4, unlimited, unlimited, unlimited};
+        return capacities[below(std::size(capacities))];
     }
     std::string any_name() {
         static std::vector<std::string> const names{"n1", "n2", "n3|", std::string{"n\0", 2}, "n5"};
@@ -174,7 +214,8 @@ private:
     }
     group_state::schedule at(std::string const& id) const {
         auto const s = state_.schedules.find(id);
-        return s == state_.schedules.end() ? group_state::schedule{} : s->second;
+        bool const readable = s != state_.schedules.end() && s->second.owner != ~fencing_token{0};
+        return readable ? s->second : group_state::schedule{};
     }
     bool is_live(fencing_token incarnation) const {
         auto const n = state_.nodes.find(incarnation);
@@ -182,14 +223,27 @@ private:
     }
 
     operation join() {
-        static constexpr std::uint32_t capacities[] = {0, 1, 2, 4, unlimited, unlimited, unlimited};
         return op::join{.node_id = any_name(),
                         .nonce = chance(900) ? random_() : 7,
                         .node_ttl = chance(900) ? node_ttl : microseconds{20s},
-                        .capacity = capacities[below(std::size(capacities))],
+                        .capacity = any_capacity(),
                         .on_conflict = chance(300) ? conflict_policy::refuse : conflict_policy::take_over,
-                        .seen = seen_by_member()};
+                        .seen = seen_by_member(),
+                        .traits = any_attributes()};
     }
+    operation describing() {
+        op::describe_node r{any_node(), any_capacity(), any_attributes()};
+        if (auto const n = state_.nodes.find(r.incarnation); n != state_.nodes.end() && chance(200)) {
+            r.capacity = n->second.capacity;
+            r.traits = n->second.traits;
+        }
+        return r;
+    }
+    operation ordering() {
+        return op::give_order{static_cast<op::order_kind>(below(4)), chance(900) ? any_name() : "nobody"};
+    }
+    // Mostly none.
+    std::uint64_t as_of() { return chance(700) ? 0 : about(state_.seq, 200); }
     operation tick() {
         auto const incarnation = any_node();
         auto const node = state_.nodes.find(incarnation);
@@ -249,10 +303,16 @@ private:
         return r;
     }
     operation registering() {
-        static constexpr double weights[] = {1, 1, 2, 0.1, 1e100};
         op::register_schedules r;
         for (auto const& id : some_ids(batch_size(), [](auto const&) { return false; })) {
-            r.items.push_back({id, weights[below(std::size(weights))]});
+            r.items.push_back({id, any_weight(), any_rules()});
+        }
+        return r;
+    }
+    operation updating() {
+        op::update_schedules r;
+        for (auto const& id : some_ids(batch_size(), [](auto const&) { return true; })) {
+            r.items.push_back({id, any_weight(), any_rules(), chance(900) ? at(id).owner : any_node()});
         }
         return r;
     }
@@ -288,24 +348,25 @@ private:
     operation adopt() {
         if (state_.leader.incarnation == 0 && chance(800)) return tick();
         op::adopt r{.incarnation = leader(), .term = about(state_.leader.term, 30), .items = {}, .seen = seen()};
+        r.as_of = as_of();
         for (auto const& id : some_ids(batch_size(), [&](auto const& s) { return !is_live(s.owner); })) {
             auto const s = at(id);
             r.items.push_back({id, about(s.generation), chance(950) ? s.owner : any_node(),
-                               s.to != 0 && chance(500) ? s.to : any_node(),
+                               s.move.to != 0 && chance(500) ? s.move.to : any_node(),
                                chance(800) ? change_reason::placed : change_reason::rebalanced});
         }
         return r;
     }
     operation revoke() {
-        op::revoke r{.handoff_deadline = microseconds{below(6'000'000)}};
+        op::revoke r{.handoff_deadline = microseconds{below(6'000'000)}, .as_of = as_of()};
         bool const by_leader = chance(500) && state_.leader.incarnation != 0;
         r.incarnation = by_leader ? state_.leader.incarnation : any_owner();
         r.term = by_leader ? about(state_.leader.term, 30) : 0;
         auto const wanted = [&](auto const& s) { return by_leader ? is_live(s.owner) : s.owner == r.incarnation; };
         for (auto const& id : some_ids(batch_size(), wanted)) {
             auto const s = at(id);
-            r.items.push_back({id, about(s.generation), s.owner, s.to != 0 && chance(500) ? s.to : any_node(),
-                               chance(800) ? change_reason::rebalanced : change_reason::transferred});
+            r.items.push_back({id, about(s.generation), s.owner, s.move.to != 0 && chance(500) ? s.move.to : any_node(),
+                               chance(800) ? change_reason::rebalanced : change_reason::transferred, chance(500)});
         }
         return r;
     }
@@ -313,13 +374,25 @@ private:
         op::acknowledge r{.incarnation = any_node(), .items = {}, .seen = seen()};
         std::vector<fencing_token> owners;
         for (auto const& [id, s] : state_.schedules) {
-            if (s.to != 0) owners.push_back(s.owner);
+            if (s.move.to != 0) owners.push_back(s.owner);
         }
         if (owners.empty() && chance(800)) return revoke();
         if (!owners.empty() && chance(950)) r.incarnation = pick(owners);
         for (auto const& id :
-             some_ids(batch_size(), [&](auto const& s) { return s.to != 0 && s.owner == r.incarnation; })) {
-            r.items.push_back({id, about(at(id).generation), chance(950) ? at(id).to : any_node()});
+             some_ids(batch_size(), [&](auto const& s) { return s.move.to != 0 && s.owner == r.incarnation; })) {
+            auto const asked = at(id);
+            auto const to = chance(950) ? asked.move.to : any_node();
+            std::vector<std::string> others;
+            for (auto const& [other, s] : state_.schedules) {
+                bool const like = s.weight == asked.weight && s.traits == asked.traits && s.move.to == 0;
+                if (s.owner == r.incarnation && (like || chance(100))) others.push_back(other);
+            }
+            if (others.empty() || chance(asked.move.open ? 200 : 700)) {
+                r.items.push_back({id, about(asked.generation), to, {}});
+            } else {
+                auto const other = chance(950) ? pick(others) : any_id();
+                r.items.push_back({other, about(at(other).generation), to, id});
+            }
         }
         return r;
     }
@@ -340,6 +413,22 @@ private:
         return op::schedules_page{chance(400) ? 0 : any_node(), chance(500) ? std::string{} : any_id(),
                                   static_cast<std::uint32_t>(below(6))};
     }
+    operation scan() { return op::scan_page{0, static_cast<std::uint32_t>(below(6))}; }
+    operation mend() {
+        if (state_.leader.incarnation == 0 && chance(800)) return tick();
+        op::mend r{.incarnation = leader(), .term = about(state_.leader.term, 30), .seen = seen()};
+        auto const most = damaged_.empty() || chance(400) ? batch_size() : 0;
+        for (auto const& id : some_ids(most, [](auto const&) { return true; })) {
+            auto& item = r.items.emplace_back(op::mend::item{id, some_nodes()});
+            if (chance(900)) item.holders.push_back(at(id).owner);
+        }
+        if (!damaged_.empty() && r.items.empty()) {
+            r.items.push_back({damaged_.back(), live_});
+            damaged_.pop_back();
+        }
+        r.recount = some_nodes();
+        return r;
+    }
     operation nodes() { return op::nodes_page{chance(500) ? 0 : any_node(), static_cast<std::uint32_t>(below(6))}; }
 
     std::mt19937_64 random_;
@@ -348,6 +437,7 @@ private:
     std::uint64_t before_seq_ = 0;
     std::uint64_t epoch_begins_after_ = 0;
     std::vector<fencing_token> live_, dead_, former_;
+    std::vector<std::string> damaged_;
     std::map<fencing_token, fencing_token> epochs_;
 };
 
@@ -360,9 +450,12 @@ public:
             return text.substr(0, text.find('{'));
         }();
         if (!answer) {
-            ++seen_[fmt::format("{}! {}", name, to_string(answer.error().code))];
+            auto const& detail = answer.error().detail;
+            ++seen_[fmt::format("{}! {}", name,
+                                detail == "the group has changed" ? detail : to_string(answer.error().code))];
             return;
         }
+        count_substitutes(request, *answer);
         if (auto const* outcomes = std::get_if<op::outcomes>(&*answer)) {
             for (auto const& item : outcomes->items) {
                 ++seen_[fmt::format("{}: {}", name, item.ok() ? "ok" : to_string(item.code))];
@@ -376,18 +469,37 @@ public:
             if (sweep.next_dead != microseconds::max()) ++seen_["tick: next_dead"];
             if (sweep.candidates.size() == 3) ++seen_["tick: candidates"];
         } else if (auto const* changes = std::get_if<op::changes_reply>(&*answer)) {
-            static constexpr char const* kinds[] = {"granted", "revoking", "removed", "vacancy"};
+            static constexpr char const* kinds[] = {"granted", "revoking", "removed", "vacancy", "updated"};
             if (changes->gap) ++seen_["change: gap"];
-            for (auto const& c : changes->items) ++seen_[fmt::format("change: {}", kinds[static_cast<int>(c.kind)])];
+            for (auto const& c : changes->items) {
+                ++seen_[fmt::format("change: {}", kinds[static_cast<int>(c.kind)])];
+                if (c.open) ++seen_["change: revoking, open"];
+                if (c.reason == change_reason::repaired) ++seen_["change: granted, repaired"];
+            }
         } else if (auto const* events = std::get_if<op::events_reply>(&*answer)) {
-            static constexpr char const* kinds[] = {"registered", "unregistered", "owned",   "moving",
-                                                    "joined",     "superseded",   "left",    "died",
-                                                    "forgotten",  "led",          "vacated", "data_lost"};
+            static constexpr char const* kinds[] = {"registered", "unregistered", "owned",   "moving",    "joined",
+                                                    "superseded", "left",         "died",    "forgotten", "led",
+                                                    "vacated",    "data_lost",    "updated", "described", "ordered"};
             if (events->gap) ++seen_["event: gap"];
             for (auto const& e : events->items) {
                 ++seen_[fmt::format("event: {}", kinds[static_cast<int>(e.kind)])];
                 if (e.kind == op::group_event_kind::owned && e.reason == change_reason::given_up)
                     ++seen_["event: given up"];
+                if (e.kind == op::group_event_kind::owned && e.reason == change_reason::repaired)
+                    ++seen_["event: repaired"];
+                if (e.kind == op::group_event_kind::moving && e.to == 0) ++seen_["event: called off"];
+            }
+        } else if (auto const* page = std::get_if<op::page_reply>(&*answer)) {
+            ++seen_[page->strays.empty() ? "schedules_page: ok" : "schedules_page: strays"];
+        } else if (auto const* scanned = std::get_if<op::scan_reply>(&*answer)) {
+            ++seen_[scanned->broken.empty() ? "scan_page: ok" : "scan_page: broken"];
+        } else if (auto const* nodes = std::get_if<op::nodes_reply>(&*answer)) {
+            ++seen_["nodes_page: ok"];
+            if (nodes->maintenance) ++seen_["nodes_page: maintenance"];
+            if (!nodes->drained.empty()) ++seen_["nodes_page: drained"];
+            for (auto const& n : nodes->items) {
+                if (n.left && n.gone_for > 0us) ++seen_["nodes_page: left"];
+                if (!n.left && n.gone_for > 0us) ++seen_["nodes_page: dead"];
             }
         } else if (auto const* joined = std::get_if<op::joined>(&*answer)) {
             ++seen_[joined->superseded != 0 ? "join: superseding" : "join: ok"];
@@ -396,6 +508,20 @@ public:
         }
     }
 
+    void count_substitutes(operation const& request, reply const& answer) {
+        auto const* outcomes = std::get_if<op::outcomes>(&answer);
+        if (auto const* r = std::get_if<op::acknowledge>(&request)) {
+            for (std::size_t i = 0; i < r->items.size(); ++i) {
+                auto const code = outcomes->items[i].code;
+                if (r->items[i].instead_of.empty()) continue;
+                ++seen_[fmt::format("substitute: {}", code == errc{} ? "ok" : to_string(code))];
+            }
+        } else if (std::holds_alternative<op::mend>(request)) {
+            for (auto const& item : outcomes->items) {
+                if (item.ok()) ++seen_[item.token == 0 ? "mend: sound" : "mend: mended"];
+            }
+        }
+    }
     [[nodiscard]] std::uint64_t of(std::string const& name) const {
         auto const found = seen_.find(name);
         return found == seen_.end() ? 0 : found->second;
@@ -504,8 +630,46 @@ constexpr char const* expected_outcomes[] = {
     "event: data_lost",
     "event: given up",
     "event: gap",
+    "event: updated",
+    "event: described",
+    "event: ordered",
+    "event: called off",
+    "event: repaired",
     "schedules_page: ok",
+    "schedules_page: strays",
     "nodes_page: ok",
+    "nodes_page: maintenance",
+    "nodes_page: drained",
+    "nodes_page: left",
+    "nodes_page: dead",
+    "describe_node: ok",
+    "describe_node! not joined",
+    "describe_node! conflict",
+    "give_order: ok",
+    "give_order! unknown node",
+    "give_order! conflict",
+    "update_schedules: ok",
+    "update_schedules: unknown schedule",
+    "update_schedules: conflict",
+    "update_schedules! conflict",
+    "adopt! the group has changed",
+    "revoke! the group has changed",
+    "substitute: ok",
+    "substitute: conflict",
+    "substitute: unknown schedule",
+    "substitute: unknown node",
+    "substitute: locked by another holder",
+    "change: updated",
+    "change: revoking, open",
+    "change: granted, repaired",
+    "scan_page: ok",
+    "scan_page: broken",
+    "mend: sound",
+    "mend: mended",
+    "mend: conflict",
+    "mend! not the leader",
+    "mend! not joined",
+    "mend! conflict",
 };
 
 bool equal(result<reply> const& a, result<reply> const& b) {
@@ -519,7 +683,8 @@ public:
     duel(std::uint64_t seed, script_clock_transport& redis, outcome_census& census)
         : choose_{seed, model_},
           redis_{redis},
-          census_{census} {
+          census_{census},
+          damaging_{seed % 4 == 0} {
         redis_.begin_anew();
     }
 
@@ -531,6 +696,7 @@ public:
                 model_.lose_everything();
                 redis_.lose_everything();
             }
+            if (damaging_ && choose_.chance(40)) damage();
             step_time(choose_.time_step());
             auto const request = choose_.next();
             auto& number = numbers_[choose_.below(numbers_.size())];
@@ -545,6 +711,7 @@ public:
             }
             if (i % 25 == 24) compare_states();
         }
+        if (damaging_) mend_all();
         compare_states();
         CHECK(redis_.contradictions() == std::vector<std::string>{});
     }
@@ -576,9 +743,57 @@ private:
         model_.raise({session, number});
         redis_.raise({session, number});
     }
+    void damage() {
+        auto const d = choose_.damage();
+        note(describe(d));
+        model_.inflict(d);
+        redis_.inflict(d);
+        damaged_ = true;
+    }
+    // A new leader looks into everything.
+    void mend_all() {
+        rota::detail::connection_stamp const from{std::uint64_t{1} << 62, 1};
+        step_time(61s);
+        auto const joined = model_.perform(op::join{.node_id = "healer", .node_ttl = 10s}, from);
+        (void)redis_.perform(op::join{.node_id = "healer", .node_ttl = 10s}, from);
+        auto const healer = std::get<op::joined>(*joined);
+        op::tick const stands{.incarnation = healer.incarnation,
+                              .node_id = "healer",
+                              .epoch = healer.epoch,
+                              .candidate = true,
+                              .node_ttl = 10s,
+                              .leader_lease = 10s};
+        perform(stands, from);
+        choose_.look();
+        perform(choose_.mend_all(healer.incarnation, model_.state().leader.term), from);
+        damaged_ = false;
+    }
+    // All that a scan from the beginning to the end gives.
+    template <typename Store>
+    static result<reply> scanned(Store& store, op::scan_page request, rota::detail::connection_stamp from) {
+        std::map<std::string, schedule_status> items;
+        std::set<std::string> broken;
+        do {
+            auto const answer = store.perform(request, from);
+            if (!answer) return answer.error();
+            auto const& page = std::get<op::scan_reply>(*answer);
+            for (auto const& item : page.items) items[item.id] = item;
+            broken.insert(page.broken.begin(), page.broken.end());
+            request.cursor = page.next;
+        } while (request.cursor != 0);
+        op::scan_reply all;
+        for (auto const& [id, item] : items) all.items.push_back(item);
+        all.broken.assign(broken.begin(), broken.end());
+        return reply{std::move(all)};
+    }
+    template <typename Store>
+    static result<reply> answer_of(Store& store, operation const& request, rota::detail::connection_stamp from) {
+        if (auto const* scan = std::get_if<op::scan_page>(&request)) return scanned(store, *scan, from);
+        return store.perform(request, from);
+    }
     void perform(operation const& request, rota::detail::connection_stamp from) {
-        auto const expected = model_.perform(request, from);
-        auto const got = redis_.perform(request, from);
+        auto const expected = answer_of(model_, request, from);
+        auto const got = answer_of(redis_, request, from);
         note(
             fmt::format("[{}.{}] {}\n    -> {}", from.session & 7, from.number, describe(request), describe(expected)));
         if (!equal(expected, got)) fail("    Redis says: " + describe(got));
@@ -588,7 +803,7 @@ private:
     void compare_states() {
         auto const expected = model_.state();
         auto const got = redis_.state();
-        if (auto const wrong = find_contradictions(expected); !wrong.empty())
+        if (auto const wrong = find_contradictions(expected); !damaged_ && !wrong.empty())
             fail("the reference contradicts itself: " + wrong[0]);
         if (expected == got) return;
         auto differ = [&](char const* what, bool same) {
@@ -600,6 +815,8 @@ private:
         differ("nodes", expected.nodes == got.nodes);
         differ("schedules", expected.schedules == got.schedules);
         differ("unowned", expected.unowned == got.unowned);
+        differ("stray moves", expected.stray_moves == got.stray_moves);
+        differ("orders", expected.drained == got.drained && expected.maintenance == got.maintenance);
         differ("locks", expected.locks == got.locks && expected.names == got.names);
         fail("    Redis holds another state");
     }
@@ -608,6 +825,8 @@ private:
     generator choose_;
     script_clock_transport& redis_;
     outcome_census& census_;
+    bool damaging_;
+    bool damaged_ = false;
     std::array<std::uint64_t, 3> numbers_{};
     std::deque<std::string> last_;
 };

@@ -66,7 +66,11 @@ std::vector<std::pair<operation, redis_reply>> real_replies() {
     auto const x = s.own_new(a, "x");
     auto const y = s.own_new(a, "y");
     s.revoke(a, "y", y, b);
-    s.add({"free"});
+    s.get(op::register_schedules{{{"free", 2, "g=1"}}});
+    s.get(op::update_schedules{{{"x", 2, "g=1", a}}});
+    s.get(op::describe_node{b, 7, "z=one"});
+    s.get(op::give_order{op::order_kind::drain, "b"});
+    s.get(op::give_order{op::order_kind::begin_maintenance, {}});
     auto renewal = s.heartbeat(a, "a");
     renewal.term = term;
     auto const silent = s.join("silent");
@@ -81,6 +85,11 @@ std::vector<std::pair<operation, redis_reply>> real_replies() {
         s.heartbeat(b, "b"),
         s.heartbeat(4711, "b"),
         op::lookup{{"x", "none", "y"}},
+        op::scan_page{},
+        op::describe_node{b, 7, {}},
+        op::give_order{op::order_kind::drain, "none"},
+        op::update_schedules{{{"x", 1, {}, a}, {"none", 1, {}, 0}}},
+        op::mend{.incarnation = a, .term = term, .items = {{"x", {a}}, {"y", {b}}}},
         op::acquire_locks{.incarnation = a, .items = {{"x", x}}, .ttl = 5s},
         op::acquire_locks{.incarnation = a, .items = {{"x", x}, {"none", 0}, {"y", y}}, .ttl = 5s},
         op::schedules_page{.holder = a},
@@ -92,8 +101,8 @@ std::vector<std::pair<operation, redis_reply>> real_replies() {
         op::reap{a, term, {silent}},
         op::adopt{.incarnation = a, .term = term, .items = {{"x", x, a, b}}},
         op::revoke{.incarnation = a, .term = term, .items = {{"x", x, a, b}}},
-        op::acknowledge{.incarnation = a, .items = {{"y", y, b}, {"none", 0, b}}},
-        op::register_schedules{{{"new", 1}}},
+        op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}}, {"none", 0, b, {}}}},
+        op::register_schedules{{{"new", 1, {}}}},
         op::unregister_schedules{{{"new", 0}, {"x", 0}}, 1},
         op::renounce{a, term, {b}},
         op::leave{b, "b", {}},
@@ -115,8 +124,19 @@ void spoil(redis_reply& whole, std::mt19937_64& random) {
     collect(whole, all);
     auto& victim = *all[random() % all.size()];
     static long long const numbers[] = {-1, 0, 1, 19, 20, 256, 1LL << 53, INT64_MAX, INT64_MIN};
-    static char const* const texts[] = {"",   "|",   "-",   "1|2",  "1|2|3|4|5|6|7|8", "99999999999999999999",
-                                        "-1", "1e3", "nan", "1-2-3"};
+    static char const* const texts[] = {"",
+                                        "|",
+                                        "-",
+                                        "1|2",
+                                        "1|2|3|4|5|6|7|8",
+                                        "99999999999999999999",
+                                        "-1",
+                                        "1e3",
+                                        "nan",
+                                        "1-2-3",
+                                        "0|0|0|0|0|1|9:x",
+                                        "3|0|0|0|0|1|1|1|18446744073709551615:x",
+                                        "2|0|1|1|1|1;|1:x2|0|1|1|1|1|1:"};
     switch (random() % 8) {
         case 0: victim = number(numbers[random() % std::size(numbers)]); break;
         case 1: victim = text(texts[random() % std::size(texts)]); break;
@@ -177,7 +197,8 @@ TEST_CASE("decode survives any reply") {
         // Nor is it mistaken for the reply to another request.
         for (auto const& other :
              std::vector<operation>{op::join{}, op::tick{}, op::acquire_locks{.items = {{"x", 1}}}, op::lookup{{"x"}},
-                                    op::changes_since{}, op::events_since{}, op::schedules_page{}, op::nodes_page{}}) {
+                                    op::changes_since{}, op::events_since{}, op::schedules_page{}, op::nodes_page{},
+                                    op::scan_page{}, op::mend{.items = {{"x", {}}}}}) {
             (void)decoded(other, real);
         }
     }
@@ -195,7 +216,7 @@ TEST_CASE("a command takes the place of the one before, whatever their sizes") {
         CHECK(recycled.args == fresh.args);
     };
     op::register_schedules many;
-    for (int i = 0; i < 50; ++i) many.items.push_back({"schedule-" + std::to_string(i), 0.1 * i + 1});
+    for (int i = 0; i < 50; ++i) many.items.push_back({"schedule-" + std::to_string(i), 0.1 * i + 1, {}});
     same(many);
     same(op::acquire_locks{.incarnation = 3, .items = {{"x", 4}}, .ttl = 5s, .nonce = 6, .seen = 7});
     same(many);

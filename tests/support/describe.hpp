@@ -8,10 +8,13 @@
 
 #include <fmt/core.h>
 
+#include <rota/detail/store.hpp>
 #include <rota/operations.hpp>
 #include <rota/result.hpp>
 
 namespace rota::test {
+
+using rota::detail::store_damage;
 
 /// Appends fields to "name{…}".
 class description {
@@ -62,8 +65,16 @@ private:
 
 inline std::string describe(fencing_token v) { return fmt::format("{}", v); }
 inline std::string describe(std::string const& v) { return description{""}.field("", v).text(); }
-inline std::string describe(schedule const& v) {
-    return description{""}.field("id", v.id).field("weight", v.weight).text();
+inline std::string describe(op::described_schedule const& v) {
+    return description{""}.field("id", v.id).field("weight", v.weight).field("traits", v.traits).text();
+}
+inline std::string describe(op::update_schedules::item const& v) {
+    return description{""}
+        .field("id", v.id)
+        .field("weight", v.weight)
+        .field("traits", v.traits)
+        .field("owner", v.owner)
+        .text();
 }
 inline std::string describe(op::acquire_locks::item const& v) {
     return description{""}.field("name", v.name).field("generation", v.generation).text();
@@ -84,12 +95,22 @@ std::string describe(T const& v) {
         .field("from", v.from)
         .field("to", v.to)
         .field("reason", v.reason);
-    if constexpr (requires { v.kind; }) d.field("weight", v.weight).field("capacity", v.capacity);
+    if constexpr (requires { v.open; }) d.field("open", v.open);
+    if constexpr (requires { v.kind; }) {
+        d.field("weight", v.weight).field("capacity", v.capacity).field("traits", v.traits);
+    }
     return d.text();
 }
 inline std::string describe(op::acknowledge::item const& v) {
-    return description{""}.field("id", v.id).field("generation", v.generation).field("to", v.to).text();
+    return description{""}
+        .field("id", v.id)
+        .field("generation", v.generation)
+        .field("to", v.to)
+        .field("instead_of", v.instead_of)
+        .text();
 }
+inline std::string describe(op::mend::item const& v);
+inline std::string describe(store_damage const& v);
 inline std::string describe(op::outcome const& v) {
     return description{""}.field("code", v.code).field("token", v.token).field("remaining", v.remaining).text();
 }
@@ -100,6 +121,7 @@ inline std::string describe(schedule_status const& v) {
         .field("owner", v.owner)
         .field("weight", v.weight)
         .field("moving_to", v.moving_to)
+        .field("traits", v.traits)
         .text();
 }
 inline std::string describe(op::lookup_reply::entry const& v) { return v.registered ? describe(v.status) : "none"; }
@@ -112,6 +134,9 @@ inline std::string describe(node_status const& v) {
         .field("load", v.load)
         .field("pending", v.pending)
         .field("capacity", v.capacity)
+        .field("traits", v.traits)
+        .field("left", v.left)
+        .field("gone_for", v.gone_for)
         .text();
 }
 inline std::string describe(op::change const& v) {
@@ -123,6 +148,8 @@ inline std::string describe(op::change const& v) {
         .field("other", v.other)
         .field("reason", v.reason)
         .field("handoff", v.handoff)
+        .field("open", v.open)
+        .field("traits", v.traits)
         .text();
 }
 
@@ -131,6 +158,18 @@ description& description::field(std::string_view name, std::vector<T> const& val
     std::string all = "[";
     for (auto const& value : values) all += describe(value) + " ";
     return plain(name, all + "]");
+}
+
+inline std::string describe(op::mend::item const& v) {
+    return description{""}.field("id", v.id).field("holders", v.holders).text();
+}
+inline std::string describe(store_damage const& v) {
+    return description{"damage"}
+        .field("what", v.what)
+        .field("id", v.id)
+        .field("node", v.node)
+        .field("count", v.count)
+        .text();
 }
 
 namespace detail {
@@ -144,7 +183,18 @@ struct describer {
             .field("capacity", v.capacity)
             .field("on_conflict", v.on_conflict)
             .field("seen", v.seen)
+            .field("traits", v.traits)
             .text();
+    }
+    std::string operator()(op::describe_node const& v) const {
+        return description{"describe_node"}
+            .field("incarnation", v.incarnation)
+            .field("capacity", v.capacity)
+            .field("traits", v.traits)
+            .text();
+    }
+    std::string operator()(op::give_order const& v) const {
+        return description{"give_order"}.field("kind", v.kind).field("node_id", v.node_id).text();
     }
     std::string operator()(op::tick const& v) const {
         return description{"tick"}
@@ -192,6 +242,9 @@ struct describer {
     std::string operator()(op::register_schedules const& v) const {
         return description{"register_schedules"}.field("items", v.items).text();
     }
+    std::string operator()(op::update_schedules const& v) const {
+        return description{"update_schedules"}.field("items", v.items).text();
+    }
     std::string operator()(op::lookup const& v) const { return description{"lookup"}.field("ids", v.ids).text(); }
     std::string operator()(op::unregister_schedules const& v) const {
         return description{"unregister_schedules"}.field("items", v.items).field("nonce", v.nonce).text();
@@ -216,6 +269,7 @@ struct describer {
             .field("term", v.term)
             .field("items", v.items)
             .field("seen", v.seen)
+            .field("as_of", v.as_of)
             .text();
     }
     std::string operator()(op::revoke const& v) const {
@@ -224,6 +278,7 @@ struct describer {
             .field("term", v.term)
             .field("items", v.items)
             .field("handoff", v.handoff_deadline)
+            .field("as_of", v.as_of)
             .text();
     }
     std::string operator()(op::acknowledge const& v) const {
@@ -249,6 +304,18 @@ struct describer {
     std::string operator()(op::nodes_page const& v) const {
         return description{"nodes_page"}.field("after", v.after).field("limit", v.limit).text();
     }
+    std::string operator()(op::scan_page const& v) const {
+        return description{"scan_page"}.field("cursor", v.cursor).field("limit", v.limit).text();
+    }
+    std::string operator()(op::mend const& v) const {
+        return description{"mend"}
+            .field("incarnation", v.incarnation)
+            .field("term", v.term)
+            .field("items", v.items)
+            .field("recount", v.recount)
+            .field("seen", v.seen)
+            .text();
+    }
 
     std::string operator()(op::done const&) const { return "done"; }
     std::string operator()(op::joined const& v) const {
@@ -262,6 +329,7 @@ struct describer {
     std::string operator()(op::ticked const& v) const {
         return description{"ticked"}
             .field("status", v.status)
+            .field("now", v.now)
             .field("epoch", v.epoch)
             .field("fence", v.fence)
             .field("version", v.version)
@@ -295,10 +363,19 @@ struct describer {
             .text();
     }
     std::string operator()(op::page_reply const& v) const {
-        return description{"page"}.field("version", v.version).field("items", v.items).text();
+        return description{"page"}.field("version", v.version).field("items", v.items).field("strays", v.strays).text();
     }
     std::string operator()(op::nodes_reply const& v) const {
-        return description{"nodes"}.field("epoch", v.epoch).field("seq", v.seq).field("items", v.items).text();
+        return description{"nodes"}
+            .field("epoch", v.epoch)
+            .field("seq", v.seq)
+            .field("items", v.items)
+            .field("maintenance", v.maintenance)
+            .field("drained", v.drained)
+            .text();
+    }
+    std::string operator()(op::scan_reply const& v) const {
+        return description{"scanned"}.field("next", v.next).field("items", v.items).field("broken", v.broken).text();
     }
 };
 

@@ -14,6 +14,8 @@
 
 namespace rota::test {
 
+using rota::detail::store_damage;
+
 struct group_state {
     struct leader_record {
         std::int64_t deadline = 0;
@@ -28,7 +30,9 @@ struct group_state {
         std::uint64_t nonce = 0;
         std::uint64_t ttl = 0;
         std::uint32_t capacity = 0;
+        std::string traits;
         bool live = false;
+        bool left = false;
         std::int64_t deadline = 0;
         std::uint64_t load = 0;
         std::uint64_t pending = 0;
@@ -36,13 +40,19 @@ struct group_state {
         std::set<std::string> owned;
         bool operator==(node const&) const = default;
     };
-    struct schedule {
-        fencing_token generation = 0;
-        fencing_token owner = 0;
-        double weight = 1;
+    struct move {
         fencing_token to = 0;
         std::int64_t deadline = 0;
         std::uint64_t reason = 0;
+        bool open = false;
+        bool operator==(move const&) const = default;
+    };
+    struct schedule {
+        fencing_token generation = 0;
+        fencing_token owner = 0;  // all bits set: cannot be read
+        double weight = 1;
+        std::string traits;
+        group_state::move move;
         bool operator==(schedule const&) const = default;
     };
     struct lock {
@@ -60,6 +70,9 @@ struct group_state {
     std::map<fencing_token, node> nodes;
     std::map<std::string, schedule> schedules;
     std::set<std::string> unowned;
+    std::map<std::string, move> stray_moves;
+    std::set<std::string> drained;
+    bool maintenance = false;
     std::map<std::string, lock> locks, names;  // those that have not run out
 
     bool operator==(group_state const&) const = default;
@@ -86,12 +99,13 @@ inline std::vector<std::string> find_contradictions(group_state const& s) {
             demand(owner == s.nodes.end() || owner->second.owned.contains(id),
                    fmt::format("{}: not with its owner", id));
         }
-        if (schedule.to != 0) {
-            demand(schedule.owner != 0 && schedule.owner != schedule.to,
+        if (schedule.move.to != 0) {
+            demand(schedule.owner != 0 && schedule.owner != schedule.move.to,
                    fmt::format("{}: moves from or to where?", id));
-            ++moving_to[schedule.to];
+            ++moving_to[schedule.move.to];
         }
     }
+    for (auto const& [id, move] : s.stray_moves) demand(false, fmt::format("{}: moves, but is not registered", id));
     for (auto const& id : s.unowned)
         demand(s.schedules.contains(id), fmt::format("{}: unowned but not registered", id));
     for (auto const& [incarnation, node] : s.nodes) {
@@ -128,17 +142,24 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
         node.nonce = n.nonce;
         node.ttl = static_cast<std::uint64_t>(n.ttl);
         node.capacity = n.capacity;
+        node.traits = n.traits;
         node.live = n.live;
+        node.left = n.left;
         node.deadline = n.deadline;
-        node.load = n.owned.size();
+        node.load = n.load;
         node.pending = n.pending;
         node.version = n.version;
         node.owned.insert(n.owned.begin(), n.owned.end());
     }
+    auto const move_of = [](auto const& m) {
+        return group_state::move{m.to, m.deadline, static_cast<std::uint64_t>(m.reason), m.open};
+    };
     for (auto const& [id, r] : store.schedules()) {
-        s.schedules[id] = {r.generation, r.owner,         r.weight,
-                           r.move.to,    r.move.deadline, static_cast<std::uint64_t>(r.move.reason)};
+        s.schedules[id] = {r.generation, r.owner, r.weight, r.traits, move_of(r.move)};
     }
+    for (auto const& [id, m] : store.stray_moves()) s.stray_moves[id] = move_of(m);
+    s.drained.insert(store.drained().begin(), store.drained().end());
+    s.maintenance = store.maintenance();
     s.unowned.insert(store.unowned().begin(), store.unowned().end());
     auto const copy = [now](auto const& from, auto& into) {
         for (auto const& [id, l] : from) {

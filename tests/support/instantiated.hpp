@@ -13,7 +13,9 @@
 ROTA_TEST_INSTANTIATE class rota::detail::blocking_engine<rota::detail::sound>;
 ROTA_TEST_INSTANTIATE class rota::detail::node_core<rota::detail::sound>;
 ROTA_TEST_INSTANTIATE class rota::detail::leader_machine<rota::detail::sound>;
+ROTA_TEST_INSTANTIATE class rota::detail::audit_machine<rota::detail::sound>;
 ROTA_TEST_INSTANTIATE class rota::detail::group_feed<rota::detail::sound>;
+ROTA_TEST_INSTANTIATE class rota::detail::group_picture<rota::detail::sound>;
 ROTA_TEST_INSTANTIATE class rota::detail::basic_store<rota::detail::sound>;
 ROTA_TEST_INSTANTIATE class rota::basic_memory_transport<rota::detail::sound>;
 

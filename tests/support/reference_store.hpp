@@ -25,6 +25,7 @@ public:
     [[nodiscard]] std::int64_t now() const { return now_; }
     void advance(microseconds by) { now_ += by.count(); }
     void lose_everything() { store_ = {}; }
+    void inflict(store_damage const& damage) { store_.inflict(damage); }
 
     [[nodiscard]] group_state state() const { return state_of(store_, now_); }
     [[nodiscard]] std::vector<std::string> contradictions() const { return find_contradictions(state()); }

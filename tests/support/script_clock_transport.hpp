@@ -77,6 +77,9 @@ public:
     redis_reply command(std::vector<std::string> const& words) { return detail::copy_reply(*send(words)); }
     [[nodiscard]] std::string key(std::string_view name) const { return "{" + prefix_ + "}" + std::string{name}; }
 
+    /// The same damage as to the reference store, done by plain commands.
+    void inflict(store_damage const& damage);
+
     [[nodiscard]] group_state state();
     [[nodiscard]] std::vector<std::string> contradictions();
 
@@ -163,7 +166,46 @@ inline parted parts_of(std::string const& text, std::size_t count) {
     return p;
 }
 
+// What stands after the weight.
+inline std::string traits_of(std::string const& weight_and_traits) {
+    auto const end_of_weight = weight_and_traits.find(';');
+    return end_of_weight == std::string::npos ? std::string{} : weight_and_traits.substr(end_of_weight + 1);
+}
+
 }  // namespace detail
+
+inline void script_clock_transport::inflict(store_damage const& d) {
+    using kind = store_damage::kind;
+    auto const incarnation = std::to_string(d.node);
+    auto const index = key(d.node == 0 ? std::string{"unowned"} : "by:" + incarnation);
+    auto const known = [&] { return command({"HEXISTS", key("info"), incarnation}).integer == 1; };
+    switch (d.what) {
+        case kind::lose_record: (void)command({"HDEL", key("own"), d.id}); break;
+        case kind::garble_record:
+        case kind::change_owner: {
+            auto const record = command({"HGET", key("own"), d.id});
+            if (record.kind == redis_reply::type::nil) return;
+            auto text = record.text;
+            if (d.what == kind::garble_record) {
+                text = "garbage";
+            } else if (auto const first = text.find('|'); first != std::string::npos) {
+                text = text.substr(0, first + 1) + incarnation + text.substr(text.find('|', first + 1));
+            }
+            (void)command({"HSET", key("own"), d.id, text});
+            break;
+        }
+        case kind::list:
+            if (d.node == 0 || known()) (void)command({"ZADD", index, "0", d.id});
+            break;
+        case kind::unlist: (void)command({"ZREM", index, d.id}); break;
+        case kind::set_load:
+            if (known()) (void)command({"HSET", key("load"), incarnation, std::to_string(d.count)});
+            break;
+        case kind::set_pending:
+            if (known()) (void)command({"HSET", key("pending"), incarnation, std::to_string(d.count)});
+            break;
+    }
+}
 
 inline group_state script_clock_transport::state() {
     group_state s;
@@ -179,12 +221,15 @@ inline group_state script_clock_transport::state() {
     auto load = hash("load");
     auto pending = hash("pending");
     for (auto const& [incarnation, info] : hash("info")) {
-        auto const p = detail::parts_of(info, 3);
+        auto const p = detail::parts_of(info, 4);
         auto& node = s.nodes[detail::number_of(incarnation)];
         node.capacity = static_cast<std::uint32_t>(p.numbers[0]);
         node.nonce = p.numbers[1];
         node.ttl = p.numbers[2];
-        node.id = p.rest;
+        node.left = p.numbers[3] == 1;
+        auto const end_of_traits = p.rest.find('|');
+        node.traits = detail::traits_of(p.rest.substr(0, end_of_traits));
+        node.id = p.rest.substr(end_of_traits + 1);
         node.live = live.contains(incarnation);
         auto const& deadlines = node.live ? live : dead;
         if (auto const d = deadlines.find(incarnation); d != deadlines.end()) node.deadline = std::stoll(d->second);
@@ -194,15 +239,34 @@ inline group_state script_clock_transport::state() {
         for (auto const& [id, score] : sorted_set("by:" + incarnation)) node.owned.insert(id);
     }
     for (auto const& [id, record] : hash("own")) {
+        auto& schedule = s.schedules[id];
+        if (record == "garbage") {
+            schedule.owner = ~fencing_token{0};
+            continue;
+        }
         auto const p = detail::parts_of(record, 2);
-        s.schedules[id] = {p.numbers[0], p.numbers[1], std::stod(p.rest)};
+        schedule.generation = p.numbers[0];
+        schedule.owner = p.numbers[1];
+        schedule.weight = std::stod(p.rest);
+        schedule.traits = detail::traits_of(p.rest);
     }
     for (auto const& [id, record] : hash("moves")) {
         auto const p = detail::parts_of(record, 3);
-        auto& schedule = s.schedules[id];
-        schedule.to = p.numbers[0];
-        schedule.deadline = static_cast<std::int64_t>(p.numbers[1]);
-        schedule.reason = p.numbers[2];
+        auto const schedule = s.schedules.find(id);
+        group_state::move const move{p.numbers[0], static_cast<std::int64_t>(p.numbers[1]), p.numbers[2],
+                                     p.rest == "1"};
+        if (schedule == s.schedules.end()) {
+            s.stray_moves[id] = move;
+        } else {
+            schedule->second.move = move;
+        }
+    }
+    for (auto const& [id, value] : hash("orders")) {
+        if (id.empty()) {
+            s.maintenance = true;
+        } else {
+            s.drained.insert(id);
+        }
     }
     for (auto const& [id, score] : sorted_set("unowned")) s.unowned.insert(id);
     auto const locks = [this](std::string const& kind, auto& into) {
@@ -268,7 +332,7 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
             if (name.starts_with(kind))
                 demand(is_node(name.substr(kind.size())), name + ": of a node that is forgotten");
         }
-        for (std::string const kind : {"lock:", "name:", "gone:", "session:"}) {
+        for (std::string const kind : {"lock:", "name:", "gone", "buried", "session:"}) {
             if (name.starts_with(kind)) demand(command({"PTTL", whole}).integer > 0, name + ": would stay for ever");
         }
         if (name.starts_with("inbox:")) {
@@ -277,6 +341,10 @@ inline std::vector<std::string> script_clock_transport::contradictions() {
                    name + ": its last entry is not its version");
         }
     }
+    auto const buried = sorted_set("buried");
+    auto const gone = hash("gone");
+    demand(buried.size() == gone.size(), "gone and buried differ");
+    for (auto const& [id, score] : buried) demand(gone.contains(id), id + ": buried, but without a tombstone");
     if (auto const last = command({"XREVRANGE", key("events"), "+", "-", "COUNT", "1"}); !last.elements.empty()) {
         demand(last.elements[0].elements[0].text == fmt::format("{}-{}", s.epoch, s.seq),
                "events: its last entry is not seq");

@@ -2,12 +2,14 @@
 // reference store by memory_conformance_test.cpp, and on Redis by tests/redis/redis_conformance_test.cpp; after each
 // scenario the state is searched for contradictions.
 //
-// A store under test has raise(stamp), perform(operation, stamp), advance(duration), lose_everything() and
-// contradictions(); see tests/support/reference_store.hpp.
+// A store under test has raise(stamp), perform(operation, stamp), advance(duration), lose_everything(), inflict(damage)
+// and contradictions(); see tests/support/reference_store.hpp.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +22,7 @@
 namespace rota::test {
 
 using namespace std::chrono_literals;
+using rota::detail::store_damage;
 
 /// A store, and short ways to ask it; everything goes by one connection of one session unless said otherwise.
 template <typename Store>
@@ -63,8 +66,9 @@ public:
     // ---------------------------------------------------------------- given
 
     /// A node of that id, for 10 s unless it ticks.
-    fencing_token join(std::string const& id, std::uint32_t capacity = unlimited) {
-        auto const answer = get(op::join{.node_id = id, .nonce = ++nonces_, .node_ttl = 10s, .capacity = capacity});
+    fencing_token join(std::string const& id, std::uint32_t capacity = unlimited, std::string const& traits = {}) {
+        auto const answer =
+            get(op::join{.node_id = id, .nonce = ++nonces_, .node_ttl = 10s, .capacity = capacity, .traits = traits});
         epoch_ = answer.epoch;
         return answer.incarnation;
     }
@@ -82,7 +86,7 @@ public:
     }
     void add(std::vector<std::string> const& ids) {
         op::register_schedules r;
-        for (auto const& id : ids) r.items.push_back({id, 1});
+        for (auto const& id : ids) r.items.push_back({id, 1, {}});
         for (auto const& item : get(r).items) REQUIRE(item.ok());
     }
     /// Makes the node its owner; gives the generation.
@@ -96,9 +100,9 @@ public:
         return claim(node, id);
     }
     void revoke(fencing_token owner, std::string const& id, fencing_token generation, fencing_token to,
-                microseconds within = 30s) {
+                microseconds within = 30s, bool open = false) {
         REQUIRE(one(op::revoke{.incarnation = owner,
-                               .items = {{id, generation, owner, to, change_reason::transferred}},
+                               .items = {{id, generation, owner, to, change_reason::transferred, open}},
                                .handoff_deadline = within})
                     .ok());
     }
@@ -123,6 +127,9 @@ public:
         return get(t);
     }
 
+    /// The records are damaged in this way.
+    void damage(store_damage const& d) { store_.inflict(d); }
+
     // ---------------------------------------------------------------- then
 
     schedule_status where(std::string const& id) {
@@ -146,6 +153,35 @@ public:
         auto const answer = get(op::changes_since{node, version});
         REQUIRE_FALSE(answer.gap);
         return answer.items;
+    }
+    /// What one item's mending gives, and that it leaves nothing to mend.
+    op::outcome mend(fencing_token leader, fencing_token term, std::string const& id,
+                     std::vector<fencing_token> const& holders) {
+        op::mend const request{.incarnation = leader, .term = term, .items = {{id, holders}}};
+        auto const answer = one(request);
+        if (answer.ok()) CHECK(one(request) == op::outcome{});
+        return answer;
+    }
+    node_status node(fencing_token incarnation) {
+        auto const page = get(op::nodes_page{.after = incarnation - 1, .limit = 1});
+        REQUIRE(page.items.size() == 1);
+        REQUIRE(page.items[0].node.incarnation == incarnation);
+        return page.items[0];
+    }
+    /// From the beginning to the end, in order of ids.
+    op::scan_reply scan(std::uint32_t limit = op::max_batch) {
+        std::map<std::string, schedule_status> items;
+        std::set<std::string> broken;
+        op::scan_page request{.limit = limit};
+        do {
+            auto const page = get(request);
+            for (auto const& item : page.items) items[item.id] = item;
+            broken.insert(page.broken.begin(), page.broken.end());
+            request.cursor = page.next;
+        } while (request.cursor != 0);
+        op::scan_reply all{.broken = {broken.begin(), broken.end()}};
+        for (auto const& [id, item] : items) all.items.push_back(item);
+        return all;
     }
     std::uint64_t version_of(fencing_token node) { return get(op::schedules_page{.holder = node}).version; }
 
@@ -185,7 +221,8 @@ std::vector<scenario<Store>> membership_scenarios() {
                        .seq = 1, .kind = event_kind::joined, .id = "a", .to = answer.incarnation, .capacity = 5});
              auto const nodes = s.get(op::nodes_page{});
              REQUIRE(nodes.items.size() == 1);
-             CHECK(nodes.items[0] == node_status{{"a", answer.incarnation}, true, 10s, 0, 0, 5});
+             CHECK(nodes.items[0] ==
+                   node_status{.node = {"a", answer.incarnation}, .alive = true, .remaining = 10s, .capacity = 5});
          }},
         {"a repeated join returns the same incarnation, and no second one",
          [](on s) {
@@ -606,6 +643,154 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(s.kinds_after(before) == event_kinds{event_kind::forgotten});
              CHECK(s.get(op::nodes_page{}).items.size() == 1);
          }},
+        {"every heartbeat tells the server's time, whatever else it has to say",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const term = s.lead(a, "a");
+             auto const start = s.tick(a, "a").now;
+             CHECK(start + 1 == a);  // the epoch took the first
+             s.advance(3s);
+             CHECK(s.renew(a, "a", term).now == start + 3'000'000);
+             CHECK(s.tick(4711, "b").now == start + 3'000'000);
+             s.join("a");
+             CHECK(s.tick(a, "a").now == start + 3'000'000);
+             auto stranger = s.heartbeat(a, "a");
+             stranger.epoch -= 1;
+             CHECK(s.get(stranger).now == start + 3'000'000);
+         }},
+        {"a node says of itself what it likes, and the group hears it",
+         [](on s) {
+             auto const a = s.join("a", 5, "z=one;l=x,y");
+             CHECK(s.events_after(0) == std::vector{op::group_event{.seq = 1,
+                                                                    .kind = event_kind::joined,
+                                                                    .id = "a",
+                                                                    .to = a,
+                                                                    .capacity = 5,
+                                                                    .traits = "z=one;l=x,y"}});
+             CHECK(s.node(a).traits == "z=one;l=x,y");
+             auto const before = s.seq();
+             s.get(op::describe_node{a, 7, "z=two"});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::described,
+                                                                         .id = "a",
+                                                                         .to = a,
+                                                                         .capacity = 7,
+                                                                         .traits = "z=two"}});
+             CHECK(s.node(a) ==
+                   node_status{.node = {"a", a}, .alive = true, .remaining = 10s, .capacity = 7, .traits = "z=two"});
+             // The capacity counts from now on, and each of the two can change alone; the same again is no change.
+             s.get(op::describe_node{a, 0, "z=two"});
+             s.get(op::describe_node{a, 0, ""});
+             s.get(op::describe_node{a, 0, ""});
+             CHECK(s.kinds_after(before).size() == 3);
+             CHECK(s.node(a).traits.empty());
+             s.add({"x"});
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).code == errc::capacity_exceeded);
+             CHECK(s.refusal(op::describe_node{4711, 1, ""}) == errc::not_joined);
+         }},
+        {"a repeated join leaves alone what the node has said of itself since",
+         [](on s) {
+             op::join const request{.node_id = "a", .nonce = 7, .node_ttl = 10s, .capacity = 5, .traits = "z=one"};
+             auto const a = s.get(request).incarnation;
+             s.get(op::describe_node{a, 7, "z=two"});
+             s.get(request);
+             CHECK(s.node(a).capacity == 7);
+             CHECK(s.node(a).traits == "z=two");
+             s.get(op::leave{a, "a", {}});
+             CHECK(s.refusal(op::describe_node{a, 9, ""}) == errc::not_joined);
+         }},
+        {"what a node says of itself stays while it is dead, and so does whether it left",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const term = s.lead(a, "a");
+             auto const odd = std::string{"b|\0;|", 5};
+             auto const b = s.join(odd, 3, "z=one");
+             auto const c = s.join("c", 4, "l=x");
+             s.own_new(b, "of b");
+             s.own_new(c, "of c");
+             s.get(op::leave{b, odd, {}});
+             s.advance(6s);
+             s.renew(a, "a", term);
+             s.advance(5s);
+             CHECK(s.get(op::reap{a, term, {c}}).items.size() == 1);
+             s.advance(1s);
+             CHECK(s.node(b) ==
+                   node_status{
+                       .node = {odd, b}, .load = 1, .capacity = 3, .traits = "z=one", .left = true, .gone_for = 12s});
+             CHECK(s.node(c) ==
+                   node_status{.node = {"c", c}, .load = 1, .capacity = 4, .traits = "l=x", .gone_for = 1s});
+         }},
+        {"a superseded incarnation is gone from its deadline on, or from its leave, which is no leave in order",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             s.own_new(a, "x");
+             s.own_new(b, "y");
+             s.join("a");
+             s.join("b");
+             s.advance(2s);
+             s.get(op::leave{b, "b", {}});
+             CHECK(s.node(a).gone_for == 0us);
+             CHECK(s.node(a).remaining == 0us);
+             s.advance(9s);
+             CHECK(s.node(a).gone_for == microseconds{1s});
+             CHECK(s.node(b).gone_for == microseconds{9s});
+             CHECK_FALSE(s.node(b).left);
+         }},
+        {"orders stand until they are taken back",
+         [](on s) {
+             auto const a = s.join("a");
+             s.join("b");
+             s.join("\xff");
+             auto const before = s.seq();
+             auto const order = [&](op::order_kind kind, std::string id = {}) {
+                 s.get(op::give_order{kind, std::move(id)});
+             };
+             CHECK(s.refusal(op::give_order{op::order_kind::drain, "none"}) == errc::unknown_node);
+             order(op::order_kind::undrain, "a");
+             order(op::order_kind::end_maintenance);
+             CHECK(s.kinds_after(before).empty());
+             order(op::order_kind::drain, "\xff");
+             order(op::order_kind::drain, "a");
+             order(op::order_kind::drain, "b");
+             order(op::order_kind::drain, "a");
+             order(op::order_kind::begin_maintenance);
+             order(op::order_kind::begin_maintenance);
+             auto const events = s.events_after(before);
+             REQUIRE(events.size() == 4);
+             CHECK(events[1] == op::group_event{.seq = before + 2,
+                                                .kind = event_kind::ordered,
+                                                .id = "a",
+                                                .generation = static_cast<fencing_token>(op::order_kind::drain)});
+             CHECK(events[3] ==
+                   op::group_event{.seq = before + 4,
+                                   .kind = event_kind::ordered,
+                                   .generation = static_cast<fencing_token>(op::order_kind::begin_maintenance)});
+             auto nodes = s.get(op::nodes_page{});
+             CHECK(nodes.maintenance);
+             CHECK(nodes.drained == std::vector<std::string>{"a", "b", "\xff"});
+             CHECK_FALSE(nodes.items[0].draining);
+             auto const later_page = s.get(op::nodes_page{.after = a});
+             CHECK(later_page.maintenance);
+             CHECK(later_page.drained.empty());
+             // They outlive the node, and a new process under its name finds them.
+             s.get(op::leave{a, "a", {}});
+             order(op::order_kind::drain, "a");
+             order(op::order_kind::undrain, "b");
+             order(op::order_kind::end_maintenance);
+             s.join("a");
+             nodes = s.get(op::nodes_page{});
+             CHECK_FALSE(nodes.maintenance);
+             CHECK(nodes.drained == std::vector<std::string>{"a", "\xff"});
+             order(op::order_kind::undrain, "a");
+             CHECK(s.get(op::nodes_page{}).drained == std::vector<std::string>{"\xff"});
+         }},
+        {"an order may be a group's first event",
+         [](on s) {
+             s.get(op::give_order{op::order_kind::begin_maintenance, {}});
+             CHECK(s.get(op::nodes_page{}).maintenance);
+             CHECK(s.kinds_after(0) == event_kinds{event_kind::ordered});
+         }},
     };
 }
 
@@ -766,7 +951,7 @@ std::vector<scenario<Store>> lock_scenarios() {
              s.advance(1us);
              CHECK(s.one(more).code == errc::not_owner);
              // It runs out as it is.
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", generation, b}}}).remaining ==
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", generation, b, {}}}}).remaining ==
                    microseconds{9s - 1us});
          }},
         {"a lock is released by its token, once",
@@ -816,17 +1001,68 @@ std::vector<scenario<Store>> schedule_scenarios() {
     return {
         {"registering makes schedules exist, once",
          [](on s) {
-             auto const answer = s.get(op::register_schedules{{{"x", 2.5}, {"y", 1}}});
+             auto const answer = s.get(op::register_schedules{{{"x", 2.5, {}}, {"y", 1, {}}}});
              CHECK(answer.items == std::vector<op::outcome>(2));
              auto const before = s.seq();
-             CHECK(s.one(op::register_schedules{{{"x", 7}}}).ok());
-             CHECK(s.where("x") == schedule_status{"x", 0, 0, 2.5, 0});
+             CHECK(s.one(op::register_schedules{{{"x", 7, {}}}}).ok());
+             CHECK(s.where("x") == schedule_status{"x", 0, 0, 2.5, 0, {}});
              CHECK(s.kinds_after(before).empty());
              auto const events = s.events_after(0);
              REQUIRE(events.size() == 2);
              CHECK(events[0] == op::group_event{.seq = 1, .kind = event_kind::registered, .id = "x", .weight = 2.5});
              CHECK(events[1].seq == 1);
              CHECK(s.get(op::register_schedules{}).items.empty());
+         }},
+        {"schedules keep their rules, and a change of weight or rules is told",
+         [](on s) {
+             auto const a = s.join("a");
+             s.get(op::register_schedules{{{"x", 2, "p=a;g=1"}, {"free", 1, {}}}});
+             auto const x = s.claim(a, "x");
+             auto const before = s.seq();
+             auto const version = s.version_of(a);
+             CHECK(s.where("x") == schedule_status{"x", x, a, 2, 0, "p=a;g=1"});
+             CHECK(s.events_after(before - 1).at(0).traits == "p=a;g=1");
+             CHECK(s.changes_of(a).at(0).traits == "p=a;g=1");
+             auto const got = s.get(op::update_schedules{
+                 {{"x", 2, "p=b", a}, {"free", 0.5, {}, 0}, {"none", 1, {}, 0}, {"free", 1, {}, a}}});
+             CHECK(got.items ==
+                   std::vector<op::outcome>{{}, {}, {.code = errc::unknown_schedule}, {.code = errc::conflict}});
+             CHECK(s.where("x") == schedule_status{"x", x, a, 2, 0, "p=b"});
+             CHECK(s.where("free") == schedule_status{"free", 0, 0, 0.5, 0, {}});
+             CHECK(s.changes_of(a, version) ==
+                   std::vector{op::change{
+                       .kind = op::change_kind::updated, .id = "x", .generation = x, .weight = 2, .traits = "p=b"}});
+             CHECK(s.events_after(before) ==
+                   std::vector{
+                       op::group_event{.seq = before + 1,
+                                       .kind = event_kind::updated,
+                                       .id = "x",
+                                       .from = a,
+                                       .generation = x,
+                                       .weight = 2,
+                                       .traits = "p=b"},
+                       op::group_event{.seq = before + 1, .kind = event_kind::updated, .id = "free", .weight = 0.5}});
+             // As it is already: nothing is told.
+             CHECK(s.one(op::update_schedules{{{"x", 2, "p=b", a}}}).ok());
+             CHECK(s.kinds_after(before).size() == 2);
+             CHECK(s.version_of(a) == version + 1);
+             // Of a dead node's schedule too, which cannot be told.
+             s.get(op::leave{a, "a", {}});
+             CHECK(s.one(op::update_schedules{{{"x", 3, "p=b", a}}}).ok());
+             CHECK(s.where("x").weight == 3);
+             CHECK(s.get(op::update_schedules{}).items.empty());
+         }},
+        {"an update does not touch a hand-off that is under way",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const x = s.own_new(a, "x");
+             s.revoke(a, "x", x, b);
+             CHECK(s.one(op::update_schedules{{{"x", 5, "g=1", a}}}).ok());
+             CHECK(s.where("x").moving_to == b);
+             auto const done = s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}});
+             CHECK(s.where("x") == schedule_status{"x", done.token, b, 5, 0, "g=1"});
+             CHECK(s.changes_of(b).at(0).weight == 5);
          }},
         {"looking up says what is registered, and where",
          [](on s) {
@@ -837,20 +1073,20 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.revoke(a, "x", generation, b);
              auto const found = s.get(op::lookup{{"x", "none", "y"}});
              REQUIRE(found.items.size() == 3);
-             CHECK(found.items[0].status == schedule_status{"x", generation, a, 1, b});
+             CHECK(found.items[0].status == schedule_status{"x", generation, a, 1, b, {}});
              CHECK_FALSE(found.items[1].registered);
              CHECK(found.items[1].status == schedule_status{});
-             CHECK(found.items[2].status == schedule_status{"y", 0, 0, 1, 0});
+             CHECK(found.items[2].status == schedule_status{"y", 0, 0, 1, 0, {}});
              CHECK(s.get(op::lookup{}).items.empty());
          }},
         {"weights and ids come back as they went in",
          [](on s) {
              auto const a = s.join(std::string{"node\0|{}\r\n \xff", 12});
-             std::vector<schedule> const odd{{std::string(512, '\xfe'), 0.1},
-                                             {std::string{"\0", 1}, 1e-300},
-                                             {"1|2|3", 1e300},
-                                             {std::string{"a\0b|c\n", 6}, 1.0 / 3},
-                                             {"{tag}*?[x]", 12345678.9}};
+             std::vector<op::described_schedule> const odd{{std::string(512, '\xfe'), 0.1, "p=a"},
+                                                           {std::string{"\0", 1}, 1e-300, {}},
+                                                           {"1|2|3", 1e300, "r=%7C;x"},
+                                                           {std::string{"a\0b|c\n", 6}, 1.0 / 3, ";"},
+                                                           {"{tag}*?[x]", 12345678.9, std::string(4000, 't')}};
              s.get(op::register_schedules{odd});
              op::lookup all;
              op::claim claims{.incarnation = a};
@@ -864,7 +1100,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              REQUIRE(events.size() == 2 * odd.size());
              for (std::size_t i = 0; i < odd.size(); ++i) {
                  CHECK(found.items[i].status ==
-                       schedule_status{odd[i].id, claimed.items[i].token, a, odd[i].weight, 0});
+                       schedule_status{odd[i].id, claimed.items[i].token, a, odd[i].weight, 0, odd[i].traits});
                  CHECK(changes[i].id == odd[i].id);
                  CHECK(changes[i].weight == odd[i].weight);
                  CHECK(events[i].id == odd[i].id);
@@ -1022,7 +1258,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(got.items[6].token == got.items[0].token + 1);
              CHECK(got.items[7].code == errc::capacity_exceeded);
              CHECK(got.items[8].token == got.items[0].token + 2);
-             CHECK(s.where("x") == schedule_status{"x", got.items[0].token, a, 1, 0});
+             CHECK(s.where("x") == schedule_status{"x", got.items[0].token, a, 1, 0, {}});
              CHECK(s.get(plan).items[0].code == errc::conflict);
              CHECK(s.kinds_after(before) == event_kinds{event_kind::owned, event_kind::owned, event_kind::owned});
              auto const changes = s.changes_of(a);
@@ -1079,7 +1315,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto before = s.seq();
              op::revoke const begin{.incarnation = b, .term = term, .items = {{"x", x, a, b}}, .handoff_deadline = 3s};
              CHECK(s.one(begin) == op::outcome{{}, x, {}});
-             CHECK(s.where("x") == schedule_status{"x", x, a, 1, b});
+             CHECK(s.where("x") == schedule_status{"x", x, a, 1, b, {}});
              CHECK(s.changes_of(a, a_version) == std::vector{op::change{.kind = op::change_kind::revoking,
                                                                         .id = "x",
                                                                         .generation = x,
@@ -1101,11 +1337,11 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.kinds_after(before).size() == 1);
 
              before = s.seq();
-             auto const ack = op::acknowledge{.incarnation = a, .items = {{"x", x, b}}};
+             auto const ack = op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}};
              auto const done = s.one(ack);
              CHECK(done.ok());
              CHECK(done.token > x);
-             CHECK(s.where("x") == schedule_status{"x", done.token, b, 1, 0});
+             CHECK(s.where("x") == schedule_status{"x", done.token, b, 1, 0, {}});
              CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
                                                              .id = "x",
                                                              .generation = done.token,
@@ -1177,7 +1413,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              op::adopt const plan{.incarnation = a, .term = term, .items = {{"x", x, older, a}}};
              auto const adopted = s.one(plan).token;
              s.revoke(a, "x", adopted, b);
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", adopted, b}}}).ok());
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", adopted, b, {}}}}).ok());
          }},
         {"an acknowledgement is of what was asked for",
          [](on s) {
@@ -1186,7 +1422,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto const c = s.join("c");
              auto const x = s.own_new(a, "x");
              auto const code = [&](fencing_token node, std::string id, fencing_token generation, fencing_token to) {
-                 return s.one(op::acknowledge{.incarnation = node, .items = {{std::move(id), generation, to}}}).code;
+                 return s.one(op::acknowledge{.incarnation = node, .items = {{std::move(id), generation, to, {}}}})
+                     .code;
              };
              CHECK(code(a, "x", x, b) == errc::conflict);
              CHECK(code(a, "x", x, 0) == errc::conflict);
@@ -1195,8 +1432,226 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(code(a, "x", x - 1, b) == errc::conflict);
              CHECK(code(a, "x", x, c) == errc::conflict);
              CHECK(code(c, "x", x, b) == errc::conflict);
-             CHECK(s.refusal(op::acknowledge{.incarnation = 5, .items = {{"x", x, b}}}) == errc::not_joined);
+             CHECK(s.refusal(op::acknowledge{.incarnation = 5, .items = {{"x", x, b, {}}}}) == errc::not_joined);
              CHECK(code(a, "x", x, b) == errc{});
+         }},
+        {"a plan of what is not so any more is refused as a whole",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(a, "x");
+             s.add({"y"});
+             auto const now = s.seq();
+             op::adopt adopts{.incarnation = a, .term = term, .items = {{"y", 0, 0, b}}, .as_of = now - 1};
+             op::revoke revokes{.incarnation = a, .term = term, .items = {{"x", x, a, b}}, .as_of = now + 1};
+             CHECK(s.refusal(adopts) == errc::conflict);
+             CHECK(s.refusal(revokes) == errc::conflict);
+             CHECK(s.seq() == now);
+             revokes.as_of = now;
+             CHECK(s.one(revokes).ok());
+             CHECK(s.refusal(revokes) == errc::conflict);  // its own event counts
+             revokes.term = 0;
+             CHECK(s.refusal(revokes) == errc::conflict);
+             adopts.as_of = now + 1;
+             CHECK(s.one(adopts).ok());
+             adopts.as_of = 0;
+             CHECK(s.one(adopts).code == errc::conflict);
+             adopts.term -= 1;
+             adopts.as_of = 1;
+             CHECK(s.refusal(adopts) == errc::not_leader);
+         }},
+        {"a batch that names a thing twice, against the rules, has one effect",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.add({"x", "y"});
+             auto const got = s.get(
+                 op::adopt{.incarnation = a, .term = term, .items = {{"x", 0, 0, b}, {"x", 0, 0, b}, {"x", 0, 0, a}}});
+             CHECK(got.items[0].ok());
+             CHECK(got.items[1].code == errc::conflict);
+             CHECK(got.items[2].code == errc::conflict);
+             auto const x = got.items[0].token;
+             auto const claimed = s.get(op::claim{.incarnation = b, .ids = {"y", "y"}});
+             CHECK(claimed.items[0] == claimed.items[1]);
+             auto const revoked = s.get(op::revoke{
+                 .incarnation = a, .term = term, .items = {{"x", x, b, a}, {"x", x, b, a}}, .handoff_deadline = 5s});
+             CHECK(revoked.items[0] == revoked.items[1]);
+             CHECK(s.node(a).pending == 1);
+             CHECK(s.node(b).load == 2);
+             auto const before = s.seq();
+             CHECK(s.get(op::update_schedules{{{"x", 2, {}, b}, {"x", 3, {}, b}}}).items[1].ok());
+             CHECK(s.kinds_after(before) == event_kinds{event_kind::updated, event_kind::updated});
+             CHECK(s.where("x").weight == 3);
+             auto const done = s.get(op::acknowledge{.incarnation = b, .items = {{"x", x, a, {}}, {"x", x, a, {}}}});
+             CHECK(done.items[0].ok());
+             CHECK(done.items[1].code == errc::conflict);
+             CHECK(s.node(a).load == 1);
+         }},
+        {"an open request is told as one, and repeating it closes nothing",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             s.get(op::register_schedules{{{"x", 2, "g=1"}}});
+             auto const x = s.claim(a, "x");
+             auto const version = s.version_of(a);
+             auto const before = s.seq();
+             s.revoke(a, "x", x, b, 3s, true);
+             s.revoke(a, "x", x, b, 3s, false);
+             CHECK(s.changes_of(a, version) == std::vector{op::change{.kind = op::change_kind::revoking,
+                                                                      .id = "x",
+                                                                      .generation = x,
+                                                                      .weight = 2,
+                                                                      .other = b,
+                                                                      .reason = change_reason::transferred,
+                                                                      .handoff = 3s,
+                                                                      .open = true,
+                                                                      .traits = "g=1"}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::moving,
+                                                                         .id = "x",
+                                                                         .from = a,
+                                                                         .to = b,
+                                                                         .generation = x,
+                                                                         .weight = 2,
+                                                                         .reason = change_reason::transferred,
+                                                                         .traits = "g=1"}});
+         }},
+        {"an open request may be met with an idle schedule in place of the busy one",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b", 1);
+             auto const busy = s.own_new(a, "busy");
+             auto const idle = s.own_new(a, "idle");
+             CHECK(s.lock(a, "busy", busy).ok());
+             s.revoke(a, "busy", busy, b, 30s, true);
+             auto const before = s.seq();
+             auto const version = s.version_of(a);
+             op::acknowledge const ack{.incarnation = a, .items = {{"idle", idle, b, "busy"}}};
+             auto const done = s.one(ack);
+             CHECK(done.ok());
+             CHECK(done.token > idle);
+             CHECK(s.where("idle") == schedule_status{"idle", done.token, b, 1, 0, {}});
+             CHECK(s.where("busy") == schedule_status{"busy", busy, a, 1, 0, {}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::moving,
+                                                                         .id = "busy",
+                                                                         .from = a,
+                                                                         .to = 0,
+                                                                         .generation = busy,
+                                                                         .reason = change_reason::transferred},
+                                                         op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "idle",
+                                                                         .from = a,
+                                                                         .to = b,
+                                                                         .generation = done.token,
+                                                                         .reason = change_reason::transferred}});
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "idle",
+                                                             .generation = done.token,
+                                                             .other = a,
+                                                             .reason = change_reason::transferred}});
+             CHECK(s.changes_of(a, version).empty());
+             CHECK(s.node(a).load == 1);
+             CHECK(s.node(b).load == 1);
+             CHECK(s.node(b).pending == 0);
+             // The repeat has no second effect, and what was called off can be locked again and moved anew.
+             CHECK(s.one(ack).code == errc::conflict);
+             CHECK(s.lock(a, "busy", busy).ok());
+             s.get(op::describe_node{b, 2, {}});
+             s.revoke(a, "busy", busy, b);
+         }},
+        {"only its like may go in the place of another, and only if any may",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const c = s.join("c");
+             s.get(op::register_schedules{{{"asked", 1, "g=1"},
+                                           {"like", 1, "g=1"},
+                                           {"heavier", 2, "g=1"},
+                                           {"other rules", 1, "g=2"},
+                                           {"closed", 1, "g=1"},
+                                           {"theirs", 1, "g=1"},
+                                           {"moving too", 1, "g=1"}}});
+             auto const own = [&](std::string const& id) { return s.claim(a, id); };
+             auto const asked = own("asked");
+             auto const like = own("like");
+             auto const heavier = own("heavier");
+             auto const other_rules = own("other rules");
+             auto const closed = own("closed");
+             auto const theirs = s.claim(c, "theirs");
+             auto const moving_too = own("moving too");
+             s.revoke(a, "asked", asked, b, 30s, true);
+             s.revoke(a, "moving too", moving_too, b, 30s, true);
+             s.revoke(a, "closed", closed, b, 30s, false);
+             s.revoke(c, "theirs", theirs, b, 30s, true);
+             auto const code = [&](std::string id, fencing_token generation, fencing_token to, std::string place) {
+                 return s
+                     .one(op::acknowledge{.incarnation = a,
+                                          .items = {{std::move(id), generation, to, std::move(place)}}})
+                     .code;
+             };
+             auto const before = s.seq();
+             CHECK(code("heavier", heavier, b, "asked") == errc::conflict);
+             CHECK(code("other rules", other_rules, b, "asked") == errc::conflict);
+             CHECK(code("like", like, b, "closed") == errc::conflict);
+             CHECK(code("like", like, b, "theirs") == errc::conflict);
+             CHECK(code("theirs", theirs, b, "asked") == errc::conflict);
+             CHECK(code("moving too", moving_too, b, "asked") == errc::conflict);
+             CHECK(code("asked", asked, b, "asked") == errc::conflict);
+             CHECK(code("like", like, b, "heavier") == errc::conflict);  // is not asked for
+             CHECK(code("like", like, c, "asked") == errc::conflict);
+             CHECK(code("like", like, 0, "heavier") == errc::conflict);
+             CHECK(code("like", like - 1, b, "asked") == errc::conflict);
+             CHECK(code("like", like, b, "none") == errc::conflict);
+             CHECK(code("none", like, b, "asked") == errc::unknown_schedule);
+             CHECK(s.lock(a, "like", like, 1, 5s).ok());
+             CHECK(code("like", like, b, "asked") == errc::locked_by_other);
+             CHECK(s.seq() == before);
+             s.advance(5s);
+             CHECK(code("like", like, b, "asked") == errc{});
+         }},
+        {"each request is met once, in whatever way",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const w = s.own_new(a, "w");
+             auto const x = s.own_new(a, "x");
+             auto const y = s.own_new(a, "y");
+             auto const z = s.own_new(a, "z");
+             s.revoke(a, "w", w, b, 30s, true);
+             s.revoke(a, "x", x, b, 30s, true);
+             auto const got = s.get(op::acknowledge{
+                 .incarnation = a,
+                 .items = {{"y", y, b, "x"}, {"z", z, b, "x"}, {"x", x, b, {}}, {"w", w, b, {}}, {"z", z, b, "w"}}});
+             CHECK(got.items[0].ok());
+             CHECK(got.items[1].code == errc::conflict);
+             CHECK(got.items[2].code == errc::conflict);
+             CHECK(got.items[3].token == got.items[0].token + 1);
+             CHECK(got.items[4].code == errc::conflict);
+             CHECK(s.node(a).load == 2);
+             CHECK(s.node(b).load == 2);
+             CHECK(s.node(b).pending == 0);
+         }},
+        {"nothing goes in another's place to a node that is gone or full, and nothing is changed",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b", 1);
+             auto const x = s.own_new(a, "x");
+             auto const y = s.own_new(a, "y");
+             s.revoke(a, "x", x, b, 30s, true);
+             op::acknowledge const ack{.incarnation = a, .items = {{"y", y, b, "x"}}};
+             s.get(op::describe_node{b, 0, {}});
+             auto before = s.seq();
+             CHECK(s.one(ack) == op::outcome{.code = errc::capacity_exceeded});
+             s.get(op::leave{b, "b", {}});
+             before = s.seq();
+             CHECK(s.one(ack) == op::outcome{.code = errc::unknown_node});
+             CHECK(s.seq() == before);
+             CHECK(s.where("x").moving_to == b);
+             CHECK(s.where("y").generation == y);
          }},
         {"a hand-off to a node that is gone ends with nobody",
          [](on s) {
@@ -1206,10 +1661,10 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.revoke(a, "x", x, b);
              s.get(op::leave{b, "b", {}});
              auto const before = s.seq();
-             auto const done = s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}});
+             auto const done = s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}});
              CHECK(done.code == errc::unknown_node);
              CHECK(done.token > x);
-             CHECK(s.where("x") == schedule_status{"x", done.token, 0, 1, 0});
+             CHECK(s.where("x") == schedule_status{"x", done.token, 0, 1, 0, {}});
              CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
                                                                          .kind = event_kind::owned,
                                                                          .id = "x",
@@ -1226,7 +1681,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto const x = s.own_new(a, "x");
              s.revoke(a, "x", x, b);
              s.advance(10s);
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}}).code == errc::unknown_node);
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}}).code == errc::unknown_node);
              CHECK(s.where("x").owner == 0);
          }},
         {"a place that a hand-off has taken is nobody else's",
@@ -1240,7 +1695,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.one(op::claim{.incarnation = b, .ids = {"y"}}).code == errc::capacity_exceeded);
              CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"y", 0, 0, b}}}).code ==
                    errc::capacity_exceeded);
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}}).ok());
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}}).ok());
              CHECK(s.where("x").owner == b);
          }},
         {"adoption ends the hand-off that a dead owner left undone, wherever it went",
@@ -1273,7 +1728,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              s.revoke(a, "x", x, b);
              CHECK(s.one(op::unregister_schedules{{{"x", a}}, 1}).ok());
              for (auto const& node : s.get(op::nodes_page{}).items) CHECK(node.load + node.pending == 0);
-             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}}).code == errc::unknown_schedule);
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}}).code == errc::unknown_schedule);
          }},
         {"full batches work",
          [](on s) {
@@ -1282,7 +1737,8 @@ std::vector<scenario<Store>> schedule_scenarios() {
              auto const term = s.lead(a, "a");
              op::register_schedules all;
              op::claim claims{.incarnation = b};
-             for (std::size_t i = 0; i < op::max_batch; ++i) all.items.push_back({"schedule-" + std::to_string(i), 1});
+             for (std::size_t i = 0; i < op::max_batch; ++i)
+                 all.items.push_back({"schedule-" + std::to_string(i), 1, {}});
              s.get(all);
              for (auto const& item : all.items) claims.ids.push_back(item.id);
              auto const claimed = s.get(claims).items;
@@ -1292,7 +1748,7 @@ std::vector<scenario<Store>> schedule_scenarios() {
              for (std::size_t i = 0; i < op::max_batch; ++i) {
                  locks.items.push_back({claims.ids[i], claimed[i].token});
                  moves.items.push_back({claims.ids[i], claimed[i].token, b, a});
-                 acks.items.push_back({claims.ids[i], claimed[i].token, a});
+                 acks.items.push_back({claims.ids[i], claimed[i].token, a, {}});
              }
              auto const locked = s.get(locks).items;
              op::extend_locks extends{.incarnation = b, .ttl = 6s};
@@ -1429,10 +1885,11 @@ std::vector<scenario<Store>> following_scenarios() {
              s.advance(3s);
              auto const page = s.get(op::nodes_page{.after = all[1], .limit = 2});
              REQUIRE(page.items.size() == 2);
-             CHECK(page.items[0] == node_status{{"n2", all[2]}, true, 7s, 0, 0, 2});
+             CHECK(page.items[0] == node_status{.node = {"n2", all[2]}, .alive = true, .remaining = 7s, .capacity = 2});
              auto const last = s.get(op::nodes_page{.after = all[3], .limit = 2});
              REQUIRE(last.items.size() == 1);
-             CHECK(last.items[0] == node_status{{"n4", all[4]}, false, 0s, 1, 0, 4});
+             CHECK(last.items[0] ==
+                   node_status{.node = {"n4", all[4]}, .load = 1, .capacity = 4, .left = true, .gone_for = 3s});
              CHECK(s.get(op::nodes_page{.after = all[4]}).items.empty());
              CHECK(s.get(op::nodes_page{.after = ~std::uint64_t{0}}).items.empty());
              CHECK(s.get(op::nodes_page{.limit = 0}).items.empty());
@@ -1461,22 +1918,496 @@ std::vector<scenario<Store>> following_scenarios() {
              CHECK(refused(op::acquire_locks{.incarnation = a, .items = {{"x", x}, {"y", 1}}, .ttl = 5s}));
              CHECK(refused(op::extend_locks{.incarnation = a, .items = {{"x", token}}, .ttl = 5s}));
              CHECK(refused(op::release_locks{.items = {{"x", token}}}));
-             CHECK(refused(op::register_schedules{{{"y", 1}}}));
+             CHECK(refused(op::register_schedules{{{"y", 1, {}}}}));
              CHECK(refused(op::unregister_schedules{{{"x", a}}, 1}));
              CHECK(refused(op::claim{.incarnation = a, .ids = {"x"}}));
              CHECK(refused(op::reap{a, term, {b}}));
              CHECK(refused(op::adopt{.incarnation = a, .term = term, .items = {{"x", x, a, b}}}));
              CHECK(refused(op::revoke{.incarnation = a, .items = {{"x", x, a, b}}}));
-             CHECK(refused(op::acknowledge{.incarnation = a, .items = {{"x", x, b}}}));
+             CHECK(refused(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}}));
+             CHECK(refused(op::describe_node{a, 1, {}}));
+             CHECK(refused(op::give_order{op::order_kind::drain, "a"}));
+             CHECK(refused(op::update_schedules{{{"x", 2, {}, a}}}));
+             CHECK(refused(op::mend{.incarnation = a, .term = term, .items = {{"x", {a}}}}));
              // It may read, and the newest connection, or one of another session, may write.
              CHECK(s.ask(op::lookup{{"x"}}, late).has_value());
              CHECK(s.ask(op::changes_since{a, 0}, late).has_value());
              CHECK(s.ask(op::events_since{}, late).has_value());
              CHECK(s.ask(op::schedules_page{}, late).has_value());
+             CHECK(s.ask(op::scan_page{}, late).has_value());
              CHECK(s.ask(op::nodes_page{}, late)->seq == before);
              CHECK(s.ask(s.heartbeat(a, "a"), {1, 3}).has_value());
              CHECK(s.ask(s.heartbeat(b, "b"), {2, 1}).has_value());
              CHECK(s.ask(op::release_locks{.items = {{"x", token}}}, {1, 3})->items[0].ok());
+         }},
+    };
+}
+
+// ---------------------------------------------------------------- mending
+
+template <typename Store>
+std::vector<scenario<Store>> mending_scenarios() {
+    using on = scene<Store>&;
+    using kind = store_damage::kind;
+    return {
+        {"a scan goes through all schedules, whoever has them",
+         [](on s) {
+             CHECK(s.get(op::scan_page{}) == op::scan_reply{});
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             op::register_schedules all;
+             op::claim claims{.incarnation = a};
+             for (std::size_t i = 0; i < op::max_batch; ++i) {
+                 all.items.push_back({"schedule-" + std::to_string(1000 + i), 2, "g=1"});
+             }
+             s.get(all);
+             for (std::size_t i = 0; i < 100; ++i) claims.ids.push_back(all.items[i].id);
+             auto const claimed = s.get(claims).items;
+             // Nothing moves yet; then something does. A large one comes in pages, a small one may come at once.
+             for (std::uint32_t const limit : {0u, 7u, 200u, 1000u}) {
+                 auto const found = s.scan(limit);
+                 REQUIRE(found.items.size() == op::max_batch);
+                 CHECK(found.broken.empty());
+                 for (std::size_t i = 0; i < op::max_batch; ++i) {
+                     CHECK(found.items[i] == schedule_status{all.items[i].id, i < 100 ? claimed[i].token : 0,
+                                                             i < 100 ? a : 0, 2, 0, "g=1"});
+                 }
+             }
+             s.revoke(a, claims.ids[5], claimed[5].token, b);
+             for (std::uint32_t const limit : {7u, 200u}) {
+                 auto const found = s.scan(limit);
+                 REQUIRE(found.items.size() == op::max_batch);
+                 for (std::size_t i = 0; i < op::max_batch; ++i) CHECK(found.items[i].moving_to == (i == 5 ? b : 0));
+             }
+         }},
+        {"there is nothing to mend in what is sound",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             auto const y = s.own_new(b, "y");
+             s.add({"free"});
+             s.revoke(b, "y", y, a);
+             auto const before = s.seq();
+             auto const got = s.get(op::mend{.incarnation = a,
+                                             .term = term,
+                                             .items = {{"x", {a, b}}, {"y", {b}}, {"free", {a}}, {"none", {a, b, 9}}},
+                                             .recount = {a, b, 4711}});
+             CHECK(got.items == std::vector<op::outcome>(4));
+             CHECK(s.seq() == before);
+             CHECK(s.where("x").generation == x);
+             CHECK(s.where("y").moving_to == a);
+             CHECK(s.node(a).pending == 1);
+             CHECK(s.node(b).load == 2);
+             CHECK(s.get(op::mend{.incarnation = a, .term = term}).items.empty());
+             CHECK(s.refusal(op::mend{.incarnation = a, .term = term - 1}) == errc::not_leader);
+             CHECK(s.refusal(op::mend{.incarnation = b, .term = term}) == errc::not_leader);
+             CHECK(s.refusal(op::mend{.incarnation = a, .term = term, .seen = a + 1'000'000'000}) == errc::not_joined);
+         }},
+        {"a record that is lost is made anew, and its holder told; nobody is granted it too early",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.get(op::register_schedules{{{"x", 3, "g=1"}}});
+             s.claim(b, "x");
+             s.damage({.what = kind::lose_record, .id = "x"});
+             auto const page = s.get(op::schedules_page{.holder = b});
+             CHECK(page.items.empty());
+             CHECK(page.strays == std::vector<std::string>{"x"});
+             auto const before = s.seq();
+             auto const version = s.version_of(b);
+             auto const mended = s.mend(a, term, "x", {b});
+             CHECK(mended.token > b);
+             CHECK(s.where("x") == schedule_status{"x", mended.token, 0, 1, 0, {}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .generation = mended.token,
+                                                                         .reason = change_reason::repaired}});
+             CHECK(s.changes_of(b, version) == std::vector{op::change{.kind = op::change_kind::removed, .id = "x"}});
+             CHECK(s.node(b).load == 0);
+             op::claim const claims{.incarnation = a, .ids = {"x"}};
+             op::adopt const adopts{.incarnation = a, .term = term, .items = {{"x", mended.token, 0, a}}};
+             CHECK(s.one(claims).code == errc::conflict);
+             CHECK(s.one(adopts).code == errc::conflict);
+             s.advance(6s);
+             s.renew(a, "a", term);
+             s.advance(4s - 1us);
+             CHECK(s.one(claims).code == errc::conflict);
+             s.advance(1us);
+             CHECK(s.one(adopts).ok());
+         }},
+        {"until it is mended, a record that cannot be read is nobody's whom a request could name",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             auto const y = s.own_new(b, "y");
+             s.revoke(b, "y", y, a, 30s, true);
+             s.damage({.what = kind::garble_record, .id = "x"});
+             auto const before = s.seq();
+             CHECK(s.where("x") == schedule_status{.id = "x"});
+             CHECK(s.get(op::schedules_page{.holder = b}).strays == std::vector<std::string>{"x"});
+             CHECK(s.scan().broken == std::vector<std::string>{"x"});
+             CHECK(s.scan().items.size() == 1);
+             s.add({"x"});
+             CHECK(s.one(op::claim{.incarnation = b, .ids = {"x"}}).code == errc::owned_by_other);
+             CHECK(s.one(op::unregister_schedules{{{"x", b}}, 1}).code == errc::conflict);
+             CHECK(s.one(op::unregister_schedules{{{"x", 0}}, 1}).code == errc::conflict);
+             CHECK(s.one(op::update_schedules{{{"x", 2, {}, b}}}).code == errc::conflict);
+             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"x", 0, 0, a}}}).code == errc::conflict);
+             CHECK(s.one(op::revoke{.incarnation = a, .term = term, .items = {{"x", x, b, a}}}).code == errc::conflict);
+             CHECK(s.one(op::acknowledge{.incarnation = b, .items = {{"x", x, a, {}}}}).code == errc::conflict);
+             CHECK(s.one(op::acknowledge{.incarnation = b, .items = {{"x", x, a, "y"}}}).code == errc::conflict);
+             CHECK(s.lock(b, "x", x).code == errc::not_owner);
+             CHECK(s.get(op::acquire_locks{.incarnation = b, .items = {{"x", x}, {"none", 1}}, .ttl = 5s})
+                       .items[0]
+                       .code == errc::not_owner);
+             CHECK(s.seq() == before);
+             auto const mended = s.mend(a, term, "x", {b});
+             CHECK(s.where("x") == schedule_status{"x", mended.token, 0, 1, 0, {}});
+             CHECK(s.kinds_after(before) == event_kinds{event_kind::owned});
+             CHECK(s.node(b).load == 1);
+         }},
+        {"a lost or garbled record of what was being handed over ends the hand-off",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             auto const y = s.own_new(b, "y");
+             auto const z = s.own_new(b, "z");
+             s.revoke(b, "x", x, a);
+             s.revoke(b, "y", y, a);
+             s.revoke(b, "z", z, a);
+             s.damage({.what = kind::lose_record, .id = "x"});
+             s.damage({.what = kind::garble_record, .id = "y"});
+             s.damage({.what = kind::lose_record, .id = "z"});
+             s.damage({.what = kind::unlist, .id = "z", .node = b});
+             CHECK(s.node(a).pending == 3);
+             CHECK(s.mend(a, term, "x", {b}).token != 0);
+             CHECK(s.mend(a, term, "y", {b}).token != 0);
+             // Nobody lists it and nothing is known of it but that it moved: it is not registered.
+             CHECK(s.mend(a, term, "z", {b}) == op::outcome{});
+             CHECK(s.node(a).pending == 0);
+             CHECK(s.where("x").moving_to == 0);
+             CHECK(s.where("y").moving_to == 0);
+             CHECK_FALSE(s.get(op::lookup{{"z"}}).items[0].registered);
+         }},
+        {"what moved when its record was lost moves still if it is registered anew",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             auto const token = s.lock(b, "x", x, 1, 100s).token;
+             s.revoke(b, "x", x, a, 1s);
+             s.damage({.what = kind::lose_record, .id = "x"});
+             s.advance(1s);
+             CHECK(s.one(op::extend_locks{.incarnation = b, .items = {{"x", token}}, .ttl = 200s}).code ==
+                   errc::not_owner);
+             s.add({"x"});
+             CHECK(s.where("x").moving_to == a);
+             auto const mended = s.mend(a, term, "x", {b});
+             CHECK(mended.ok());
+             CHECK(s.where("x") == schedule_status{"x", 0, 0, 1, 0, {}});
+             CHECK(s.node(a).pending == 0);
+         }},
+        {"an owner that nobody knows is none",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.get(op::register_schedules{{{"x", 3, "g=1"}}});
+             s.claim(b, "x");
+             s.damage({.what = kind::change_owner, .id = "x", .node = 4711});
+             CHECK(s.get(op::schedules_page{.holder = b}).strays == std::vector<std::string>{"x"});
+             auto const before = s.seq();
+             auto const mended = s.mend(a, term, "x", {b, 4711});
+             CHECK(s.where("x") == schedule_status{"x", mended.token, 0, 3, 0, "g=1"});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .from = 4711,
+                                                                         .generation = mended.token,
+                                                                         .weight = 3,
+                                                                         .reason = change_reason::repaired,
+                                                                         .traits = "g=1"}});
+             CHECK(s.changes_of(b).back().kind == op::change_kind::removed);
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).code == errc::conflict);
+             s.get(op::leave{b, "b", {}});
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).ok());
+         }},
+        {"indexes follow the record",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const c = s.join("c");
+             auto const term = s.lead(a, "a");
+             s.get(op::register_schedules{{{"x", 3, "g=1"}}});
+             auto const x = s.claim(b, "x");
+             s.damage({.what = kind::change_owner, .id = "x", .node = c});
+             s.damage({.what = kind::list, .id = "x", .node = a});
+             s.damage({.what = kind::list, .id = "x", .node = 0});
+             auto const before = s.seq();
+             // Whose index is to be written must be named.
+             CHECK(s.mend(a, term, "x", {a, b}) == op::outcome{.code = errc::conflict});
+             CHECK(s.seq() == before);
+             // Others may know it as somebody else's: its owner has it under a new generation.
+             auto const mended = s.mend(a, term, "x", {a, b, c, a});
+             CHECK(mended.token > x);
+             CHECK(s.where("x") == schedule_status{"x", mended.token, c, 3, 0, "g=1"});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .to = c,
+                                                                         .generation = mended.token,
+                                                                         .weight = 3,
+                                                                         .reason = change_reason::repaired,
+                                                                         .traits = "g=1"}});
+             CHECK(s.changes_of(a) == std::vector{op::change{.kind = op::change_kind::removed, .id = "x"}});
+             CHECK(s.changes_of(b).back() == op::change{.kind = op::change_kind::removed, .id = "x"});
+             CHECK(s.changes_of(c) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "x",
+                                                             .generation = mended.token,
+                                                             .weight = 3,
+                                                             .reason = change_reason::repaired,
+                                                             .traits = "g=1"}});
+             CHECK(s.get(op::schedules_page{.holder = c}).items.size() == 1);
+             for (auto const holder : {a, b, fencing_token{0}}) {
+                 auto const page = s.get(op::schedules_page{.holder = holder});
+                 CHECK(page.items.size() + page.strays.size() == 0);
+             }
+             CHECK(s.node(a).load + s.node(b).load == 0);
+             CHECK(s.node(c).load == 1);
+         }},
+        {"what nobody has is listed as such",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.add({"x", "y"});
+             s.damage({.what = kind::unlist, .id = "x", .node = 0});
+             s.damage({.what = kind::list, .id = "y", .node = b});
+             s.damage({.what = kind::list, .id = "ghost", .node = 0});
+             CHECK(s.get(op::schedules_page{}).strays == std::vector<std::string>{"ghost"});
+             CHECK(s.mend(a, term, "x", {}).ok());
+             CHECK(s.mend(a, term, "y", {b}).ok());
+             CHECK(s.mend(a, term, "ghost", {}).token != 0);
+             CHECK(s.get(op::schedules_page{}).items.size() == 3);
+             CHECK(s.get(op::schedules_page{.holder = b}).strays.empty());
+             // y was not granted to b, but b may think so.
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"y"}}).code == errc::conflict);
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).ok());
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"ghost"}}).ok());
+         }},
+        {"a hand-off to who has it already is none",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(a, "x");
+             s.revoke(a, "x", x, b);
+             s.damage({.what = kind::change_owner, .id = "x", .node = b});
+             s.damage({.what = kind::list, .id = "x", .node = b});
+             CHECK(s.mend(a, term, "x", {a, b}).token == x);
+             CHECK(s.where("x") == schedule_status{"x", x, b, 1, 0, {}});
+             CHECK(s.node(b).pending == 0);
+         }},
+        {"one that is listed elsewhere but nowhere else believed in keeps its generation",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             s.revoke(b, "x", x, a);
+             s.damage({.what = kind::list, .id = "x", .node = a});
+             auto const before = s.seq();
+             CHECK(s.mend(a, term, "x", {a, b}).token == x);
+             CHECK(s.seq() == before);
+             CHECK(s.changes_of(a).back().kind == op::change_kind::removed);
+             CHECK(s.where("x").moving_to == a);
+         }},
+        {"an owner that was not listed, or listed beside nobody, begins anew, and no hand-off of before goes on",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             auto const y = s.own_new(b, "y");
+             s.revoke(b, "x", x, a);
+             s.revoke(b, "y", y, a);
+             s.damage({.what = kind::unlist, .id = "x", .node = b});
+             s.damage({.what = kind::list, .id = "y", .node = 0});
+             for (std::string const id : {"x", "y"}) {
+                 auto const mended = s.mend(a, term, id, {a, b});
+                 CHECK(mended.token > y);
+                 CHECK(s.where(id) == schedule_status{id, mended.token, b, 1, 0, {}});
+                 CHECK(s.changes_of(b).back().generation == mended.token);
+             }
+             CHECK(s.node(a).pending == 0);
+             CHECK(s.one(op::acknowledge{.incarnation = b, .items = {{"x", x, a, {}}}}).code == errc::conflict);
+         }},
+        {"an owner that is dead cannot be told, and what it had is its own all the same",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.own_new(b, "x");
+             s.get(op::leave{b, "b", {}});
+             s.damage({.what = kind::unlist, .id = "x", .node = b});
+             auto const mended = s.mend(a, term, "x", {b});
+             CHECK(s.where("x") == schedule_status{"x", mended.token, b, 1, 0, {}});
+             CHECK(s.one(op::adopt{.incarnation = a, .term = term, .items = {{"x", mended.token, b, a}}}).ok());
+         }},
+        {"several that may believe are all waited for",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const term = s.lead(a, "a");
+             auto const b = s.join("b");
+             s.advance(2s);
+             auto const c = s.join("c");
+             s.own_new(b, "x");
+             s.damage({.what = kind::list, .id = "x", .node = c});
+             s.damage({.what = kind::garble_record, .id = "x"});
+             CHECK(s.mend(a, term, "x", {c, b}).token != 0);
+             op::claim const claims{.incarnation = a, .ids = {"x"}};
+             s.get(op::leave{c, "c", {}});
+             CHECK(s.one(claims).code == errc::conflict);
+             s.get(op::leave{b, "b", {}});
+             CHECK(s.one(claims).code == errc::conflict);
+             s.advance(6s);
+             s.renew(a, "a", term);
+             s.advance(4s - 1us);
+             CHECK(s.one(claims).code == errc::conflict);
+             s.advance(1us);
+             CHECK(s.one(claims).ok());
+         }},
+        {"mending keeps the guard that there was, and a repeated unregistering is known all the same",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const late = s.get(op::join{.node_id = "late", .nonce = 1, .node_ttl = 30s}).incarnation;
+             s.own_new(late, "x");
+             op::unregister_schedules const request{{{"x", late}}, 77};
+             CHECK(s.one(request).ok());
+             s.add({"x"});
+             s.damage({.what = kind::list, .id = "x", .node = b});
+             CHECK(s.mend(a, term, "x", {b}).ok());
+             CHECK(s.one(request).ok());
+             CHECK(s.where("x").owner == 0);
+             s.advance(6s);
+             s.renew(a, "a", term);
+             s.advance(6s);
+             // Though b goes: the former owner may still believe in it.
+             s.get(op::leave{b, "b", {}});
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).code == errc::conflict);
+             s.renew(a, "a", term);
+             s.advance(18s);
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).ok());
+         }},
+        {"counters are counted anew for whoever is named",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const x = s.own_new(b, "x");
+             s.own_new(b, "y");
+             s.revoke(b, "x", x, a);
+             for (auto const node : {a, b}) {
+                 s.damage({.what = kind::set_load, .node = node, .count = 7});
+                 s.damage({.what = kind::set_pending, .node = node, .count = 9});
+             }
+             CHECK(s.node(a).load == 7);
+             CHECK(s.node(b).pending == 9);
+             CHECK(s.mend(a, term, "y", {b}) == op::outcome{});
+             CHECK(s.node(b).load == 2);
+             CHECK(s.node(b).pending == 0);
+             CHECK(s.node(a).load == 7);
+             s.get(op::mend{.incarnation = a, .term = term, .recount = {a, 4711}});
+             CHECK(s.node(a).load == 0);
+             CHECK(s.node(a).pending == 1);
+         }},
+        {"no counter falls below nothing",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b", 1);
+             auto const x = s.own_new(a, "x");
+             s.revoke(a, "x", x, b);
+             s.damage({.what = kind::set_load, .node = a, .count = 0});
+             s.damage({.what = kind::set_pending, .node = b, .count = 0});
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}}}}).ok());
+             CHECK(s.node(a).load == 0);
+             CHECK(s.node(b).load == 1);
+             CHECK(s.node(b).pending == 0);
+         }},
+        {"a node whose counter says that it owns nothing is forgotten, and what it owned mended",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             s.own_new(b, "x");
+             s.damage({.what = kind::set_load, .node = b, .count = 0});
+             auto const before = s.seq();
+             s.get(op::leave{b, "b", {}});
+             CHECK(s.kinds_after(before) == event_kinds{event_kind::left, event_kind::forgotten});
+             CHECK(s.where("x").owner == b);
+             auto const mended = s.mend(a, term, "x", {b});
+             CHECK(s.where("x") == schedule_status{"x", mended.token, 0, 1, 0, {}});
+             CHECK(s.one(op::claim{.incarnation = a, .ids = {"x"}}).ok());
+         }},
+        {"pendings are counted only while not too much moves",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             auto const move = [&](std::size_t first, std::size_t count) {
+                 op::register_schedules all;
+                 op::claim claims{.incarnation = b};
+                 op::revoke moves{.incarnation = a, .term = term, .items = {}, .handoff_deadline = 30s};
+                 for (std::size_t i = first; i < first + count; ++i) {
+                     all.items.push_back({"schedule-" + std::to_string(i), 1, {}});
+                     claims.ids.push_back(all.items.back().id);
+                 }
+                 s.get(all);
+                 auto const claimed = s.get(claims).items;
+                 for (std::size_t i = 0; i < count; ++i) moves.items.push_back({claims.ids[i], claimed[i].token, b, a});
+                 s.get(moves);
+             };
+             for (std::size_t i = 0; i < op::max_counted_moves; i += op::max_batch) move(i, op::max_batch);
+             s.damage({.what = kind::set_pending, .node = a, .count = 3});
+             op::mend const recount{.incarnation = a, .term = term, .recount = {a, b}};
+             s.get(recount);
+             CHECK(s.node(a).pending == op::max_counted_moves);
+             move(op::max_counted_moves, 1);
+             s.damage({.what = kind::set_pending, .node = a, .count = 3});
+             s.get(recount);
+             CHECK(s.node(a).pending == 3);
+             s.damage({.what = kind::set_pending, .node = a, .count = op::max_counted_moves + 1});
+         }},
+        {"a full batch of damage is mended at once",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const term = s.lead(a, "a");
+             op::register_schedules all;
+             op::claim claims{.incarnation = b};
+             op::mend mends{.incarnation = a, .term = term};
+             for (std::size_t i = 0; i < op::max_batch; ++i) {
+                 all.items.push_back({"schedule-" + std::to_string(i), 1, {}});
+                 claims.ids.push_back(all.items.back().id);
+                 mends.items.push_back({all.items.back().id, {a, b}});
+             }
+             s.get(all);
+             s.get(claims);
+             for (auto const& id : claims.ids) s.damage({.what = kind::lose_record, .id = id});
+             auto const mended = s.get(mends).items;
+             CHECK(mended.back().token == mended.front().token + op::max_batch - 1);
+             CHECK(s.scan().items.size() == op::max_batch);
          }},
     };
 }
@@ -1486,7 +2417,7 @@ template <typename Fresh>
 void play_all_scenarios(Fresh&& fresh) {
     using store = std::remove_reference_t<decltype(fresh())>;
     for (auto const& part : {membership_scenarios<store>(), lock_scenarios<store>(), schedule_scenarios<store>(),
-                             following_scenarios<store>()}) {
+                             following_scenarios<store>(), mending_scenarios<store>()}) {
         for (auto const& each : part) {
             DYNAMIC_SECTION(each.name) {
                 store& under_test = fresh();

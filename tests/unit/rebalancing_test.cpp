@@ -256,6 +256,140 @@ TEST_CASE("a strategy that breaks its contract: nothing of its plan is applied, 
     group.check_told();
 }
 
+TEST_CASE("a strategy that takes longer than its budget is refused, and the group goes on with what it had") {
+    rota::options o{.planning_budget = 200ms};
+    uneven group{6, 0, o};
+    auto& a = group.a;
+    std::size_t asked = 0;
+    a.strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
+        rota::least_moves{}.make_plan(view, into);
+        if (++asked > 2) return;
+        a.clock.advance(250ms);
+    });
+    REQUIRE(a->rebalance().error() == errc::invalid_argument);
+    CHECK(a.owned().size() == 6);
+    auto const refused = a.told<plan_refused>();
+    REQUIRE_FALSE(refused.empty());
+    CHECK_THAT(refused.front().why, contains("planning_budget"));
+    group.pass(5s);
+    CHECK(a.owned().size() == 3);
+}
+
+TEST_CASE("schedules without a place are named, with the reason") {
+    uneven group{1, 1};
+    group.a.strategy.use([](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        for (auto const s : view.orphans) into.stuck.push_back({s, rota::no_place::labels_missing});
+        into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+    });
+    REQUIRE(group.a->register_schedules({{.id = "choosy"}}).all());
+    group.pass(2s);
+    auto const warnings = group.a.told<rota::warning>();
+    REQUIRE(warnings.size() == 1);  // once, not with every plan
+    CHECK_THAT(warnings.front().what.detail, contains("choosy"));
+    CHECK_THAT(warnings.front().what.detail, contains("labels"));
+    group.b.strategy.use([](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        for (auto const s : view.orphans) into.stuck.push_back({s, rota::no_place::pin_absent});
+    });
+    auto const p = group.b->propose().value();
+    REQUIRE(p.stuck.size() == 1);
+    CHECK(p.stuck.front().schedule == "choosy");
+    CHECK_THAT(p.stuck.front().why, contains("pinned"));
+}
+
+TEST_CASE("where the choice is open the owner gives idle schedules, and runs in hand are left alone") {
+    uneven group{6, 0};
+    // The first three, which the plan would take, are being worked on.
+    for (auto& id : ids("a", 3)) group.keep(group.a->try_lock(id, 20s));
+    group.a.strategy.use([](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        into.interchangeable = true;
+        into.imbalance = 1;
+        for (std::uint32_t s = 0; s < view.schedules.size(); ++s) {
+            if (view.schedules[s].id < "a003" && view.nodes[1].load == 0) into.moves.push_back({s, 0, 1});
+        }
+    });
+    SECTION("open") {
+        REQUIRE(group.a->rebalance());
+        group.pass(1500ms);
+        CHECK(group.b.owned() == std::vector<std::string>{"a003", "a004", "a005"});
+        CHECK(group.a.owned() == ids("a", 3));
+        for (auto& s : group.a->owned()) CHECK_FALSE(s.handing_over);
+        for (auto& l : group.a->loads().value()) CHECK(l.pending == 0);
+        group.pass(30s, 50ms);  // the runs end; nothing more is handed over
+        CHECK(group.a.owned() == ids("a", 3));
+        CHECK(group.a->try_lock("a000", 1s));
+    }
+    SECTION("but not one of another weight") {
+        REQUIRE(group.a->update_schedules({{.id = "a003", .weight = 2}, {.id = "a004", .weight = 2}}).all());
+        group.pass(1s);
+        REQUIRE(group.a->rebalance());
+        group.pass(1500ms);
+        CHECK(group.b.owned() == std::vector<std::string>{"a005"});
+    }
+    group.check_told();
+}
+
+TEST_CASE("an idle schedule that was offered is given once, also if the reply is lost") {
+    uneven group{2, 0};
+    group.keep(group.a->try_lock("a000", 20s));
+    group.a.strategy.use([](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        into.interchangeable = true;
+        into.imbalance = 1;
+        if (view.nodes[1].load == 0) into.moves.push_back({0, 0, 1});
+    });
+    REQUIRE(group.a->rebalance());
+    CHECK(group.b.owned().empty());
+    group.a.wire.lose_replies(1);
+    group.pass(3s);
+    CHECK(group.b.owned() == std::vector<std::string>{"a001"});
+    CHECK(group.a.owned() == std::vector<std::string>{"a000"});
+    group.pass(25s, 50ms);
+    CHECK(group.b.owned() == std::vector<std::string>{"a001"});
+    group.check_told();
+}
+
+TEST_CASE("one goes in the place of another whose run ends meanwhile: both are accounted for") {
+    // Cut off as it is asked, a can neither offer an idle schedule nor acknowledge until both are due.
+    rota::memory_store store{rota::manual_time};
+    rota::manual_clock clock;
+    rota::memory_transport wire{store};
+    bool asked = false;
+    rota::options const even{.node_id = "a", .rebalance_threshold = 0};
+    rota::basic_coordinator a{even, wire, clock, [&](rota::handoff_requested const&) {
+                                  if (!std::exchange(asked, true)) wire.refuse(true);
+                              }};
+    rota::basic_coordinator b{{.node_id = "b", .rebalance_threshold = 0}, rota::memory_transport{store}, clock};
+    auto const pass = [&](rota::microseconds time) {
+        for (; time > 0us; time -= 10ms) {
+            store.advance(10ms);
+            clock.advance(10ms);
+            if (a.next_tick() <= 0us) a.tick();
+            if (b.next_tick() <= 0us) b.tick();
+        }
+    };
+    REQUIRE(a.join());
+    REQUIRE(a.register_schedules(schedules("s", 4)).all());
+    pass(3s);
+    REQUIRE(a.owned().size() == 4);
+    auto busy = a.try_lock_each(ids("s", 3), 20s);
+    REQUIRE(b.join());
+    for (int i = 0; i < 300 && !asked; ++i) pass(10ms);
+    REQUIRE(asked);
+    pass(20ms);
+    for (auto& lock : busy) lock->release();
+    wire.refuse(false);
+    pass(30s);
+
+    CHECK(a.owned().size() == 2);
+    CHECK(b.owned().size() == 2);
+    for (auto& n : b.nodes().value()) CHECK(n.load == 2);
+    for (auto& s : a.owned()) CHECK(a.try_lock(s.id, 1s));
+    for (auto& s : b.owned()) CHECK(b.try_lock(s.id, 1s));
+}
+
 TEST_CASE("propose with a strategy that breaks its contract says so") {
     uneven group{3, 3};
     group.b.strategy.use([](auto const&, auto&) { throw std::runtime_error("out of ideas"); });

@@ -42,7 +42,7 @@ TEST_CASE("each script has a name of its own and a text") {
 TEST_CASE("no word that stands for a number is left in a script") {
     for (std::size_t i = 0; i < script_count; ++i) {
         auto const text = script_text(static_cast<script_id>(i));
-        for (auto const* prefix : {"errc_", "status_", "event_", "change_", "reason_", "limit_", "conflict_"}) {
+        for (auto const* prefix : {"errc_", "status_", "event_", "order_", "reason_", "limit_", "conflict_"}) {
             INFO(script_name(static_cast<script_id>(i)) << ", " << prefix);
             CHECK(text.find(prefix) == std::string::npos);
         }

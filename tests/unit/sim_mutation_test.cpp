@@ -28,7 +28,7 @@ struct mistake {
     std::vector<std::string_view> meant;  // the invariants that are made to catch it
     // Where the plain swarm seldom gets there: kinds of fault that make it likely, closely packed on few schedules; or
     // a group that makes it so.
-    std::uint32_t likely_with = 0;
+    sim::fault_set likely_with = 0;
     void (*likely_in)(sim::scenario&) = nullptr;
 };
 
@@ -48,6 +48,19 @@ void slow_link(sim::scenario& s) {
     s.world.faults.clear();
 }
 
+// Runs that are seldom over when their schedule is to move.
+void long_runs(sim::scenario& s) {
+    s.schedules = 8;
+    s.world.options.rebalance_threshold = 0;
+    s.world.work = {.period = 500ms, .least = 1s, .most = 8s, .lock_ttl = 2s};
+}
+
+// Loads that a new leader seldom finds even.
+void uneven(sim::scenario& s) {
+    s.schedules = 8;
+    s.world.options.rebalance_threshold = 0;
+}
+
 std::vector<mistake> const& mistakes() {
     static std::vector<mistake> const all{
         {defect::lease_from_reply, "lease_from_reply", {"belief_ends_in_time", "one_leader"}},
@@ -61,7 +74,9 @@ std::vector<mistake> const& mistakes() {
          bit(unregister_one) | bit(register_one) | bit(cut_replies) | bit(stall) | bit(claim)},
         {defect::belief_after_release, "belief_after_release", {"locks_exclusive"}},
         {defect::late_grant_used, "late_grant_used", {"no_double_run", "fenced_do_nothing"}},
-        {defect::leave_first, "leave_first", {"belief_ends_in_time", "one_owner", "ownership_disjoint"}},
+        {defect::leave_first,
+         "leave_first",
+         {"belief_ends_in_time", "one_owner", "ownership_disjoint", "leadership_alternates"}},
         {defect::renounce_first, "renounce_first", {"belief_ends_in_time", "one_leader"}},
         {defect::acknowledge_first,
          "acknowledge_first",
@@ -111,6 +126,34 @@ std::vector<mistake> const& mistakes() {
          {"one_owner", "ownership_disjoint"},
          bit(unregister_one) | bit(register_one) | bit(claim) | bit(stall) | bit(cut)},
         {defect::capacity_ignored, "capacity_ignored", {"capacity_kept"}},
+        {defect::half_read_moves,
+         "half_read_moves",
+         {"whole_pictures_move"},
+         bit(crash) | bit(leave) | bit(maintenance),
+         uneven},
+        {defect::maintenance_ignored, "maintenance_ignored", {"maintenance_kept"}},
+        {defect::drain_ignored, "drain_ignored", {"drained_end_empty"}},
+        {defect::open_swap_unchecked, "open_swap_unchecked", {"runs_finish"}},
+        {defect::as_of_ignored,
+         "as_of_ignored",
+         {"plans_fit_their_state"},
+         bit(transfer) | bit(register_one) | bit(unregister_one)},
+        {defect::swap_keeps_both,
+         "swap_keeps_both",
+         {"owned_in_time", "comes_to_rest", "own_events_fold_to_state"},
+         bit(crash) | bit(leave),
+         long_runs},
+        {defect::rules_ignored, "rules_ignored", {"pictures_are_true", "rules_kept"}},
+        {defect::repair_forgets, "repair_forgets", {"damage_mended"}},
+        {defect::swap_of_unlike,
+         "swap_of_unlike",
+         {"swaps_hand_over_one"},
+         bit(crash) | bit(leave) | bit(update_one),
+         long_runs},
+        {defect::handoff_cuts_short, "handoff_cuts_short", {"runs_finish"}},
+        {defect::handoff_endless, "handoff_endless", {"runs_finish"}},
+        {defect::pending_kept, "pending_kept", {"records_agree"}},
+        {defect::attributes_untold, "attributes_untold", {"pictures_are_true"}},
 
         {defect::acquire_any_owner, "acquire_any_owner", {"no_double_run", "stale_generations_refused"}},
         {defect::acquire_again, "acquire_again", {"tokens_rise", "effects_safe"}},

@@ -67,7 +67,12 @@ length 150s
 clock_drift 0.01
 work.period 0s
 options.handoff_deadline 1s
-fault at 142.814538s delay node 0 for 1.977797s amount 274203)");
+fault at 30s delay node 0 for 8s amount 290000
+fault at 50s delay node 0 for 8s amount 290000
+fault at 70s delay node 0 for 8s amount 290000
+fault at 90s delay node 0 for 8s amount 290000
+fault at 110s delay node 0 for 8s amount 290000
+fault at 130s delay node 0 for 8s amount 290000)");
 }
 
 TEST_CASE("a lock that is granted too late to be believed in is given back") {

@@ -110,7 +110,8 @@ TEST_CASE("What is written of a run is read back, every setting of it") {
     sim::recording r;
     r.run = sim::draw_scenario(3, {.kinds = sim::every_kind, .swarm = false});
     // Structured bindings: a member that is added must be added here, and in replay_text::each_setting.
-    auto& [seed, nodes, clock_drift, options, work, network, longest_loss, faults, restart_after] = r.run.world;
+    auto& [seed, nodes, clock_drift, options, work, network, longest_loss, faults, restart_after, strategy] =
+        r.run.world;
     auto& [period, least, most, lock_ttl, names, heeds_stop] = work;
     auto& [least_delay, most_delay] = network;
     seed = 0xffff'ffff'ffff'ffff;
@@ -118,6 +119,7 @@ TEST_CASE("What is written of a run is read back, every setting of it") {
     clock_drift = 0.1 / 3;
     longest_loss = 123'457us;
     restart_after = 7s;
+    strategy = "constrained";
     period = 1'234'567us;
     least = 0us;
     most = 3s;
@@ -136,6 +138,11 @@ TEST_CASE("What is written of a run is read back, every setting of it") {
     options.auto_rebalance = false;
     options.rebalance_threshold = 1.0 / 3;
     options.handoff_deadline = 0us;
+    options.zone = "eu";
+    options.planning_budget = 17ms;
+    options.load_smoothing = 1s;
+    options.load_floor = 2.5;
+    options.audit_interval = 2min;
     options.on_conflict = rota::conflict_policy::refuse;
     options.event_scope = rota::event_scope::group;
     options.jitter_seed = 99;

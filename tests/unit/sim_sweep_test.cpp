@@ -15,8 +15,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::uint32_t kinds_of(sim::fault_plan const& plan) {
-    std::uint32_t kinds = 0;
+sim::fault_set kinds_of(sim::fault_plan const& plan) {
+    sim::fault_set kinds = 0;
     for (auto const& f : plan) kinds |= sim::bit(f.kind);
     return kinds;
 }
@@ -27,7 +27,7 @@ TEST_CASE("A seed always draws the same, another one something else, and never m
     sim::sweep_settings const s{.most_nodes = 4, .most_schedules = 6, .faults_for = 2min, .most_faults = 30};
     std::set<std::string> plans;
     std::set<std::uint32_t> nodes, schedules;
-    std::uint32_t all_kinds = 0;
+    sim::fault_set all_kinds = 0;
     int with_runs = 0, in_swarm = 0;
     for (std::uint64_t seed = 1; seed <= 200; ++seed) {
         auto const d = sim::draw_scenario(seed, s);

@@ -45,6 +45,8 @@ public:
         // Asked to hand it over:
         fencing_token moving_to = 0;
         change_reason moving_why{};
+        bool open = false;  // ... or another with the same weight and traits
+        std::string traits{};
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 

@@ -213,6 +213,9 @@ public:
             std::lock_guard const io{io_};
             if (auto r = core_.can_act(now()); !r) return r;
             if (!belief_->leads(now())) return {errc::not_leader, "only the leader rebalances"};
+            if (core_.feed().picture().maintenance()) {
+                return {errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
             core_.rebalance_now();
             core_.want_tick(now());
         }
@@ -268,23 +271,31 @@ public:
     results<void> register_schedules(std::span<schedule const> list) {
         results<void> answers;
         if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
-        for (auto const& s : list) {
-            if (auto r = check_id("a schedule id", s.id); !r) {
-                return all_failed<void>(list.size(), at_item(&s - list.data(), r.error()));
-            }
-            if (!is_finite(s.weight) || s.weight <= 0) {
-                return all_failed<void>(
-                    list.size(),
-                    {errc::invalid_argument,
-                     fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)});
-            }
-        }
-        std::vector<std::string_view> ids;
-        for (auto const& s : list) ids.push_back(s.id);
-        if (auto r = check_distinct(std::move(ids)); !r) return all_failed<void>(list.size(), r.error());
+        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
         each_page(list, [&](std::span<schedule const> page) {
-            auto const r = perform<op::register_schedules>({.items = {page.begin(), page.end()}});
+            op::register_schedules request;
+            for (auto const& s : page) request.items.push_back({s.id, s.weight, to_traits(s.rules)});
+            auto const r = perform<op::register_schedules>(std::move(request));
             add_outcomes(answers, page.size(), r, [&](std::size_t i) { return in_words(page[i].id); });
+        });
+        after_change();
+        return answers;
+    }
+
+    results<void> update_schedules(std::span<schedule const> list) {
+        results<void> answers;
+        if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
+        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
+        each_page(list, [&](std::span<schedule const> page) {
+            std::vector<std::string> ids;
+            for (auto const& s : page) ids.push_back(s.id);
+            at_their_owners(ids, answers, [&](std::vector<located> const& found) {
+                op::update_schedules request;
+                for (auto const& [i, owner] : found) {
+                    request.items.push_back({page[i].id, page[i].weight, to_traits(page[i].rules), owner});
+                }
+                return perform<op::update_schedules>(std::move(request));
+            });
         });
         after_change();
         return answers;
@@ -296,27 +307,11 @@ public:
         if (auto r = check_ids(ids); !r) return all_failed<void>(ids.size(), r.error());
         each_page(ids, [&](std::span<std::string const> page) {
             auto const nonce = new_nonce();
-            std::vector<outcome_or_error> state(page.size());
-            // Where they are is looked up first; who moved in between is looked up again.
-            for (int round = 0; round < 4; ++round) {
-                op::lookup look;
-                std::vector<std::size_t> open;
-                for (std::size_t i = 0; i < page.size(); ++i) {
-                    if (state[i].settled) continue;
-                    look.ids.push_back(page[i]);
-                    open.push_back(i);
-                }
-                if (open.empty()) break;
-                auto const found = perform<op::lookup>(look);
+            at_their_owners(page, answers, [&](std::vector<located> const& found) {
                 op::unregister_schedules request{.nonce = nonce};
-                for (std::size_t k = 0; found && k < open.size(); ++k) {
-                    request.items.push_back({page[open[k]], found->items[k].status.owner});
-                }
-                auto const r = found ? perform<op::unregister_schedules>(request) : result<op::outcomes>{found.error()};
-                for (std::size_t k = 0; k < open.size(); ++k) state[open[k]].set(r, k);
-                if (r) note_own_change(*r);
-            }
-            for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+                for (auto const& [i, owner] : found) request.items.push_back({page[i], owner});
+                return perform<op::unregister_schedules>(std::move(request));
+            });
         });
         after_change();
         return answers;
@@ -407,11 +402,14 @@ public:
     result<std::vector<node_status>> nodes() {
         if (auto r = enter(); !r) return r.error();
         std::vector<node_status> all;
+        std::vector<std::string> drained;
         for (fencing_token after = 0;;) {
             auto page = perform<op::nodes_page>({.after = after});
             if (!page) return page.error();
+            if (after == 0) drained = std::move(page->drained);
             for (auto& n : page->items) {
                 after = n.node.incarnation;
+                n.draining = find_where(drained, [&](auto const& id) { return id == n.node.id; }) != drained.end();
                 all.push_back(std::move(n));
             }
             if (page->items.size() < op::max_batch) return all;
@@ -431,42 +429,116 @@ public:
     }
 
     result<proposal> propose() {
-        if (auto r = enter(); !r) return r.error();
-        group_feed<Defects> picture;
-        auto const start = perform<op::nodes_page>({.limit = 1});
-        if (!start) return start.error();
-        picture.start(start->epoch);
-        while (auto request = picture.next()) {
-            auto const answer = perform_any(*request);
-            if (!answer) return answer.error();
-            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) picture.on(*page);
-            if (auto* page = std::get_if<op::page_reply>(&*answer)) picture.on(*page);
-            if (auto* page = std::get_if<op::events_reply>(&*answer)) picture.on(*page, [](event const&) {});
+        return propose_for([](auto&) { return result<void>{}; }, false);
+    }
+
+    result<proposal> propose_if_lost(std::string const& node_id) {
+        return propose_for(
+            [&](group_picture<Defects>& picture) -> result<void> {
+                fencing_token lost = 0;
+                picture.each_node([&](fencing_token incarnation, auto const& n) {
+                    if (n.alive && n.id == node_id) lost = incarnation;
+                });
+                if (lost == 0) return {errc::unknown_node, in_words(node_id)};
+                picture.take_out(lost, false, 0);
+                return {};
+            },
+            true);
+    }
+
+    result<proposal> propose_if_joined(std::uint32_t count, node_attributes const& attributes) {
+        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r.error();
+        if (count > most_imagined) {
+            return error{errc::invalid_argument, fmt::format("{} nodes, at most {} may be", count, most_imagined)};
         }
-        planning_board<Defects> board;
-        auto const& view = board.draw(picture);
-        plan p;
-        std::string fault;
+        return propose_for(
+            [&](group_picture<Defects>& picture) -> result<void> {
+                for (std::uint32_t i = 1; i <= count; ++i) {
+                    picture.put_node((fencing_token{1} << 53) + i, fmt::format("new-{}", i),
+                                     attributes.capacity.value_or(unlimited), to_traits(attributes));
+                }
+                return {};
+            },
+            true);
+    }
+
+    result<void> apply(proposal const& p) {
+        if (auto r = enter(); !r) return r;
+        if (p.hypothetical) return {errc::invalid_argument, "the proposal is for a group that is not as it assumes"};
+        fencing_token self = 0, term = 0;
         {
-            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
-            fault = ports_.strategy()(view, p);
+            std::lock_guard const io{io_};
+            if (auto can = core_.can_act(now()); !can) return can;
+            if (!belief_->leads(now())) return {errc::not_leader, "only the leader applies a plan"};
+            if (p.epoch != core_.epoch()) return {errc::conflict, "the group has lost data since the plan was made"};
+            self = core_.self().incarnation;
+            term = belief_->term();
+            if (p.maintenance && p.voluntary > 0) {  // (if it was ordered since, the group has changed)
+                return {errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
         }
-        if (!fault.empty()) return error{errc::invalid_argument, std::move(fault)};
-        proposal out{.forced = p.forced,
-                     .voluntary = p.voluntary,
-                     .bound = p.bound,
-                     .unplaced = p.unplaced,
-                     .spread_before = p.spread_before,
-                     .spread_after = p.spread_after};
+        op::adopt placing{.incarnation = self, .term = term};
+        op::revoke moving{.incarnation = self, .term = term, .handoff_deadline = core_.settings().handoff_deadline};
         for (auto const& m : p.moves) {
-            auto const from =
-                m.forced() ? node_ref{} : node_ref{std::string{view.nodes[m.from].id}, view.nodes[m.from].incarnation};
-            out.moves.push_back({board.id_of(m.schedule),
-                                 from,
-                                 {std::string{view.nodes[m.to].id}, view.nodes[m.to].incarnation},
-                                 m.forced() ? change_reason::placed : change_reason::rebalanced});
+            if (m.from.incarnation == 0) {
+                placing.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason});
+            } else {
+                moving.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason, false});
+            }
         }
-        return out;
+        auto as_of = p.as_of;  // asked of the first request alone: from then on the group changes by our own doing
+        std::size_t refused = 0;
+        auto r = apply_in_pages(placing, as_of, refused);
+        if (r) r = apply_in_pages(moving, as_of, refused);
+        after_change();
+        if (r && refused > 0) {
+            return {errc::conflict, fmt::format("{} of {} steps no longer applied", refused, p.moves.size())};
+        }
+        return r;
+    }
+
+    // ================================================================ attributes and orders
+
+    result<void> set_attributes(node_attributes attributes) {
+        if (auto r = enter(); !r) return r;
+        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r;
+        if (attributes.capacity == unlimited) {
+            return {errc::invalid_argument, "the capacity is too large (leave it out for no limit)"};
+        }
+        {
+            std::lock_guard const io{io_};
+            core_.describe(std::move(attributes));
+        }
+        return told_to_group();
+    }
+
+    node_attributes attributes() {
+        std::lock_guard const io{io_};
+        return core_.attributes();
+    }
+
+    result<void> report_load(double load) {
+        if (auto r = enter(); !r) return r;
+        if (!is_finite(load) || load < 0) {
+            return {errc::invalid_argument, fmt::format("the load is {}, must be finite and not negative", load)};
+        }
+        {
+            std::lock_guard const io{io_};
+            core_.report_load(load, now());
+        }
+        return told_to_group();
+    }
+
+    result<void> give_order(op::order_kind kind, std::string const& node_id) {
+        if (auto r = enter(); !r) return r;
+        bool const of_node = kind == op::order_kind::drain || kind == op::order_kind::undrain;
+        if (of_node) {
+            if (auto r = check_id("the node id", node_id); !r) return r;
+        }
+        auto const r = perform<op::give_order>({.kind = kind, .node_id = node_id});
+        if (!r) return r.error() == errc::unknown_node ? error{errc::unknown_node, in_words(node_id)} : r.error();
+        after_change();
+        return {};
     }
 
     [[nodiscard]] instant now() const { return belief_->now(); }
@@ -477,6 +549,7 @@ private:
     using standing = typename core::standing;
     static constexpr microseconds longest_sleep = std::chrono::hours{1};
     static constexpr unsigned most_attempts = 3;
+    static constexpr std::uint32_t most_imagined = 10'000;
 
     struct outcome_or_error {
         bool settled = false;
@@ -583,6 +656,156 @@ private:
         return {};
     }
 
+    // ---------------------------------------------------------------- schedules and plans
+
+    struct located {
+        std::size_t item = 0;
+        fencing_token owner = 0;
+    };
+
+    // Requests that need to know where each schedule is: that is looked up first; who moved in between is looked up again.
+    template <typename Ask>
+    void at_their_owners(std::span<std::string const> page, results<void>& answers, Ask&& ask) {
+        std::vector<outcome_or_error> state(page.size());
+        for (int round = 0; round < 4; ++round) {
+            op::lookup look;
+            std::vector<located> open;
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (state[i].settled) continue;
+                look.ids.push_back(page[i]);
+                open.push_back({i, 0});
+            }
+            if (open.empty()) break;
+            auto const found = perform<op::lookup>(look);
+            for (std::size_t k = 0; found && k < open.size(); ++k) open[k].owner = found->items[k].status.owner;
+            auto const r = found ? ask(open) : result<op::outcomes>{found.error()};
+            for (std::size_t k = 0; k < open.size(); ++k) state[open[k].item].set(r, k);
+            if (r) note_own_change(*r);
+        }
+        for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+    }
+
+    static result<void> check_schedules(std::span<schedule const> list) {
+        std::vector<std::string_view> ids;
+        for (auto const& s : list) {
+            if (auto r = check_schedule(s); !r) return at_item(&s - list.data(), r.error());
+            ids.push_back(s.id);
+        }
+        return check_distinct(std::move(ids));
+    }
+
+    static result<void> check_schedule(schedule const& s) {
+        if (auto r = check_id("a schedule id", s.id); !r) return r;
+        if (!is_finite(s.weight) || s.weight <= 0) {
+            return {errc::invalid_argument,
+                    fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)};
+        }
+        if (!s.rules.pin.empty()) {
+            if (auto r = check_id("a pin", s.rules.pin); !r) return r;
+        }
+        if (auto r = check_label("a group", s.rules.group, 0); !r) return r;
+        if (auto r = check_labels({}, s.rules.required, "a required label"); !r) return r;
+        return check_labels({}, s.rules.forbidden, "a forbidden label");
+    }
+
+    // What this node says of itself goes out with the lane, at once if it is a member.
+    result<void> told_to_group() {
+        bool member = false;
+        {
+            std::lock_guard const io{io_};
+            collect();
+            member = core_.state() == standing::member;
+        }
+        if (!member) return {};  // with the next join
+        drive();
+        auto r = outcome_of_tick();
+        deliver();
+        std::lock_guard const io{io_};
+        if (r && !core_.is_described()) return {errc::unavailable, "not told yet: it goes out with the next contact"};
+        return r;
+    }
+
+    // Reads the group as it is, makes of it what is to be assumed, and asks the strategy.
+    template <typename Assume>
+    result<proposal> propose_for(Assume&& assume, bool hypothetical) {
+        if (auto r = enter(); !r) return r.error();
+        group_feed<Defects> feed;
+        auto const start = perform<op::nodes_page>({.limit = 1});
+        if (!start) return start.error();
+        feed.start(start->epoch);
+        auto const server_time = [this] {
+            std::lock_guard const io{io_};
+            return core_.server_time(now());
+        };
+        while (auto request = feed.next()) {
+            auto const answer = perform_any(*request);
+            if (!answer) return answer.error();
+            auto const at = server_time();
+            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
+        }
+        auto& picture = feed.picture();
+        if (auto r = assume(picture); !r) return r.error();
+        plan p;
+        std::string fault;
+        {
+            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
+            auto const view = picture.view(core_.server_time(now()));
+            fault = ports_.strategy()(view, p, [this] { return now(); }, microseconds::max());
+            if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
+        }
+        return error{errc::invalid_argument, std::move(fault)};
+    }
+
+    static proposal proposal_of(plan const& p, group_picture<Defects> const& picture, cluster_view const& view,
+                                group_feed<Defects> const& feed, bool hypothetical) {
+        proposal out{.forced = p.forced,
+                     .voluntary = p.voluntary,
+                     .bound = p.bound,
+                     .unplaced = p.unplaced,
+                     .spread_before = p.spread_before,
+                     .spread_after = p.spread_after,
+                     .imbalance = view.nodes.empty() ? 0 : imbalance_of(p, view),
+                     .epoch = feed.epoch(),
+                     .as_of = feed.cursor(),
+                     .maintenance = picture.maintenance(),
+                     .hypothetical = hypothetical};
+        auto const node = [&](std::uint32_t n) {
+            return n == cluster_view::none ? node_ref{}
+                                           : node_ref{std::string{view.nodes[n].id}, view.nodes[n].incarnation};
+        };
+        for (auto const& m : p.moves) {
+            auto const was = picture.record_of(m.schedule);
+            out.moves.push_back(
+                {picture.id_of(m.schedule), node(m.from), node(m.to), m.reason(), was.generation, was.owner});
+        }
+        for (auto const& s : p.stuck) out.stuck.push_back({picture.id_of(s.schedule), in_words(s.why)});
+        return out;
+    }
+
+    template <typename Op>
+    result<void> apply_in_pages(Op all, std::uint64_t& as_of, std::size_t& refused) {
+        auto items = std::exchange(all.items, {});
+        using item = typename decltype(all.items)::value_type;
+        result<void> outcome;
+        each_page(std::span<item const>{items}, [&](std::span<item const> page) {
+            if (!outcome) return;
+            auto request = all;
+            request.items = {page.begin(), page.end()};
+            request.as_of = std::exchange(as_of, 0);
+            if constexpr (std::is_same_v<Op, op::adopt>) request.seen = seen_token();
+            auto const r = perform<Op>(std::move(request));
+            if (!r) {
+                outcome = r.error();
+                return;
+            }
+            for (auto const& out : r->items) refused += out.ok() ? 0 : 1;
+            note_own_change(*r);
+        });
+        return outcome;
+    }
+
     // ---------------------------------------------------------------- events
 
     // Under io_: moves what happened to the queue, in order.
@@ -665,6 +888,7 @@ private:
             {
                 std::lock_guard const io{lane_io_};
                 more = release_abandoned();
+                collect();  // what is read anew after the server changed begins with its first page
                 auto request = core_.next(now());
                 if (!request) more = settle_unanswered() || more;
                 if (request) {
@@ -772,10 +996,11 @@ private:
         for (std::string after;;) {
             auto page = perform<op::schedules_page>({.holder = holder, .after = after});
             if (!page) return page.error();
-            auto const count = page->items.size();
+            auto const count = page->items.size() + page->strays.size();
+            if (!page->items.empty()) after = page->items.back().id;
+            for (auto const& id : page->strays) after = std::max(after, id);
             for (auto& s : page->items) into.push_back(std::move(s));
             if (count < op::max_batch) return {};
-            after = into.back().id;
         }
     }
 

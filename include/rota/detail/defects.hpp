@@ -61,6 +61,19 @@ enum class defect : std::uint8_t {
     unregister_untold,    ///< the owner of a schedule is not told that it is no more
     tombstone_ignored,    ///< registered again: given away while the former owner may still believe
     capacity_ignored,     ///< a plan gives a node more than it may have
+    half_read_moves,      ///< a leader that still reads who owns what moves schedules already
+    maintenance_ignored,  ///< ... moves schedules while the group is being maintained
+    drain_ignored,        ///< ... gives schedules to a node that is being drained
+    open_swap_unchecked,  ///< another schedule than the one asked for is handed over while its run is in hand
+    as_of_ignored,        ///< a plan is applied although the group has changed since it was made
+    swap_keeps_both,      ///< the one that another went for is handed over as well
+    rules_ignored,        ///< a schedule's rules are not told to the leader
+    repair_forgets,       ///< a damaged record is thrown away instead of mended
+    swap_of_unlike,       ///< another schedule goes although it is not like the one that was asked for
+    handoff_cuts_short,   ///< the run in hand is not extended any more as soon as its schedule is to move
+    handoff_endless,      ///< ... is extended for ever
+    pending_kept,         ///< a hand-off that has ended still counts as on its way
+    attributes_untold,    ///< what a node says of itself later is not heard by the leader
 
     // locks
     acquire_any_owner,   ///< the ownership check of try_lock is missing

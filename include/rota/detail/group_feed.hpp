@@ -1,20 +1,23 @@
-// A local picture of the whole group, kept by following its event log: what the leader plans on, and what a subscriber
+// Keeps a picture of the whole group up to date by following its event log: what the leader plans on, and what a subscriber
 // of event_scope::group is told from. First a snapshot in pages, with the log's cursor taken before page one; then the
 // events after it, which also correct whatever changed while the pages were read. A gap starts over.
 //
-// The picture is `current()` once all events that the server has told of are folded in; only then may it be planned on.
+// The pages of schedules without a live owner come first: a new leader can place those while it still reads who owns the
+// rest. The picture is `current()` once all events that the server has told of are folded in; only then may it be planned
+// on as a whole.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../events.hpp"
 #include "../operations.hpp"
 #include "assert.hpp"
 #include "defects.hpp"
+#include "group_picture.hpp"
 #include "late.hpp"
 
 namespace rota::detail {
@@ -28,16 +31,10 @@ class group_feed {
     using operation = late<rota::operation, Defects>;
 
 public:
-    struct node {
+    /// An id that the index of `holder` lists without right: the records disagree.
+    struct stray {
         std::string id;
-        bool alive = false;
-        std::uint32_t capacity = unlimited;
-    };
-    struct item {
-        fencing_token generation = 0;
-        fencing_token owner = 0;
-        fencing_token moving_to = 0;
-        double weight = 1;
+        fencing_token holder = 0;
     };
 
     /// Begin to follow; nothing is told of the first snapshot.
@@ -46,7 +43,11 @@ public:
         if (stage_ == feed_stage::following && !catching_up_) remember();
         begin_snapshot(epoch);
     }
-    void stop() { *this = group_feed{}; }
+    void stop() {
+        auto const begun = snapshots_;
+        *this = group_feed{};
+        snapshots_ = begun;
+    }
 
     /// Stop for now; after the next start the differences to what was told until here are told.
     void interrupt() {
@@ -73,57 +74,92 @@ public:
     }
 
     [[nodiscard]] bool current() const { return stage_ == feed_stage::following && cursor_ >= head_; }
+    /// While the snapshot is read: all nodes and all that has no live owner are known.
+    [[nodiscard]] bool orphans_known() const {
+        return stage_ == feed_stage::schedules && next_holder_ >= departed_holders_;
+    }
+    [[nodiscard]] bool reads_snapshot() const { return stage_ == feed_stage::nodes || stage_ == feed_stage::schedules; }
     [[nodiscard]] std::uint64_t cursor() const { return cursor_; }
+    /// How many were begun: between two, the numbers in the picture mean the same.
+    [[nodiscard]] std::uint64_t snapshots() const { return snapshots_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
 
     [[nodiscard]] std::optional<operation> next() const {
         switch (stage_) {
             case feed_stage::off: return std::nullopt;
             case feed_stage::nodes: return op::nodes_page{.after = after_node_};
-            case feed_stage::schedules: return op::schedules_page{.holder = holders_.back(), .after = after_schedule_};
+            case feed_stage::schedules:
+                return op::schedules_page{.holder = holders_[next_holder_], .after = after_schedule_};
             case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
         return op::events_since{.epoch = epoch_, .seq = cursor_};
     }
 
-    // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`
+    // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`. `at`:
+    // about what time it is at the server
 
-    void on(op::nodes_reply const& page) {
+    void on(op::nodes_reply const& page, fencing_token at) {
         if (stage_ != feed_stage::nodes) return;
         if (after_node_ == 0) {
             epoch_ = page.epoch;
             cursor_ = page.seq;
             head_ = page.seq;
+            picture_.set_maintenance(page.maintenance);
+            for (auto const& id : page.drained) picture_.order(id, true);
             holders_ = {0};
         }
         for (auto const& n : page.items) {
-            nodes_[n.node.incarnation] = {n.node.id, n.alive, n.capacity};
-            holders_.push_back(n.node.incarnation);
-            after_node_ = n.node.incarnation;
-        }
-        if (page.items.size() < op::max_batch) stage_ = feed_stage::schedules;
-    }
-
-    void on(op::page_reply const& page) {
-        if (stage_ != feed_stage::schedules) return;
-        for (auto const& s : page.items) {
-            schedules_[s.id] = {s.generation, s.owner, s.moving_to, s.weight};
-            after_schedule_ = s.id;
+            auto const incarnation = n.node.incarnation;
+            after_node_ = incarnation;
+            if (n.alive) {
+                picture_.put_node(incarnation, n.node.id, n.capacity, n.traits, n.load + n.pending);
+                living_.push_back(incarnation);
+                continue;
+            }
+            auto const ago = static_cast<fencing_token>(n.gone_for.count());
+            auto const since = ago == 0 || at <= ago ? fencing_token{0} : at - ago;  // 0: may still believe
+            picture_.put_departed(incarnation, n.node.id, n.left, since, n.load + n.pending);
+            holders_.push_back(incarnation);
         }
         if (page.items.size() == op::max_batch) return;
-        holders_.pop_back();
+        departed_holders_ = holders_.size();
+        holders_.insert(holders_.end(), living_.begin(), living_.end());
+        living_.clear();
+        stage_ = feed_stage::schedules;
+    }
+
+    void on(op::page_reply const& page, fencing_token at) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const holder = holders_[next_holder_];
+        for (auto const& s : page.items) {
+            after_schedule_ = s.id;
+            auto const known = picture_.find(s.id);
+            bool const placed_by_us = known != picture_.none && picture_.record_of(known).generation == s.generation;
+            picture_.put(s.id, {s.generation, s.owner, s.moving_to, s.weight, s.traits});
+            if (placed_by_us) continue;  // after the counters were read
+            picture_.was_read(holder);
+            if (s.moving_to != 0) picture_.was_read(s.moving_to);
+        }
+        for (auto const& id : page.strays) {
+            if (after_schedule_ < id) after_schedule_ = id;
+            strays_.push_back({id, holder});
+        }
+        if (page.items.size() + page.strays.size() == op::max_batch) return;
+        ++next_holder_;
         after_schedule_.clear();
-        if (!holders_.empty()) return;
+        if (next_holder_ < holders_.size()) return;
         // What happened while pages were read is still to be folded in; nothing is told of it one by one, as the pages
         // may hold it already.
         stage_ = feed_stage::following;
         catching_up_ = true;
         ++head_;
+        doubtful_ = picture_.complete();
+        picture_.assume_moves(at);
     }
 
     template <typename Tell>
-    void on(op::events_reply const& page, Tell&& tell) {
+    void on(op::events_reply const& page, fencing_token at, Tell&& tell) {
         if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
@@ -133,128 +169,168 @@ public:
         for (auto const& e : page.items) {
             if (catching_up_) {
                 if (Defects::has(defect::snapshot_alone)) continue;
-                fold(e, [](event const&) {});
+                fold(e, at, [](event const&) {});
             } else {
-                fold(e, tell);
+                fold(e, at, tell);
             }
         }
         cursor_ = page.to;
         head_ = page.head;
         if (catching_up_ && current()) {
             catching_up_ = false;
-            dirty_ = true;
             if (told_) tell_differences(tell);
         }
     }
 
-    // ------------------------------------------------ the picture
+    // ------------------------------------------------ what the leader did, while the snapshot is being read: the events
+    // that tell of it are folded in only at its end
 
-    [[nodiscard]] std::map<fencing_token, node> const& nodes() const { return nodes_; }
-    [[nodiscard]] std::map<std::string, item, std::less<>> const& schedules() const { return schedules_; }
-
-    [[nodiscard]] node_ref ref(fencing_token incarnation) const {
-        auto n = nodes_.find(incarnation);
-        return {n == nodes_.end() ? std::string{} : n->second.id, incarnation};
+    /// It was taken out: what it owned is without an owner now, and is read next.
+    void taken_out(fencing_token incarnation, fencing_token at) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const known = picture_.node_of(incarnation);
+        if (!known.alive) return;
+        picture_.take_out(incarnation, false, at);
+        for (auto i = next_holder_; i < holders_.size(); ++i) {
+            if (holders_[i] != incarnation) continue;
+            // In the middle of its page it stays where it is, and is done when it is done.
+            if (i == next_holder_ || i < departed_holders_) break;
+            holders_.erase(holders_.begin() + static_cast<std::ptrdiff_t>(i));
+            auto const middle = !after_schedule_.empty();
+            auto const place = std::max(departed_holders_, next_holder_ + (middle ? 1 : 0));
+            holders_.insert(holders_.begin() + static_cast<std::ptrdiff_t>(place), incarnation);
+            departed_holders_ = place + 1;
+            break;
+        }
+    }
+    /// A schedule was placed.
+    void placed(std::string const& id, fencing_token generation, fencing_token to) {
+        if (stage_ != feed_stage::schedules) return;
+        auto const s = picture_.find(id);
+        if (s == picture_.none) return;
+        auto r = picture_.record_of(s);
+        if (r.generation >= generation) return;
+        r.generation = generation;
+        r.owner = to;
+        r.moving_to = 0;
+        picture_.put(id, r);
     }
 
-    /// Whether the picture has changed since this was last asked.
-    [[nodiscard]] bool dirty() const { return dirty_; }
-    void clean() { dirty_ = false; }
+    // ------------------------------------------------ the picture
+
+    [[nodiscard]] group_picture<Defects>& picture() { return picture_; }
+    [[nodiscard]] group_picture<Defects> const& picture() const { return picture_; }
+    [[nodiscard]] node_ref ref(fencing_token incarnation) const {
+        return {std::string{picture_.node_of(incarnation).id}, incarnation};
+    }
+    /// What the snapshot found to disagree: ids, and nodes whose counters are not what was read of them.
+    [[nodiscard]] std::vector<stray> take_strays() { return std::exchange(strays_, {}); }
+    [[nodiscard]] std::vector<fencing_token> take_doubtful() { return std::exchange(doubtful_, {}); }
 
 private:
-    struct picture {
-        std::map<fencing_token, node> nodes;
-        std::map<std::string, item, std::less<>> schedules;
-    };
-
     void begin_snapshot(fencing_token epoch) {
+        ++snapshots_;
         stage_ = feed_stage::nodes;
         epoch_ = epoch;
         cursor_ = head_ = 0;
-        nodes_.clear();
-        schedules_.clear();
+        picture_ = {};
+        picture_.begin();
         holders_.clear();
+        living_.clear();
+        strays_.clear();
+        next_holder_ = departed_holders_ = 0;
         after_node_ = 0;
         after_schedule_.clear();
+        catching_up_ = false;
     }
 
     template <typename Tell>
-    void fold(op::group_event const& e, Tell&& tell) {
+    void fold(op::group_event const& e, fencing_token at, Tell&& tell) {
         using kind = op::group_event_kind;
-        dirty_ = true;
         switch (e.kind) {
             case kind::registered:
-                schedules_.try_emplace(e.id, item{.weight = e.weight});
+                picture_.put_new(e.id, {.weight = e.weight, .traits = e.traits});
                 tell(event{schedule_changed{e.id, true}});
                 break;
             case kind::unregistered:
-                schedules_.erase(e.id);
+                picture_.erase(e.id);
                 tell(event{schedule_changed{e.id, false}});
                 break;
-            case kind::owned: {
-                schedules_[e.id] = {e.generation, e.to, 0, e.weight};
+            case kind::updated:
+                if (!Defects::has(defect::rules_ignored)) picture_.set_attributes(e.id, e.weight, e.traits);
+                break;
+            case kind::owned:
+                picture_.put(e.id, {e.generation, e.to, 0, e.weight, e.traits});
                 tell(event{ownership_changed{e.id, ref(e.from), ref(e.to), e.generation, e.reason}});
                 break;
-            }
             case kind::moving:
-                if (auto s = schedules_.find(e.id); s != schedules_.end()) s->second.moving_to = e.to;
+                picture_.set_moving(e.id, e.to);
+                if (e.to != 0) picture_.note_move(at);
                 break;
             case kind::joined:
-                nodes_[e.to] = {e.id, true, e.capacity};
+                picture_.put_node(e.to, e.id, e.capacity, e.traits);
                 tell(event{membership_changed{{e.id, e.to}, membership_change::joined}});
+                break;
+            case kind::described:
+                if (picture_.node_of(e.to).alive && !Defects::has(defect::attributes_untold)) {
+                    picture_.put_node(e.to, e.id, e.capacity, e.traits);
+                }
                 break;
             case kind::superseded:
             case kind::left:
             case kind::died:
-                if (auto n = nodes_.find(e.from); n != nodes_.end()) n->second.alive = false;
+                if (picture_.node_of(e.from).alive) {
+                    picture_.take_out(e.from, e.kind == kind::left, e.kind == kind::superseded ? 0 : at);
+                }
                 tell(event{membership_changed{{e.id, e.from},
                                               e.kind == kind::left   ? membership_change::left
                                               : e.kind == kind::died ? membership_change::died
                                                                      : membership_change::superseded}});
                 break;
-            case kind::forgotten: nodes_.erase(e.from); break;
+            case kind::forgotten: picture_.forget(e.from); break;
+            case kind::ordered:
+                switch (static_cast<op::order_kind>(e.generation)) {
+                    case op::order_kind::drain: picture_.order(e.id, true); break;
+                    case op::order_kind::undrain: picture_.order(e.id, false); break;
+                    case op::order_kind::begin_maintenance: picture_.set_maintenance(true); break;
+                    case op::order_kind::end_maintenance: picture_.set_maintenance(false); break;
+                }
+                break;
             case kind::led:
             case kind::vacated:
             case kind::data_lost: break;  // who leads, and whether data was lost, comes with every tick
         }
     }
 
-    void remember() { told_.emplace(picture{std::move(nodes_), std::move(schedules_)}); }
+    void remember() { told_.emplace(std::move(picture_)); }
 
     // After a gap: what is different from what was told last.
     template <typename Tell>
     void tell_differences(Tell&& tell) {
         if (!Defects::has(defect::gap_untold)) tell(event{events_gap{}});
-        for (auto const& [incarnation, n] : told_->nodes) {
-            auto now = nodes_.find(incarnation);
-            if (n.alive && (now == nodes_.end() || !now->second.alive)) {
-                tell(event{membership_changed{{n.id, incarnation}, membership_change::died}});
+        auto const& before = *told_;
+        before.each_node([&](fencing_token incarnation, auto const& n) {
+            if (n.alive && !picture_.node_of(incarnation).alive) {
+                tell(event{membership_changed{{std::string{n.id}, incarnation}, membership_change::died}});
             }
-        }
-        for (auto const& [incarnation, n] : nodes_) {
-            auto before = told_->nodes.find(incarnation);
-            if (n.alive && (before == told_->nodes.end() || !before->second.alive)) {
-                tell(event{membership_changed{{n.id, incarnation}, membership_change::joined}});
+        });
+        picture_.each_node([&](fencing_token incarnation, auto const& n) {
+            if (n.alive && !before.node_of(incarnation).alive) {
+                tell(event{membership_changed{{std::string{n.id}, incarnation}, membership_change::joined}});
             }
-        }
-        for (auto const& [id, s] : told_->schedules) {
-            if (!schedules_.contains(id)) tell(event{schedule_changed{id, false}});
-        }
-        for (auto const& [id, s] : schedules_) {
-            auto before = told_->schedules.find(id);
-            bool const is_new = before == told_->schedules.end();
+        });
+        before.each_schedule([&](std::string const& id, auto const&) {
+            if (picture_.find(id) == picture_.none) tell(event{schedule_changed{id, false}});
+        });
+        picture_.each_schedule([&](std::string const& id, auto const& s) {
+            auto const was = before.find(id);
+            bool const is_new = was == before.none;
             if (is_new) tell(event{schedule_changed{id, true}});
-            auto const old_owner = is_new ? 0 : before->second.owner;
-            auto const old_generation = is_new ? 0 : before->second.generation;
-            if (s.generation != old_generation) {
-                auto was = told_->nodes.find(old_owner);
-                tell(event{ownership_changed{id,
-                                             {was == told_->nodes.end() ? std::string{} : was->second.id, old_owner},
-                                             ref(s.owner),
-                                             s.generation,
-                                             change_reason::resynced}});
-            }
-        }
+            auto const old = is_new ? typename group_picture<Defects>::record{} : before.record_of(was);
+            if (s.generation == old.generation) return;
+            node_ref const from{std::string{before.node_of(old.owner).id}, old.owner};
+            tell(event{ownership_changed{id, from, ref(s.owner), s.generation, change_reason::resynced}});
+        });
         told_.reset();
     }
 
@@ -262,14 +338,18 @@ private:
     fencing_token epoch_ = 0;
     std::uint64_t cursor_ = 0;
     std::uint64_t head_ = 0;
-    std::map<fencing_token, node> nodes_;
-    std::map<std::string, item, std::less<>> schedules_;
-    std::vector<fencing_token> holders_;  // whose pages are still to be read
+    std::uint64_t snapshots_ = 0;
+    group_picture<Defects> picture_;
+    std::vector<fencing_token> holders_;  // whose pages are read: nobody's, those of the departed, of the living
+    std::vector<fencing_token> living_;
+    std::size_t next_holder_ = 0;
+    std::size_t departed_holders_ = 0;
     fencing_token after_node_ = 0;
     std::string after_schedule_;
-    std::optional<picture> told_;
+    std::vector<stray> strays_;
+    std::vector<fencing_token> doubtful_;
+    std::optional<group_picture<Defects>> told_;
     bool catching_up_ = false;
-    bool dirty_ = false;
 };
 
 }  // namespace rota::detail

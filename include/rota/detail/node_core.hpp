@@ -86,7 +86,9 @@ public:
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
         : options_{with_defaults(std::move(given))},
           belief_{std::move(published)},
+          attributes_{options_.max_schedules_per_node, options_.zone, options_.labels},
           leader_{options_, strategy},
+          traits_{to_traits(attributes_)},
           nonces_{entropy},
           jitter_{options_.jitter_seed.value_or(hash_of(options_.node_id))} {}
 
@@ -94,6 +96,7 @@ public:
     [[nodiscard]] standing state() const { return standing_; }
     [[nodiscard]] node_ref const& self() const { return self_; }
     [[nodiscard]] fencing_token seen() const { return seen_; }
+    [[nodiscard]] fencing_token epoch() const { return epoch_; }
     [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
     [[nodiscard]] group_feed<Defects> const& feed() const { return feed_; }
     [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
@@ -151,6 +154,34 @@ public:
 
     void rebalance_now() { leader_.rebalance_now(); }
 
+    [[nodiscard]] node_attributes const& attributes() const { return attributes_; }
+    /// Whether the group knows this node as it is.
+    [[nodiscard]] bool is_described() const { return !is_described_wrongly(); }
+    /// The group is told next.
+    void describe(node_attributes attributes) {
+        attributes_ = std::move(attributes);
+        traits_ = to_traits(attributes_, told_load_);
+    }
+
+    /// A load as the user measures it, at any rate: smoothed (a first-order low-pass, options::load_smoothing), and told
+    /// to the group only when it has changed by a tenth, or by a tenth of the floor.
+    void report_load(double load, instant now) {
+        if (!load_) {
+            load_ = load;
+        } else {
+            auto const since = static_cast<double>((now - load_at_).count());
+            auto const constant = static_cast<double>(options_.load_smoothing.count());
+            auto const weight = since + constant > 0 ? since / (since + constant) : 1;
+            *load_ += (load - *load_) * weight;
+        }
+        load_at_ = now;
+        auto const before = told_load_.value_or(0);
+        auto const differs = *load_ > before ? *load_ - before : before - *load_;
+        if (told_load_ && differs <= 0.1 * std::max(before, options_.load_floor)) return;
+        told_load_ = load_;
+        traits_ = to_traits(attributes_, told_load_);
+    }
+
     // ================================================================ the background lane: one operation at a time
 
     /// What to ask the server for now; nothing: wait until due().
@@ -159,12 +190,17 @@ public:
         if (now < retry_at_) return std::nullopt;
         if (farewell_ != 0) return leave_operation();
         if (standing_ == standing::joining) {
+            // A repeat says what the first attempt said: that is what the server may have taken down.
+            if (std::exchange(joining_as_, join_nonce_) != join_nonce_) {
+                is_described(attributes_.capacity.value_or(unlimited), traits_);
+            }
             return op::join{.node_id = options_.node_id,
                             .nonce = join_nonce_,
                             .node_ttl = options_.node_ttl,
-                            .capacity = options_.max_schedules_per_node.value_or(unlimited),
+                            .capacity = described_capacity_,
                             .on_conflict = options_.on_conflict,
-                            .seen = seen_};
+                            .seen = seen_,
+                            .traits = described_};
         }
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
@@ -203,6 +239,7 @@ public:
         auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
+            if (try_swap_ && !handing_over_.empty()) request = instant::min();
         }
         for (auto const& a : acknowledging_) request = std::min(request, a.not_before);
         // Belief ends when it ends, whether the server may be asked again by then or not.
@@ -215,6 +252,7 @@ public:
     /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
     }
@@ -278,6 +316,7 @@ public:
     void on_releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
         if (l != held(kind).end() && l->second.token == token) l->second.released = true;
+        if (kind == op::lock_kind::schedule) try_swap_ = true;
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
@@ -285,6 +324,11 @@ public:
     }
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
+
+    // About what time it is at the server: for ages of what carries its tokens, not for deadlines. 0: not known.
+    [[nodiscard]] fencing_token server_time(instant now) const {
+        return server_time_ == 0 ? 0 : server_time_ + static_cast<fencing_token>((now - server_time_at_).count());
+    }
 
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
@@ -317,9 +361,31 @@ private:
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
+        if (is_described_wrongly() && now >= describe_from_) {
+            return op::describe_node{.incarnation = self_.incarnation,
+                                     .capacity = attributes_.capacity.value_or(unlimited),
+                                     .traits = traits_};
+        }
         if (feed_.active() && !leads(now)) return feed_.next();
-        if (leads(now)) return leader_.next(feed_, now, seen_, [this](event e) { tell(std::move(e)); });
+        if (leads(now)) {
+            return leader_.next(
+                feed_, now, seen_, server_time(now), [this](event e) { tell(std::move(e)); },
+                [this] { return belief_->now(); });
+        }
         return std::nullopt;
+    }
+
+    [[nodiscard]] bool is_described_wrongly() const {
+        return attributes_.capacity.value_or(unlimited) != described_capacity_ || traits_ != described_;
+    }
+    void is_described(std::uint32_t capacity, std::string traits) {
+        described_capacity_ = capacity;
+        described_ = std::move(traits);
+    }
+
+    void hear_the_time(fencing_token server_now, instant at) {
+        server_time_ = server_now;
+        server_time_at_ = at;
     }
 
     [[nodiscard]] instant tick_due() const {
@@ -378,6 +444,8 @@ private:
         }
         // What the server refuses is not said again: the lease, or the life, ends by itself.
         if (!transient || why.code == errc::conflict) {
+            leader_.on_refused(request, now);
+            if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
@@ -399,6 +467,7 @@ private:
         self_ = {options_.node_id, r.incarnation};
         epoch_ = r.epoch;
         see(r.incarnation);
+        hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
         version_ = server_version_ = life_needs_version_ = 0;
         read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
@@ -416,6 +485,7 @@ private:
         auto const& r = std::get<op::ticked>(answer);
         if (request.incarnation != self_.incarnation) return;
         see(r.fence);
+        hear_the_time(r.now, now);
         failure_.reset();
         switch (r.status) {
             case op::tick_status::reaped: lose(false, now); return;
@@ -459,7 +529,7 @@ private:
         if (leads_told_ || !belief_->leads(now)) return;
         leads_told_ = true;
         tell(leadership_changed{self_, belief_->term(), std::exchange(told_leader_, {})});
-        leader_.start(self_.incarnation, belief_->term());
+        leader_.start(self_.incarnation, belief_->term(), now);
         feed_.start(epoch_);
         tick_at_ = now;  // whom to watch
     }
@@ -477,10 +547,11 @@ private:
                 tell(leadership_changed{leader, r.term, previous == leader ? node_ref{} : previous});
             }
             if (leads_told_ && !leader_.active()) {
-                leader_.start(self_.incarnation, r.term);
+                leader_.start(self_.incarnation, r.term, now);
                 feed_.start(epoch_);
                 feed_.heard_of(r.seq);
             }
+            for (auto const node : r.sweep.dead) feed_.picture().may_be_taken_over(node, server_time(now));
             leader_.on_tick(r.sweep, now, reap_from_);
             candidates_ = r.sweep.candidates;
             election_at_ = instant::max();
@@ -536,6 +607,10 @@ private:
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
 
+    void on(op::describe_node const& request, reply const&, instant, instant) {
+        is_described(request.capacity, request.traits);
+    }
+
     // A goodbye of the lane: to an incarnation whose state was lost or taken over.
     void on(op::leave const&, reply const&, instant, instant) { farewell_ = 0; }
 
@@ -577,6 +652,7 @@ private:
         held_[1].clear();
         acknowledging_.clear();
         handing_over_.clear();
+        try_swap_ = false;
         resync_.reset();
         renouncing_.reset();
         suspended_ = false;
@@ -651,7 +727,9 @@ private:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
                 forget_acknowledgement(c.id);
-                belief_->change_table([&](auto& table) { table[c.id] = {c.generation, c.weight}; });
+                belief_->change_table([&](auto& table) {
+                    table[c.id] = {.generation = c.generation, .weight = c.weight, .traits = c.traits};
+                });
                 handing_over_.erase(c.id);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
                 return;
@@ -661,8 +739,10 @@ private:
                     auto& mine = table[c.id];
                     mine.moving_to = c.other;
                     mine.moving_why = c.reason;
+                    mine.open = c.open;
                 });
                 handing_over_.insert(c.id);
+                try_swap_ = true;
                 tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
                 return;
             case op::change_kind::removed:
@@ -671,25 +751,38 @@ private:
                 handing_over_.erase(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
+            case op::change_kind::updated:
+                if (!known) return;
+                belief_->change_table([&](auto& table) {
+                    table[c.id].weight = c.weight;
+                    table[c.id].traits = c.traits;
+                });
+                return;
             case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
                 return;
         }
     }
 
-    void on(op::schedules_page const& request, reply const& answer, instant, instant) {
+    void on(op::schedules_page const& request, reply const& answer, instant, instant now) {
         auto const& r = std::get<op::page_reply>(answer);
-        if (!resync_ || request.holder != self_.incarnation) {
-            feed_.on(r);
+        // Three may have asked for it. (What was asked before one of them began anew is not taken for its first page.)
+        if (!resync_ || request.holder != self_.incarnation || request.after != resync_->after) {
+            if (!feed_.reads_snapshot() && leader_.audit().asked_for(request)) {
+                leader_.audit().on(r, feed_, now);
+            } else {
+                feed_.on(r, server_time(now));
+            }
             return;
         }
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced};
+            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced, false, s.traits};
             resync_->after = s.id;
         }
-        if (r.items.size() == op::max_batch) return;
+        for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
+        if (r.items.size() + r.strays.size() == op::max_batch) return;
         tell(events_gap{});
         auto fresh = std::move(resync_->table);
         version_ = resync_->base;
@@ -699,8 +792,9 @@ private:
         // What an acknowledgement is under way for is given up for good: it is not believed in again.
         std::erase_if(acknowledging_, [&](acknowledgement const& a) {
             auto const s = fresh.find(a.item.id);
-            bool const still =
-                s != fresh.end() && s->second.generation == a.item.generation && s->second.moving_to == a.item.to;
+            bool const asked_for = a.item.instead_of.empty();
+            bool const still = s != fresh.end() && s->second.generation == a.item.generation &&
+                               s->second.moving_to == (asked_for ? a.item.to : 0);
             if (still && !Defects::has(defect::resync_takes_back)) {
                 fresh.erase(s);
             } else {
@@ -739,6 +833,8 @@ private:
         op::acknowledge::item item;
         instant not_before{};
         change_reason why{};
+        bool asked = false;     // a request with it was sent
+        bool repeated = false;  // ... more than once
     };
 
     // Belief in what is to be handed over is dropped here, before the acknowledgement is sent.
@@ -748,6 +844,7 @@ private:
             if (acknowledging_.size() + idle.size() >= op::max_batch) break;
             if (now >= idle_from(id)) idle.push_back(id);
         }
+        if (std::exchange(try_swap_, false)) offer_idle_ones(now, op::max_batch - idle.size());
         for (auto const& id : idle) {
             auto const s = belief_->table().find(id)->second;
             acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
@@ -756,11 +853,67 @@ private:
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
         op::acknowledge request{.incarnation = self_.incarnation, .seen = seen_};
-        for (auto const& a : acknowledging_) {
-            if (now >= a.not_before && request.items.size() < op::max_batch) request.items.push_back(a.item);
+        // Half of what a request may hold: it writes much, and keeps the server longer per item the more there are.
+        constexpr auto most_at_once = op::max_batch / 2;
+        for (auto& a : acknowledging_) {
+            if (now < a.not_before || request.items.size() == most_at_once) continue;
+            request.items.push_back(a.item);
+            a.repeated = std::exchange(a.asked, true);
         }
         if (request.items.empty()) return std::nullopt;
         return request;
+    }
+
+    // Where the leader leaves the choice open, an idle schedule goes in the place of one whose run is in hand.
+    void offer_idle_ones(instant now, std::size_t most) {
+        std::vector<std::string> idle;
+        bool looked = false;
+        for (auto const& busy : handing_over_) {
+            auto const asked = belief_->table().find(busy)->second;
+            bool const offered = find_where(acknowledging_, [&](auto const& a) { return a.item.instead_of == busy; }) !=
+                                 acknowledging_.end();
+            if (!asked.open || now >= idle_from(busy) || offered) continue;
+            if (acknowledging_.size() >= most) return;
+            if (!std::exchange(looked, true)) {
+                for (auto const& [id, mine] : belief_->table()) {
+                    bool const may = now >= idle_from(id) || Defects::has(defect::open_swap_unchecked);
+                    if (mine.moving_to == 0 && may) idle.push_back(id);
+                }
+            }
+            auto const other = find_where(idle, [&](auto const& id) {
+                auto const& mine = belief_->table().find(id)->second;
+                bool const like = mine.weight == asked.weight && mine.traits == asked.traits;
+                return like || Defects::has(defect::swap_of_unlike);
+            });
+            if (other == idle.end()) continue;
+            auto const id = *other;
+            idle.erase(other);
+            acknowledging_.push_back(
+                {{id, belief_->table().find(id)->second.generation, asked.moving_to, busy}, now, asked.moving_why});
+            belief_->change_table([&](auto& table) { table.erase(id); });
+        }
+    }
+
+    // What came of offering another one. Where it is not certain who has which, all is read anew.
+    void on_offered(acknowledgement const& a, op::outcome const& out) {
+        if (!out.ok()) {
+            resync_.emplace();
+            tell_own(a.item.id, self_, {}, 0, change_reason::resynced);
+            return;
+        }
+        tell_own(a.item.id, self_, ref(a.item.to), out.token, a.why);
+        if (Defects::has(defect::swap_keeps_both)) return;
+        auto const kept = belief_->table().find(a.item.instead_of);
+        if (kept == belief_->table().end()) {  // its run ended meanwhile, and it was let go of too: it is ours again
+            resync_.emplace();
+            return;
+        }
+        belief_->change_table([&](auto& table) {
+            auto& mine = table[a.item.instead_of];
+            mine.moving_to = 0;
+            mine.open = false;
+        });
+        handing_over_.erase(a.item.instead_of);
     }
 
     void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
@@ -773,11 +926,20 @@ private:
             see(out.token);
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
+                a->asked = false;  // nothing was done
+                continue;
+            }
+            if (!a->item.instead_of.empty()) {
+                auto const offered = *a;
+                acknowledging_.erase(a);
+                on_offered(offered, out);
                 continue;
             }
             if (Defects::has(defect::acknowledge_first)) {
                 belief_->change_table([&](auto& table) { table.erase(a->item.id); });
             }
+            // What was asked for once has not been done before: something else has become of it.
+            if (out.code == errc::conflict && !a->repeated) resync_.emplace();
             bool const given_up = out.code == errc::unknown_node || out.code == errc::capacity_exceeded;
             bool const handed = out.ok() || out.code == errc::conflict;  // conflict: a repeat of what was done already
             tell_own(a->item.id, self_, handed ? ref(a->item.to) : node_ref{}, out.token,
@@ -789,22 +951,37 @@ private:
 
     // ================================================================ the group, and leading it
 
-    void on(op::events_since const&, reply const& answer, instant, instant) {
-        feed_.on(std::get<op::events_reply>(answer), [this](event e) {
+    void on(op::events_since const&, reply const& answer, instant, instant now) {
+        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
             bool const membership = std::holds_alternative<membership_changed>(e);
             if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
         });
     }
-    void on(op::nodes_page const&, reply const& answer, instant, instant) {
-        feed_.on(std::get<op::nodes_reply>(answer));
+    void on(op::nodes_page const&, reply const& answer, instant, instant now) {
+        feed_.on(std::get<op::nodes_reply>(answer), server_time(now));
     }
-    void on(op::reap const& request, reply const&, instant, instant) {
-        leader_.on(request);
+    void on(op::reap const& request, reply const& answer, instant, instant now) {
+        leader_.on(request, std::get<op::outcomes>(answer));
+        for (auto const& out : std::get<op::outcomes>(answer).items) feed_.taken_out(out.token, server_time(now));
         feed_.look();
     }
     void on(op::adopt const& request, reply const& answer, instant, instant now) {
-        leader_.on(request, std::get<op::outcomes>(answer), now);
-        after_own_grants(request.items, std::get<op::outcomes>(answer));
+        auto const& r = std::get<op::outcomes>(answer);
+        leader_.on(request, r, now);
+        for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
+            if (r.items[i].ok()) feed_.placed(request.items[i].id, r.items[i].token, request.items[i].to);
+        }
+        after_own_grants(request.items, r);
+        feed_.look();
+    }
+    void on(op::scan_page const&, reply const& answer, instant, instant now) {
+        leader_.audit().on(std::get<op::scan_reply>(answer), feed_, now);
+    }
+    void on(op::mend const& request, reply const& answer, instant, instant) {
+        auto const& r = std::get<op::outcomes>(answer);
+        for (auto const& out : r.items) see(out.token);
+        leader_.audit().on(request, r, [this](event e) { tell(std::move(e)); });
+        own_log_moved();
         feed_.look();
     }
     void on(op::revoke const& request, reply const& answer, instant, instant now) {
@@ -836,8 +1013,10 @@ private:
 
     options options_;
     std::shared_ptr<late<belief, Defects>> belief_;
+    node_attributes attributes_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
+    std::string traits_;  // of this node
     jitter_source nonces_;
     jitter_source jitter_;
 
@@ -850,8 +1029,9 @@ private:
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
-    fencing_token farewell_ = 0;  // an incarnation that is still to take its leave
-    bool left_ = false;           // ... because it was told to
+    std::uint64_t joining_as_ = 0;  // the nonce that described_ was told under
+    fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
+    bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
     std::optional<late<op::renounce, Defects>> renouncing_;
@@ -863,6 +1043,14 @@ private:
     instant retry_at_{};
     instant last_contact_{};
     instant reap_from_{};
+    fencing_token server_time_ = 0;
+    instant server_time_at_{};
+    std::uint32_t described_capacity_ = unlimited;  // as the group knows us
+    std::string described_;
+    instant describe_from_{};
+    std::optional<double> load_;  // as measured by the user, smoothed
+    std::optional<double> told_load_;
+    instant load_at_{};
     unsigned failures_ = 0;
     std::optional<error> failure_;
     std::optional<error> warned_of_;
@@ -875,6 +1063,7 @@ private:
     instant life_after_reading_{};
     std::optional<resync> resync_;
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
+    bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;

@@ -16,6 +16,7 @@
 #include "redis/following.lua.hpp"
 #include "redis/locks.lua.hpp"
 #include "redis/membership.lua.hpp"
+#include "redis/mending.lua.hpp"
 #include "redis/schedules.lua.hpp"
 
 namespace rota::detail {
@@ -43,8 +44,13 @@ enum class script_id : std::uint8_t {
     events_since,
     schedules_page,
     nodes_page,
+    describe_node,
+    give_order,
+    update_schedules,
+    scan_page,
+    mend,
 };
-inline constexpr std::size_t script_count = 22;
+inline constexpr std::size_t script_count = 27;
 
 [[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
     switch (id) {
@@ -70,6 +76,11 @@ inline constexpr std::size_t script_count = 22;
         case script_id::events_since: return "events_since";
         case script_id::schedules_page: return "schedules_page";
         case script_id::nodes_page: return "nodes_page";
+        case script_id::describe_node: return "describe_node";
+        case script_id::give_order: return "give_order";
+        case script_id::update_schedules: return "update_schedules";
+        case script_id::scan_page: return "scan_page";
+        case script_id::mend: return "mend";
     }
     return "unknown";
 }
@@ -101,10 +112,9 @@ inline constexpr constant constants[] = {
     {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
     {"reason_claimed", static_cast<int>(change_reason::claimed)},
     {"reason_given_up", static_cast<int>(change_reason::given_up)},
-    {"change_granted", static_cast<int>(op::change_kind::granted)},
-    {"change_revoking", static_cast<int>(op::change_kind::revoking)},
-    {"change_removed", static_cast<int>(op::change_kind::removed)},
-    {"change_vacancy", static_cast<int>(op::change_kind::vacancy)},
+    {"reason_repaired", static_cast<int>(change_reason::repaired)},
+    {"order_drain", static_cast<int>(op::order_kind::drain)},
+    {"order_begin_maintenance", static_cast<int>(op::order_kind::begin_maintenance)},
     {"event_registered", static_cast<int>(op::group_event_kind::registered)},
     {"event_unregistered", static_cast<int>(op::group_event_kind::unregistered)},
     {"event_owned", static_cast<int>(op::group_event_kind::owned)},
@@ -117,13 +127,16 @@ inline constexpr constant constants[] = {
     {"event_led", static_cast<int>(op::group_event_kind::led)},
     {"event_vacated", static_cast<int>(op::group_event_kind::vacated)},
     {"event_data_lost", static_cast<int>(op::group_event_kind::data_lost)},
-    {"limit_unlimited", unlimited},
+    {"event_updated", static_cast<int>(op::group_event_kind::updated)},
+    {"event_described", static_cast<int>(op::group_event_kind::described)},
+    {"event_ordered", static_cast<int>(op::group_event_kind::ordered)},
     {"limit_batch", op::max_batch},
     {"limit_events", op::event_log_length},
     {"limit_changes", op::change_log_length},
     {"limit_change_steps", op::max_change_steps},
     {"limit_seen_lead", op::max_seen_lead.count()},
     {"limit_repeat_window", op::repeat_window.count()},
+    {"limit_counted_moves", op::max_counted_moves},
 };
 
 // Appends `text` with the words of `constants` replaced by their numbers.
@@ -162,6 +175,9 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text.append("local now = ").append(time_source).append("\n");
         }
     };
+    auto const add_of_schedules = [&add](auto const&... pieces) {
+        add(lua::group, lua::step, lua::nodes, lua::record, lua::schedules, pieces...);
+    };
     switch (id) {
         case script_id::session: add(lua::session); return text;
         case script_id::probe: add(lua::probe); return text;
@@ -169,6 +185,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::changes_since: add(lua::changes_since); return text;
         case script_id::events_since: add(lua::events_since); return text;
         case script_id::schedules_page: add(lua::schedules_page); return text;
+        case script_id::scan_page: add(lua::scan_page); return text;
         default: add_clock(); break;
     }
     switch (id) {
@@ -181,21 +198,18 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
         case script_id::extend: add(lua::extend); break;
         case script_id::release: add(lua::release); break;
-        case script_id::register_schedules:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::register_schedules);
-            break;
+        case script_id::describe_node: add(lua::group, lua::step, lua::describe_node); break;
+        case script_id::give_order: add(lua::group, lua::step, lua::give_order); break;
+        case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
+        case script_id::update_schedules: add_of_schedules(lua::update_schedules); break;
         case script_id::unregister_schedules:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::strings, lua::tombstones,
-                lua::unregister_schedules);
+            add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
             break;
-        case script_id::claim:
-            add(lua::group, lua::step, lua::nodes, lua::schedules, lua::tombstones, lua::claim);
-            break;
-        case script_id::adopt:
-            add(lua::group, lua::step, lua::nodes, lua::departures, lua::schedules, lua::tombstones, lua::adopt);
-            break;
-        case script_id::revoke: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::revoke); break;
-        case script_id::acknowledge: add(lua::group, lua::step, lua::nodes, lua::schedules, lua::acknowledge); break;
+        case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
+        case script_id::adopt: add_of_schedules(lua::departures, lua::tombstones, lua::ways, lua::adopt); break;
+        case script_id::revoke: add_of_schedules(lua::ways, lua::revoke); break;
+        case script_id::acknowledge: add_of_schedules(lua::acknowledge); break;
+        case script_id::mend: add_of_schedules(lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;
     }

@@ -28,6 +28,23 @@ struct connection_stamp {
     std::uint64_t number = 0;
 };
 
+/// What a failover that lost writes, or an edit by hand, may have done to the records: for tests, see op::mend.
+struct store_damage {
+    enum class kind : std::uint8_t {
+        lose_record,    ///< the record of `id` is gone, whatever indexes say
+        garble_record,  ///< it cannot be read
+        change_owner,   ///< it names `node`, known or not
+        list,           ///< the index of `node` (0: of nobody) lists `id`
+        unlist,         ///< ... does not
+        set_load,       ///< the counters of `node` say `count`
+        set_pending,
+    };
+    kind what{};
+    std::string id{};
+    fencing_token node = 0;
+    std::uint32_t count = 0;
+};
+
 template <typename Defects = sound>
 class basic_store {
     using reply = late<rota::reply, Defects>;
@@ -69,22 +86,30 @@ public:
         fencing_token to = 0;
         time deadline = 0;
         change_reason reason{};
+        bool open = false;
     };
+    /// The owner of a record that cannot be read: nobody's to grant, and nobody's own.
+    static constexpr fencing_token unreadable = ~fencing_token{0};
     struct schedule_record {
         fencing_token generation = 0;
         fencing_token owner = 0;
         double weight = 1;
-        moving move{};  // to == 0: none
+        std::string traits{};
+        moving move{};             // to == 0: none
+        std::uint64_t number = 0;  // its place in a scan: that of its registration
     };
     struct node_record {
         std::string id{};
         std::uint64_t nonce = 0;
         std::uint32_t capacity = unlimited;
+        std::string traits{};
         time ttl = 0;
         bool live = true;
+        bool left = false;  // in order
         time deadline = 0;  // live: taken for dead from then on; dead: its schedules may be adopted from then on
+        std::uint32_t load = 0;
         std::uint32_t pending = 0;
-        id_set owned;
+        id_set owned;  // as many as load says, unless the records are damaged
         std::uint64_t version = 0;
         std::deque<std::pair<std::uint64_t, std::vector<change>>> log;
     };
@@ -101,12 +126,15 @@ public:
         time lease = 0;
         std::string id{};
     };
-    // What stays of an unregistered schedule: its owner may believe in it until it has heard of it.
+    // What stays of an unregistered schedule: its owner may believe in it until it has heard of it. So may, of one that
+    // had to be mended, all who were listed as its holder.
+    static constexpr fencing_token several = 0;
     struct tombstone {
         fencing_token owner = 0;
         time until = 0;
         std::uint64_t nonce = 0;
         time kept = 0;
+        time overdue = 0;  // as buried_ has it
     };
 
     [[nodiscard]] auto const& schedules() const { return schedules_; }
@@ -115,6 +143,44 @@ public:
     [[nodiscard]] auto const& unowned() const { return unowned_; }
     [[nodiscard]] leader_record const& leader() const { return leader_; }
     [[nodiscard]] fencing_token fence() const { return fence_; }
+    [[nodiscard]] auto const& stray_moves() const { return stray_moves_; }
+    [[nodiscard]] auto const& drained() const { return drained_; }
+    [[nodiscard]] bool maintenance() const { return maintenance_; }
+
+    void inflict(store_damage const& d) {
+        using kind = store_damage::kind;
+        auto const s = schedules_.find(d.id);
+        auto* const n = find(d.node);
+        switch (d.what) {
+            case kind::lose_record:
+                if (s == schedules_.end()) return;
+                if (s->second.move.to != 0) stray_moves_[d.id] = s->second.move;
+                erase_record(s);
+                break;
+            case kind::garble_record:
+                if (s != schedules_.end()) {
+                    s->second = {.owner = unreadable, .move = s->second.move, .number = s->second.number};
+                }
+                break;
+            case kind::change_owner:
+                if (s != schedules_.end() && s->second.owner != unreadable) s->second.owner = d.node;
+                break;
+            case kind::list:
+                if (d.node == 0) unowned_.insert(d.id);
+                if (n) n->owned.insert(d.id);
+                break;
+            case kind::unlist:
+                if (d.node == 0) unowned_.erase(d.id);
+                if (n) n->owned.erase(d.id);
+                break;
+            case kind::set_load:
+                if (n) n->load = d.count;
+                break;
+            case kind::set_pending:
+                if (n) n->pending = d.count;
+                break;
+        }
+    }
 
 private:
     static constexpr std::size_t index(op::lock_kind kind) { return kind == op::lock_kind::schedule ? 0 : 1; }
@@ -124,7 +190,7 @@ private:
             []<typename Op>(Op const&) {
                 return !(std::is_same_v<Op, op::lookup> || std::is_same_v<Op, op::changes_since> ||
                          std::is_same_v<Op, op::events_since> || std::is_same_v<Op, op::schedules_page> ||
-                         std::is_same_v<Op, op::nodes_page>);
+                         std::is_same_v<Op, op::nodes_page> || std::is_same_v<Op, op::scan_page>);
             },
             request);
     }
@@ -156,6 +222,11 @@ private:
     bool is_behind(fencing_token seen) const { return fence_ < seen; }
     static result<reply> behind() { return {errc::not_joined, "the server has lost writes"}; }
 
+    bool has_moved_on(std::uint64_t as_of) const {
+        return as_of != 0 && as_of != seq_ && !Defects::has(defect::as_of_ignored);
+    }
+    static result<reply> moved_on() { return {errc::conflict, "the group has changed"}; }
+
     node_record* find(fencing_token incarnation) {
         auto n = nodes_.find(incarnation);
         return n == nodes_.end() ? nullptr : &n->second;
@@ -172,7 +243,7 @@ private:
         auto* n = live(incarnation);
         return n && n->deadline > now_;
     }
-    static std::uint64_t expected_load(node_record const& n) { return n.owned.size() + n.pending; }
+    static std::uint64_t expected_load(node_record const& n) { return std::uint64_t{n.load} + n.pending; }
     bool leads(fencing_token incarnation, fencing_token term) const {
         if (Defects::has(defect::adopt_any_term)) return true;
         return leader_.incarnation == incarnation && leader_.term == term && term != 0;
@@ -180,7 +251,8 @@ private:
     bool is_guarded(std::string const& id) {
         auto g = gone_.find(id);
         if (Defects::has(defect::tombstone_ignored)) return false;
-        return g != gone_.end() && g->second.until > now_ && may_believe(g->second.owner);
+        if (g == gone_.end() || g->second.until <= now_) return false;
+        return g->second.owner == several || may_believe(g->second.owner);
     }
 
     void emit(op::group_event e) { step_.events.push_back(std::move(e)); }
@@ -188,6 +260,7 @@ private:
 
     // All that one operation emits becomes one entry of the event log, and one of each log of a node concerned.
     void close_step() {
+        close_graves();
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
@@ -200,6 +273,29 @@ private:
             if (!n) continue;
             n->log.emplace_back(++n->version, std::move(changes));
             if (n->log.size() > op::change_log_length) n->log.pop_front();
+        }
+    }
+
+    void bury(std::string const& id, tombstone stone) {
+        auto& held = gone_[id];
+        stone.overdue = held.overdue;
+        held = stone;
+        step_.buried.push_back(id);
+    }
+    // A step that buries throws away twice as many that have had their time, so that no more are kept than are needed.
+    void close_graves() {
+        for (auto left = 2 * step_.buried.size(); left > 0 && !buried_.empty(); --left) {
+            auto const first = buried_.begin();
+            if (first->first > now_) break;
+            auto const anew = find_where(step_.buried, [&](auto const& id) { return id == first->second; });
+            if (anew == step_.buried.end()) gone_.erase(first->second);
+            buried_.erase(first);
+        }
+        for (auto const& id : step_.buried) {
+            auto& stone = gone_[id];
+            buried_.erase({stone.overdue, id});
+            stone.overdue = std::max(stone.until, stone.kept);
+            buried_.emplace(stone.overdue, id);
         }
     }
 
@@ -217,12 +313,16 @@ private:
 
     void take_out(fencing_token incarnation, node_record& n, time adoptable_from, op::group_event_kind why) {
         n.live = false;
+        n.left = why == op::group_event_kind::left;
         n.deadline = adoptable_from;
         if (Defects::has(defect::death_takes_all)) {
             for (auto const& id : std::exchange(n.owned, {})) {
-                drop_move(schedules_[id]);
-                schedules_.erase(id);
+                auto const s = schedules_.find(id);
+                if (s == schedules_.end()) continue;
+                drop_move(s->second);
+                erase_record(s);
             }
+            n.load = 0;
         }
         auto id = ids_.find(n.id);
         if (id != ids_.end() && id->second == incarnation) ids_.erase(id);
@@ -231,7 +331,7 @@ private:
 
     void forget_if_done(fencing_token incarnation) {
         auto* n = find(incarnation);
-        if (!n || n->live || n->deadline > now_ || !n->owned.empty()) return;
+        if (!n || n->live || n->deadline > now_ || n->load != 0) return;
         nodes_.erase(incarnation);
         emit({.kind = op::group_event_kind::forgotten, .from = incarnation});
     }
@@ -259,18 +359,58 @@ private:
         n.id = r.node_id;
         n.nonce = r.nonce;
         n.capacity = r.capacity;
+        n.traits = r.traits;
         n.ttl = r.node_ttl.count();
         n.deadline = now_ + r.node_ttl.count();
         ids_[r.node_id] = incarnation;
         if (Defects::has(defect::join_inherits)) {
             if (before) {
                 n.owned = std::move(before->owned);
+                n.load = std::exchange(before->load, 0);
                 before->owned.clear();
                 for (auto const& id : n.owned) schedules_[id].owner = incarnation;
             }
         }
-        emit({.kind = op::group_event_kind::joined, .id = r.node_id, .to = incarnation, .capacity = r.capacity});
+        emit({.kind = op::group_event_kind::joined,
+              .id = r.node_id,
+              .to = incarnation,
+              .capacity = r.capacity,
+              .traits = r.traits});
         return reply{op::joined{incarnation, epoch_, next_seq(), before ? older : 0}};
+    }
+
+    result<reply> on(op::describe_node const& r) {
+        auto* n = live(r.incarnation);
+        if (!n) return {errc::not_joined};
+        if (n->capacity == r.capacity && n->traits == r.traits) return reply{op::done{}};
+        n->capacity = r.capacity;
+        n->traits = r.traits;
+        emit({.kind = op::group_event_kind::described,
+              .id = n->id,
+              .to = r.incarnation,
+              .capacity = r.capacity,
+              .traits = r.traits});
+        return reply{op::done{}};
+    }
+
+    result<reply> on(op::give_order const& r) {
+        bool const begins = r.kind == op::order_kind::drain || r.kind == op::order_kind::begin_maintenance;
+        bool const of_node = r.kind == op::order_kind::drain || r.kind == op::order_kind::undrain;
+        bool const stands = of_node ? drained_.contains(r.node_id) : maintenance_;
+        if (stands == begins) return reply{op::done{}};
+        if (r.kind == op::order_kind::drain && !ids_.contains(r.node_id)) return {errc::unknown_node};
+        ensure_epoch(0);
+        if (!of_node) {
+            maintenance_ = begins;
+        } else if (begins) {
+            drained_.insert(r.node_id);
+        } else {
+            drained_.erase(r.node_id);
+        }
+        emit({.kind = op::group_event_kind::ordered,
+              .id = of_node ? r.node_id : std::string{},
+              .generation = static_cast<fencing_token>(r.kind)});
+        return reply{op::done{}};
     }
 
     // The number that this step's events will get.
@@ -281,6 +421,7 @@ private:
         op::ticked answer;
         auto with_status = [&](op::tick_status status) {
             answer.status = status;
+            answer.now = static_cast<fencing_token>(now_);
             answer.epoch = epoch_;
             answer.fence = fence_;
             answer.seq = next_seq();
@@ -472,8 +613,9 @@ private:
                 continue;
             }
             if (r.kind == op::lock_kind::schedule) {
-                auto s = schedules_.find(item.name);
-                if (s != schedules_.end() && s->second.move.to != 0 && s->second.move.deadline <= now_) {
+                auto const* move = move_of(item.name);
+                bool const over = move && (move->deadline <= now_ || Defects::has(defect::handoff_cuts_short));
+                if (over && !Defects::has(defect::handoff_endless)) {
                     out.code = errc::not_owner;
                     continue;
                 }
@@ -504,20 +646,82 @@ private:
 
     // ---------------------------------------------------------------- schedules
 
+    // A hand-off of what is not registered is damage, which whoever registers it anew meets.
+    moving const* move_of(std::string const& id) const {
+        auto const s = schedules_.find(id);
+        if (s != schedules_.end()) return s->second.move.to != 0 ? &s->second.move : nullptr;
+        auto const stray = stray_moves_.find(id);
+        return stray == stray_moves_.end() ? nullptr : &stray->second;
+    }
+    schedule_record& make_record(std::string const& id, double weight, std::string const& traits) {
+        auto& s = schedules_[id];
+        s = {.weight = weight, .traits = traits, .number = ++numbers_};
+        by_number_.emplace(s.number, id);
+        if (auto const stray = stray_moves_.find(id); stray != stray_moves_.end()) {
+            s.move = stray->second;
+            stray_moves_.erase(stray);
+        }
+        return s;
+    }
+    template <typename At>
+    void erase_record(At at) {
+        by_number_.erase(at->second.number);
+        schedules_.erase(at);
+    }
+
     result<reply> on(op::register_schedules const& r) {
         ensure_epoch(0);
         op::outcomes answer;
         for (auto const& item : r.items) {
             answer.items.emplace_back();
-            if (!schedules_.try_emplace(item.id, schedule_record{.weight = item.weight}).second) continue;
+            if (schedules_.contains(item.id)) continue;
+            make_record(item.id, item.weight, item.traits);
             unowned_.insert(item.id);
-            emit({.kind = op::group_event_kind::registered, .id = item.id, .weight = item.weight});
+            emit({.kind = op::group_event_kind::registered,
+                  .id = item.id,
+                  .weight = item.weight,
+                  .traits = item.traits});
+        }
+        return reply{std::move(answer)};
+    }
+
+    result<reply> on(op::update_schedules const& r) {
+        op::outcomes answer;
+        for (auto const& item : r.items) {
+            auto& out = answer.items.emplace_back();
+            auto s = schedules_.find(item.id);
+            if (s == schedules_.end()) {
+                out.code = errc::unknown_schedule;
+                continue;
+            }
+            auto& record = s->second;
+            if (record.owner != item.owner) {
+                out.code = errc::conflict;
+                continue;
+            }
+            if (record.weight == item.weight && record.traits == item.traits) continue;
+            record.weight = item.weight;
+            record.traits = item.traits;
+            if (live(record.owner)) {
+                tell(record.owner, {.kind = op::change_kind::updated,
+                                    .id = item.id,
+                                    .generation = record.generation,
+                                    .weight = item.weight,
+                                    .traits = item.traits});
+            }
+            emit({.kind = op::group_event_kind::updated,
+                  .id = item.id,
+                  .from = record.owner,
+                  .generation = record.generation,
+                  .weight = item.weight,
+                  .traits = item.traits});
         }
         return reply{std::move(answer)};
     }
 
     static schedule_status status_of(std::string const& id, schedule_record const& s) {
-        return {id, s.generation, s.owner, s.weight, s.move.to};
+        if (s.owner == unreadable) return {.id = id};
+        return {id, s.generation, s.owner, s.weight, s.move.to, s.traits};
     }
 
     result<reply> on(op::lookup const& r) {
@@ -532,14 +736,18 @@ private:
     }
 
     void drop_move(schedule_record& s) {
-        if (auto* target = find(s.move.to)) --target->pending;
+        if (auto* target = find(s.move.to); target && !Defects::has(defect::pending_kept)) count_down(target->pending);
         s.move = {};
+    }
+    static void count_down(std::uint32_t& counter) {
+        if (counter > 0) --counter;
     }
     void detach(std::string const& id, schedule_record const& s) {
         if (s.owner == 0) {
             unowned_.erase(id);
         } else if (auto* n = find(s.owner)) {
             n->owned.erase(id);
+            count_down(n->load);
         }
     }
     void hand_to(std::string const& id, schedule_record& s, fencing_token to, fencing_token generation,
@@ -551,17 +759,42 @@ private:
         s.generation = generation;
         if (auto* n = find(to)) {
             n->owned.insert(id);
-            tell(to, {op::change_kind::granted, id, generation, s.weight, from, reason, {}});
+            ++n->load;
+            tell_granted(to, id, s, from, reason);
         } else {
             unowned_.insert(id);
         }
+        emit_owned(id, s, from, reason);
+    }
+    void tell_granted(fencing_token to, std::string const& id, schedule_record const& s, fencing_token from,
+                      change_reason reason) {
+        tell(to, {.kind = op::change_kind::granted,
+                  .id = id,
+                  .generation = s.generation,
+                  .weight = s.weight,
+                  .other = from,
+                  .reason = reason,
+                  .traits = s.traits});
+    }
+    void emit_owned(std::string const& id, schedule_record const& s, fencing_token from, change_reason reason) {
         emit({.kind = op::group_event_kind::owned,
               .id = id,
               .from = from,
-              .to = to,
-              .generation = generation,
+              .to = s.owner,
+              .generation = s.generation,
               .weight = s.weight,
-              .reason = reason});
+              .reason = reason,
+              .traits = s.traits});
+    }
+    void emit_moving(std::string const& id, schedule_record const& s, fencing_token to, change_reason reason) {
+        emit({.kind = op::group_event_kind::moving,
+              .id = id,
+              .from = s.owner,
+              .to = to,
+              .generation = s.generation,
+              .weight = s.weight,
+              .reason = reason,
+              .traits = s.traits});
     }
 
     result<reply> on(op::unregister_schedules const& r) {
@@ -587,10 +820,10 @@ private:
                 stone.until = g->second.until;
             }
             stone.kept = std::max(stone.until, now_ + op::repeat_window.count());
-            gone_[item.id] = stone;
+            bury(item.id, stone);
             detach(item.id, s->second);
             drop_move(s->second);
-            schedules_.erase(s);
+            erase_record(s);
             if (live(item.owner) && !Defects::has(defect::unregister_untold)) {
                 tell(item.owner, {.kind = op::change_kind::removed, .id = item.id});
             }
@@ -628,6 +861,7 @@ private:
     result<reply> on(op::adopt const& r) {
         if (is_behind(r.seen)) return behind();
         if (!leads(r.incarnation, r.term)) return {errc::not_leader};
+        if (has_moved_on(r.as_of)) return moved_on();
         op::outcomes answer;
         std::vector<fencing_token> sources{};
         for (auto const& item : r.items) {
@@ -646,7 +880,7 @@ private:
             } else if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
             } else if (auto* to = find(item.to);
-                       expected_load(*to) - (record.move.to == item.to ? 1 : 0) >= to->capacity &&
+                       expected_load(*to) >= std::uint64_t{to->capacity} + (record.move.to == item.to ? 1 : 0) &&
                        !Defects::has(defect::capacity_ignored)) {
                 out.code = errc::capacity_exceeded;
             } else {
@@ -663,6 +897,7 @@ private:
     result<reply> on(op::revoke const& r) {
         if (r.term != 0 && !leads(r.incarnation, r.term)) return {errc::not_leader};
         if (r.term == 0 && !live(r.incarnation)) return {errc::not_joined};
+        if (has_moved_on(r.as_of)) return moved_on();
         op::outcomes answer;
         for (auto const& item : r.items) {
             auto& out = answer.items.emplace_back();
@@ -689,20 +924,20 @@ private:
                     hand_to(item.id, record, item.to, mint(0), item.reason);
                     continue;
                 }
-                record.move = {item.to, now_ + r.handoff_deadline.count(), item.reason};
+                record.move = {item.to, now_ + r.handoff_deadline.count(), item.reason, item.open};
                 ++to->pending;
                 tell(item.from, {op::change_kind::revoking, item.id, record.generation, record.weight, item.to,
-                                 item.reason, r.handoff_deadline});
-                emit({.kind = op::group_event_kind::moving,
-                      .id = item.id,
-                      .from = item.from,
-                      .to = item.to,
-                      .generation = record.generation,
-                      .weight = record.weight,
-                      .reason = item.reason});
+                                 item.reason, r.handoff_deadline, item.open, record.traits});
+                emit_moving(item.id, record, item.to, item.reason);
             }
         }
         return reply{std::move(answer)};
+    }
+
+    // Whether `other`, of the same owner, may go in the place of `asked`.
+    static bool is_like(schedule_record const& other, schedule_record const& asked) {
+        bool const like = other.weight == asked.weight && other.traits == asked.traits;
+        return asked.move.open && other.owner == asked.owner && (like || Defects::has(defect::swap_of_unlike));
     }
 
     result<reply> on(op::acknowledge const& r) {
@@ -718,13 +953,17 @@ private:
                 continue;
             }
             auto& record = s->second;
-            if (record.generation != item.generation || record.owner != r.incarnation || record.move.to != item.to ||
-                item.to == 0) {
+            bool const substitute = !item.instead_of.empty();
+            auto const asked = substitute ? schedules_.find(item.instead_of) : s;
+            bool const own = record.generation == item.generation && record.owner == r.incarnation;
+            bool const wanted = asked != schedules_.end() && asked->second.move.to == item.to && item.to != 0;
+            if (!own || !wanted || (substitute && (record.move.to != 0 || !is_like(record, asked->second)))) {
                 out.code = errc::conflict;
                 continue;
             }
             if (Defects::has(defect::ack_during_run)) locks.erase(item.id);
-            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second)) {
+            bool const checked = !substitute || !Defects::has(defect::open_swap_unchecked);
+            if (auto l = locks.find(item.id); l != locks.end() && is_held(l->second) && checked) {
                 out.code = errc::locked_by_other;
                 out.remaining = microseconds{l->second.deadline - now_};
                 continue;
@@ -732,10 +971,18 @@ private:
             auto* to = find(item.to);
             if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
-            } else if (expected_load(*to) - 1 >= to->capacity) {
+            } else if (expected_load(*to) >= std::uint64_t{to->capacity} + 1) {
                 out.code = errc::capacity_exceeded;
             }
+            if (!out.ok() && substitute) continue;
             out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
+            if (substitute) {
+                auto const reason = asked->second.move.reason;
+                drop_move(asked->second);
+                emit_moving(asked->first, asked->second, 0, reason);
+                hand_to(item.id, record, item.to, out.token, reason);
+                continue;
+            }
             hand_to(item.id, record, out.ok() ? item.to : 0, out.token,
                     out.ok() ? record.move.reason : change_reason::given_up);
         }
@@ -786,8 +1033,14 @@ private:
         if (r.holder != 0 && !n) return reply{std::move(answer)};
         if (n) answer.version = n->version;
         auto const& ids = n ? n->owned : unowned_;
-        for (auto i = ids.upper_bound(r.after); i != ids.end() && answer.items.size() < r.limit; ++i) {
-            answer.items.push_back(status_of(*i, schedules_.find(*i)->second));
+        auto const full = [&] { return answer.items.size() + answer.strays.size() >= r.limit; };
+        for (auto i = ids.upper_bound(r.after); i != ids.end() && !full(); ++i) {
+            auto const s = schedules_.find(*i);
+            if (s != schedules_.end() && s->second.owner == r.holder) {
+                answer.items.push_back(status_of(*i, s->second));
+            } else {
+                answer.strays.push_back(*i);
+            }
         }
         return reply{std::move(answer)};
     }
@@ -796,21 +1049,150 @@ private:
         op::nodes_reply answer;
         answer.epoch = epoch_;
         answer.seq = seq_;
+        answer.maintenance = maintenance_;
+        if (r.after == 0) answer.drained.assign(drained_.begin(), drained_.end());
         for (auto i = nodes_.upper_bound(r.after); i != nodes_.end() && answer.items.size() < r.limit; ++i) {
             auto const& n = i->second;
-            answer.items.push_back({{n.id, i->first},
-                                    n.live,
-                                    microseconds{n.live ? std::max<time>(n.deadline - now_, 0) : 0},
-                                    static_cast<std::uint32_t>(n.owned.size()),
-                                    n.pending,
-                                    n.capacity});
+            auto& status = answer.items.emplace_back();
+            status.node = {n.id, i->first};
+            status.alive = n.live;
+            (n.live ? status.remaining : status.gone_for) =
+                microseconds{std::max<time>(n.live ? n.deadline - now_ : now_ - n.deadline, 0)};
+            status.load = n.load;
+            status.pending = n.pending;
+            status.capacity = n.capacity;
+            status.traits = n.traits;
+            status.left = n.left;
         }
         return reply{std::move(answer)};
+    }
+
+    // In order of registration: what exists all the time keeps its place.
+    result<reply> on(op::scan_page const& r) {
+        op::scan_reply answer;
+        auto i = by_number_.upper_bound(r.cursor);
+        for (std::uint32_t left = std::max(r.limit, 1u); i != by_number_.end() && left > 0; ++i, --left) {
+            auto const& s = schedules_.find(i->second)->second;
+            if (s.owner == unreadable) {
+                answer.broken.push_back(i->second);
+            } else {
+                answer.items.push_back(status_of(i->second, s));
+            }
+            answer.next = i->first;
+        }
+        if (i == by_number_.end()) answer.next = 0;
+        return reply{std::move(answer)};
+    }
+
+    // ---------------------------------------------------------------- mending
+
+    result<reply> on(op::mend const& r) {
+        if (is_behind(r.seen)) return behind();
+        if (!leads(r.incarnation, r.term)) return {errc::not_leader};
+        op::outcomes answer;
+        std::set<fencing_token> named{r.recount.begin(), r.recount.end()};
+        for (auto const& item : r.items) {
+            named.insert(item.holders.begin(), item.holders.end());
+            answer.items.push_back(mend(item, r.seen));
+        }
+        count_anew(named);
+        return reply{std::move(answer)};
+    }
+
+    op::outcome mend(op::mend::item const& item, fencing_token seen) {
+        auto const& id = item.id;
+        auto s = schedules_.find(id);
+        bool const readable = s != schedules_.end() && s->second.owner != unreadable;
+        auto const owner = readable ? s->second.owner : 0;
+        bool const owned = find(owner) != nullptr;
+        auto const named = find_where(item.holders, [&](auto holder) { return holder == owner; });
+        if (owned && named == item.holders.end()) return {errc::conflict};
+        bool mended = false;
+        tombstone believers;
+        for (auto holder : item.holders) {
+            auto* const n = find(holder);
+            if (!n || (owned && holder == owner) || n->owned.erase(id) == 0) continue;
+            mended = true;
+            if (n->live) tell(holder, {.kind = op::change_kind::removed, .id = id});
+            if (n->deadline > now_) add(believers, holder, n->deadline);
+        }
+        if (s == schedules_.end()) {
+            if ((!mended && !unowned_.contains(id)) || Defects::has(defect::repair_forgets)) {
+                if (auto const stray = stray_moves_.find(id); stray != stray_moves_.end()) {
+                    if (auto* target = find(stray->second.to)) count_down(target->pending);
+                    stray_moves_.erase(stray);
+                }
+                return {};
+            }
+            make_record(id, 1, {});
+            s = schedules_.find(id);
+        }
+        auto& record = s->second;
+        if (!owned && (owner != 0 || !readable || !unowned_.contains(id))) {
+            mended = true;
+            if (!readable) record = {.move = record.move, .number = record.number};
+            record.owner = 0;
+            record.generation = mint(seen);
+            emit_owned(id, record, owner, change_reason::repaired);
+        }
+        if (record.move.to != 0 && (!owned || record.move.to == owner)) {
+            mended = true;
+            drop_move(record);
+        }
+        if (owned) {
+            bool const was_nobodys = unowned_.erase(id) > 0;
+            if (find(owner)->owned.insert(id).second || was_nobodys) {
+                // The owner, and all who follow, may know it as another's: it begins anew.
+                mended = true;
+                drop_move(record);
+                record.generation = mint(seen);
+                tell_granted(owner, id, record, 0, change_reason::repaired);
+                emit_owned(id, record, 0, change_reason::repaired);
+            }
+        } else {
+            if (unowned_.insert(id).second) mended = true;
+            if (believers.until > now_) guard(id, believers);
+        }
+        return {.token = mended ? record.generation : 0};
+    }
+
+    static void add(tombstone& believers, fencing_token believer, time until) {
+        bool const first = believers.until == 0;
+        believers.owner = first || believers.owner == believer ? believer : several;
+        believers.until = std::max(believers.until, until);
+    }
+    // An earlier guard of the id holds as well; and a repeat of its unregistering is still known.
+    void guard(std::string const& id, tombstone const& believers) {
+        auto stone = believers;
+        if (auto const g = gone_.find(id); g != gone_.end()) {
+            if (is_guarded(id)) add(stone, g->second.owner, g->second.until);
+            stone.nonce = g->second.nonce;
+            stone.kept = g->second.kept;
+        }
+        bury(id, stone);
+    }
+
+    void count_anew(std::set<fencing_token> const& named) {
+        std::map<fencing_token, std::uint32_t> pending;
+        std::size_t moves = stray_moves_.size();
+        for (auto const& [id, move] : stray_moves_) ++pending[move.to];
+        for (auto const& [id, s] : schedules_) {
+            if (s.move.to == 0) continue;
+            ++moves;
+            ++pending[s.move.to];
+        }
+        for (auto incarnation : named) {
+            auto* const n = find(incarnation);
+            if (!n) continue;
+            n->load = static_cast<std::uint32_t>(n->owned.size());
+            if (moves <= op::max_counted_moves) n->pending = pending[incarnation];
+        }
     }
 
     struct step {
         std::vector<group_event> events{};
         std::map<fencing_token, std::vector<change>> changes;
+        std::vector<late<std::string, Defects>> buried{};
     };
 
     time now_ = 0;
@@ -822,9 +1204,15 @@ private:
     std::map<fencing_token, node_record> nodes_;
     by_id<fencing_token> ids_;
     by_id<schedule_record> schedules_;
+    std::map<std::uint64_t, late<std::string, Defects>> by_number_;
+    std::uint64_t numbers_ = 0;
     id_set unowned_;
+    by_id<moving> stray_moves_;  // of what is not registered
+    id_set drained_;
+    bool maintenance_ = false;
     by_id<lock_record> locks_[2];
     by_id<tombstone> gone_;
+    std::set<std::pair<time, late<std::string, Defects>>> buried_;
     std::map<std::uint64_t, late<std::uint64_t, Defects>> sessions_;
     std::deque<std::pair<std::uint64_t, std::vector<group_event>>> events_;
 };

@@ -27,11 +27,11 @@ struct exhaustive_settings {
     std::uint32_t nodes = 2;
     std::uint32_t schedules = 1;
     std::uint32_t faults = 1;  ///< at most so many in a history
-    std::uint32_t kinds = bit(fault_kind::crash) | bit(fault_kind::replace) | bit(fault_kind::pause) |
-                          bit(fault_kind::leave) | bit(fault_kind::renounce) | bit(fault_kind::stall) |
-                          bit(fault_kind::cut_requests) | bit(fault_kind::cut_replies) | bit(fault_kind::reset) |
-                          bit(fault_kind::lose_reply) | bit(fault_kind::late_request) | bit(fault_kind::transfer) |
-                          bit(fault_kind::stall_server) | bit(fault_kind::restart_server);
+    fault_set kinds = bit(fault_kind::crash) | bit(fault_kind::replace) | bit(fault_kind::pause) |
+                      bit(fault_kind::leave) | bit(fault_kind::renounce) | bit(fault_kind::stall) |
+                      bit(fault_kind::cut_requests) | bit(fault_kind::cut_replies) | bit(fault_kind::reset) |
+                      bit(fault_kind::lose_reply) | bit(fault_kind::late_request) | bit(fault_kind::transfer) |
+                      bit(fault_kind::stall_server) | bit(fault_kind::restart_server);
     /// Where the first fault may come; later ones follow it within `window` too.
     moment from{};
     microseconds window = std::chrono::seconds{5};

@@ -13,10 +13,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
 
+#include "../attributes.hpp"
 #include "../error.hpp"
 #include "choices.hpp"
 #include "event_queue.hpp"
@@ -44,6 +46,11 @@ enum class fault_kind : std::uint8_t {
     transfer,        ///< asks to hand schedule `amount` to the next node
     register_one,    ///< registers a schedule (`amount`: which)
     unregister_one,  ///< unregisters one
+    update_one,      ///< gives one another weight and rules for `lasting` (`amount`: which, and see becomes())
+    attributes,      ///< says other things of itself for `lasting` (`amount`: see attributes_at())
+    report_load,     ///< reports a load of `amount`
+    drain,           ///< orders the node that is `amount` places further to be drained, for `lasting`
+    maintenance,     ///< begins maintenance, for `lasting`
     slow_server,     ///< each request takes the server `amount` µs, for `lasting`
     stall_server,    ///< it stands still for `lasting`
     restart_server,  ///< it is down for `lasting`, and keeps its data
@@ -51,28 +58,37 @@ enum class fault_kind : std::uint8_t {
     lose_data,       ///< it is down for `lasting`, and forgets everything
     server_clock,    ///< its clock steps by `amount` µs
     fail_over,  ///< to a replica that lacks the last `amount` µs of writes; the old one serves who it had, `lasting`
+    damage,     ///< an edit by hand to the records of the group (`amount`: which schedule, and see damage_at())
 };
-inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::fail_over) + 1;
+inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::damage) + 1;
 
 [[nodiscard]] constexpr std::string_view name_of(fault_kind kind) {
     constexpr std::string_view names[fault_kinds] = {
-        "crash",        "replace",        "pause",       "leave",        "renounce",       "clock_rate",
-        "wall_jump",    "delay",          "stall",       "cut_requests", "cut_replies",    "cut",
-        "refuse",       "reset",          "lose_reply",  "late_request", "claim",          "transfer",
-        "register_one", "unregister_one", "slow_server", "stall_server", "restart_server", "server_error",
-        "lose_data",    "server_clock",   "fail_over"};
+        "crash",        "replace",        "pause",        "leave",          "renounce",     "clock_rate",
+        "wall_jump",    "delay",          "stall",        "cut_requests",   "cut_replies",  "cut",
+        "refuse",       "reset",          "lose_reply",   "late_request",   "claim",        "transfer",
+        "register_one", "unregister_one", "update_one",   "attributes",     "report_load",  "drain",
+        "maintenance",  "slow_server",    "stall_server", "restart_server", "server_error", "lose_data",
+        "server_clock", "fail_over",      "damage"};
     auto const number = static_cast<std::size_t>(kind);
     return number < fault_kinds ? names[number] : std::string_view{"no_such_kind"};
 }
 
-[[nodiscard]] constexpr bool concerns_node(fault_kind kind) { return kind < fault_kind::slow_server; }
+[[nodiscard]] constexpr bool concerns_node(fault_kind kind) {
+    return kind < fault_kind::slow_server || kind == fault_kind::damage;
+}
 /// What is wrong with a link, rather than with the node behind it.
 [[nodiscard]] constexpr bool concerns_link(fault_kind kind) {
     return kind >= fault_kind::delay && kind <= fault_kind::refuse;
 }
 /// Whether `amount` is the number of a schedule: in a plan, counted round those that there are and one more.
 [[nodiscard]] constexpr bool names_schedule(fault_kind kind) {
-    return kind >= fault_kind::claim && kind <= fault_kind::unregister_one;
+    return (kind >= fault_kind::claim && kind <= fault_kind::update_one) || kind == fault_kind::damage;
+}
+/// Of kinds that do one of several things to a schedule, `amount` is which one: so many times this, plus the schedule.
+inline constexpr std::int64_t per_way = 10'000;
+[[nodiscard]] constexpr bool has_ways(fault_kind kind) {
+    return kind == fault_kind::update_one || kind == fault_kind::damage;
 }
 /// Whether `lasting` means something to it.
 [[nodiscard]] constexpr bool lasts(fault_kind kind) {
@@ -88,7 +104,9 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault_kind::
         case fault_kind::transfer:
         case fault_kind::register_one:
         case fault_kind::unregister_one:
-        case fault_kind::server_clock: return false;
+        case fault_kind::report_load:
+        case fault_kind::server_clock:
+        case fault_kind::damage: return false;
         default: return true;
     }
 }
@@ -109,6 +127,48 @@ struct fault {
 };
 
 using fault_plan = std::vector<fault>;
+
+/// The number of the schedule that a fault is about, not counted round yet; and in which way.
+[[nodiscard]] constexpr std::int64_t schedule_of(fault const& f) {
+    return has_ways(f.kind) ? f.amount % per_way : f.amount;
+}
+[[nodiscard]] constexpr std::int64_t way_of(fault const& f) { return f.amount / per_way; }
+
+/// What update_one makes of a schedule: two other weights, then rules: a pin to `neighbour`, or to no node at all, a label
+/// that it must or must not find, a group.
+inline constexpr std::int64_t ways_to_update = 8;
+[[nodiscard]] inline schedule becomes(fault const& f, std::string id, std::string const& neighbour) {
+    schedule s{.id = std::move(id)};
+    switch (way_of(f) % ways_to_update) {
+        case 0: s.weight = 3; break;
+        case 1: s.weight = 0.5; break;
+        case 2: s.rules.pin = neighbour; break;
+        case 3: s.rules.pin = "nowhere"; break;
+        case 4: s.rules.required = {"a"}; break;
+        case 5: s.rules.forbidden = {"a"}; break;
+        case 6: s.rules.group = "apart"; break;
+        default: s = {.id = std::move(s.id), .weight = 2, .rules = {.required = {"b"}, .forbidden = {"a"}}};
+    }
+    return s;
+}
+
+/// What a node says of itself during an attributes fault: a capacity of 1 to 15, or the one of its `usual` ones; none of
+/// two labels, one of them or both; its usual zone or another.
+inline constexpr std::int64_t ways_to_describe = 16 * 4 * 2;
+[[nodiscard]] inline node_attributes attributes_at(std::int64_t amount, node_attributes usual) {
+    auto a = std::move(usual);
+    if (amount % 16 != 0) a.capacity = static_cast<std::uint32_t>(amount % 16);
+    a.labels.clear();
+    if ((amount / 16 & 1) != 0) a.labels.emplace_back("a");
+    if ((amount / 32 & 1) != 0) a.labels.emplace_back("b");
+    if ((amount / 64 & 1) != 0) a.zone = "elsewhere";
+    return a;
+}
+
+/// How many kinds of damage there are, see damage_at() (redis.hpp).
+inline constexpr std::int64_t ways_to_damage = 6;
+inline constexpr std::int64_t way_to_lose = 0;
+inline constexpr std::int64_t way_to_unlist = 4;
 
 /// What a server may answer instead of a reply (DESIGN.md §5), and what the transport makes of it.
 struct server_error {
@@ -260,6 +320,9 @@ private:
         case fault_kind::transfer:
         case fault_kind::register_one:
         case fault_kind::unregister_one: return within(0, day, ", the number of a schedule");
+        case fault_kind::update_one: return within(0, ways_to_update * per_way - 1, ", see sim::becomes");
+        case fault_kind::damage: return within(0, ways_to_damage * per_way - 1, ", see sim::damage_at");
+        case fault_kind::attributes: return within(0, ways_to_describe - 1, ", see sim::attributes_at");
         default: return within(0, day, " us");
     }
 }
@@ -267,9 +330,13 @@ private:
 
 // ---------------------------------------------------------------- drawing one up
 
+/// Some kinds of fault: bit n is fault_kind n.
+using fault_set = std::uint64_t;
+static_assert(fault_kinds <= 64);
+
 /// Which kinds may come, between when and when, and how many.
 struct fault_weather {
-    std::uint32_t kinds = 0;  ///< bit n: fault_kind n
+    fault_set kinds = 0;
     moment from{};
     moment to{};
     std::uint32_t count = 0;
@@ -279,10 +346,10 @@ struct fault_weather {
     std::int64_t clock_drift_ppb = 0;
 };
 
-[[nodiscard]] constexpr std::uint32_t bit(fault_kind kind) { return std::uint32_t{1} << static_cast<unsigned>(kind); }
-inline constexpr std::uint32_t every_kind = (std::uint32_t{1} << fault_kinds) - 1;
+[[nodiscard]] constexpr fault_set bit(fault_kind kind) { return fault_set{1} << static_cast<unsigned>(kind); }
+inline constexpr fault_set every_kind = (fault_set{1} << fault_kinds) - 1;
 /// All kinds that the promises stand up to.
-inline constexpr std::uint32_t promised_kinds = bit(fault_kind::lose_data) - 1;
+inline constexpr fault_set promised_kinds = bit(fault_kind::lose_data) - 1;
 
 [[nodiscard]] inline fault_plan draw_faults(fault_weather const& w, choices& c) {
     std::vector<fault_kind> kinds;
@@ -326,6 +393,24 @@ inline constexpr std::uint32_t promised_kinds = bit(fault_kind::lose_data) - 1;
             case fault_kind::transfer:
             case fault_kind::register_one:
             case fault_kind::unregister_one: amount(0, static_cast<std::int64_t>(w.schedules)); break;
+            case fault_kind::update_one:
+            case fault_kind::damage: {
+                bool const updates = f.kind == fault_kind::update_one;
+                if (updates) lasts(microseconds{1000}, 4 * longest);
+                amount(0, static_cast<std::int64_t>(w.schedules));
+                f.amount += per_way * static_cast<std::int64_t>(c.choose(updates ? ways_to_update : ways_to_damage));
+                break;
+            }
+            case fault_kind::attributes:
+                lasts(microseconds{1000}, 4 * longest);
+                amount(0, ways_to_describe - 1);
+                break;
+            case fault_kind::report_load: amount(0, 1000); break;
+            case fault_kind::drain:
+                lasts(microseconds{1000}, 4 * longest);
+                amount(0, static_cast<std::int64_t>(w.nodes) - 1);
+                break;
+            case fault_kind::maintenance: lasts(microseconds{1000}, 4 * longest); break;
             case fault_kind::stall_server:
             case fault_kind::restart_server:
             case fault_kind::lose_data: lasts(microseconds{1000}, longest); break;

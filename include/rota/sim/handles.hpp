@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "../attributes.hpp"
 #include "faults.hpp"
 #include "node.hpp"
 #include "redis.hpp"
@@ -72,6 +73,14 @@ public:
     node_handle const& claim(std::uint32_t schedule) const;
     /// To the next node.
     node_handle const& transfer(std::uint32_t schedule) const;
+    /// Orders itself to be drained, until undrain() or for so long.
+    node_handle const& drain(microseconds time = forever) const;
+    node_handle const& undrain() const;
+    /// Begins maintenance of the group, and ends it.
+    node_handle const& begin_maintenance(microseconds time = forever) const;
+    node_handle const& end_maintenance() const;
+    /// Says so of itself, until its process ends.
+    node_handle const& set_attributes(node_attributes a) const;
 
     // ---------------------------------------------------------------- how it differs from the others
     // From the next start of its process on: said before time passes, it holds from the first. What is said later is

@@ -142,6 +142,13 @@ public:
     [[nodiscard]] sim::link& link() { return link_; }
     [[nodiscard]] std::vector<run> const& runs() const { return runs_; }
     [[nodiscard]] bool stopped() const { return stopped_; }  ///< run() has returned
+    /// What it knew of the group as it asked for what it last asked of its own accord.
+    struct knowledge {
+        bool complete = false;     ///< it had read all of it
+        std::uint64_t cursor = 0;  ///< up to which event
+        fencing_token epoch = 0;
+    };
+    [[nodiscard]] knowledge const& knew() const { return knew_; }
 
     [[nodiscard]] instant now() const { return clock_.at(stage_.now); }
     [[nodiscard]] bool believes_it_leads() const { return alive_ && belief_->leads(now()); }
@@ -170,6 +177,25 @@ public:
     }
     void add_schedule(std::string id) { add_task({.kind = task::what::add, .name = std::move(id)}); }
     void remove_schedule(std::string id) { add_task({.kind = task::what::remove_lookup, .name = std::move(id)}); }
+    /// Unless it is `until` already when its turn comes.
+    void update_schedule(schedule s, moment until) {
+        add_task({.kind = task::what::update_lookup,
+                  .name = std::move(s.id),
+                  .other = to_traits(s.rules),
+                  .weight = s.weight,
+                  .until = until});
+    }
+    void give_order(op::order_kind kind, std::string node_id, moment until) {
+        add_task({.kind = task::what::order, .name = std::move(node_id), .order = kind, .until = until});
+    }
+    void set_attributes(node_attributes a) {
+        machine_->describe(std::move(a));
+        if (machine_->state() == standing::member) drive();
+    }
+    void report_load(double load) {
+        machine_->report_load(load, now());
+        if (machine_->state() == standing::member) drive();
+    }
 
     void die(std::string_view how) {
         alive_ = false;
@@ -256,7 +282,10 @@ private:
             transfer,
             add,
             remove_lookup,
-            remove
+            remove,
+            update_lookup,
+            update,
+            order
         };
         what kind{};
         std::string name{};
@@ -265,6 +294,10 @@ private:
         std::uint64_t nonce = 0;
         fencing_token found = 0;  // incarnation that was looked up
         unsigned rounds = 0;
+        double weight = 1;
+        op::order_kind order{};
+        moment until = moment::max();
+        std::uint64_t as_of = 0;  // the state that was looked at: to be refused if it has changed
     };
     static constexpr unsigned most_attempts = 3;
 
@@ -301,6 +334,7 @@ private:
             if (task_.kind == task::what::lane) {
                 request_ = machine_->next(now());
                 lane_wants_ = request_.has_value();
+                knew_ = {machine_->picture_is_complete(), machine_->picture_cursor(), machine_->picture_epoch()};
             } else {
                 prepare();
             }
@@ -383,8 +417,15 @@ private:
             case task::what::transfer_lookup:
             case task::what::remove_lookup: request_ = op::lookup{.ids = {t.name}}; break;
             case task::what::add: request_ = op::register_schedules{.items = {{.id = t.name}}}; break;
+            case task::what::update_lookup:
+                if (stage_.now < t.until) request_ = op::lookup{.ids = {t.name}};
+                break;
+            case task::what::order:
+                if (stage_.now < t.until) request_ = op::give_order{t.order, t.name};
+                break;
             case task::what::transfer:
-            case task::what::remove: break;
+            case task::what::remove:
+            case task::what::update: break;
         }
     }
 
@@ -528,6 +569,8 @@ private:
                 for (auto const& n : std::get<op::nodes_reply>(*answer).items) {
                     if (n.alive && n.node.id == t.other) t.found = n.node.incarnation;
                 }
+                // Sometimes as apply() does it: as part of a plan for that very state.
+                if (stage_.pick.one_in(2)) t.as_of = std::get<op::nodes_reply>(*answer).seq;
                 if (t.found != 0) go_on_with(task::what::transfer_lookup);
                 break;
             case task::what::transfer_lookup: transfer_found(answer); break;
@@ -549,6 +592,20 @@ private:
                     return go_on_with(task::what::remove_lookup);
                 after_change();
                 break;
+            case task::what::update_lookup: {
+                if (!answer) return;
+                auto const& entry = std::get<op::lookup_reply>(*answer).items.front();
+                if (!entry.registered) return;
+                next_request_ = op::update_schedules{.items = {{t.name, t.weight, t.other, entry.status.owner}}};
+                go_on_with(task::what::update);
+                break;
+            }
+            case task::what::update:
+                if (answer && first().code == errc::conflict && t.rounds < 4)
+                    return go_on_with(task::what::update_lookup);
+                after_change();
+                break;
+            case task::what::order: after_change(); break;
         }
     }
 
@@ -557,7 +614,7 @@ private:
         auto t = task_;
         t.kind = kind;
         ++t.rounds;
-        if (kind == task::what::transfer || kind == task::what::remove) {
+        if (kind == task::what::transfer || kind == task::what::remove || kind == task::what::update) {
             // Its request is ready; it goes out at once.
             task_ = std::move(t);
             request_ = std::move(next_request_);
@@ -580,13 +637,15 @@ private:
                 op::adopt{.incarnation = self,
                           .term = term,
                           .items = {{task_.name, status.generation, 0, task_.found, change_reason::transferred}},
-                          .seen = machine_->seen()};
+                          .seen = machine_->seen(),
+                          .as_of = task_.as_of};
         } else {
             next_request_ = op::revoke{
                 .incarnation = self,
                 .term = status.owner == self ? 0 : term,
                 .items = {{task_.name, status.generation, status.owner, task_.found, change_reason::transferred}},
-                .handoff_deadline = makings_.settings.handoff_deadline};
+                .handoff_deadline = makings_.settings.handoff_deadline,
+                .as_of = task_.as_of};
         }
         go_on_with(task::what::transfer);
     }
@@ -752,6 +811,7 @@ private:
     task task_;
     std::deque<task> tasks_;
 
+    knowledge knew_;
     std::vector<run> runs_;
 };
 

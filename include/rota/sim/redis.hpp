@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -29,6 +30,21 @@ struct redis_server {
     std::deque<std::uint32_t> waiting{};  // messages, meanwhile
     std::uint32_t run = 0;                // counts restarts: connections belong to one
 };
+
+/// What damage does: the record of the schedule is gone, cannot be read, names `node`, or one that never was; the index
+/// of its owner does not list it, or that of `node` does.
+[[nodiscard]] inline rota::detail::store_damage damage_at(fault const& f, std::string id, fencing_token node,
+                                                          fencing_token owner) {
+    using kind = rota::detail::store_damage::kind;
+    switch (way_of(f) % ways_to_damage) {
+        case way_to_lose: return {.what = kind::lose_record, .id = std::move(id)};
+        case 1: return {.what = kind::garble_record, .id = std::move(id)};
+        case 2: return {.what = kind::change_owner, .id = std::move(id), .node = node};
+        case 3: return {.what = kind::change_owner, .id = std::move(id), .node = 4711};
+        case way_to_unlist: return {.what = kind::unlist, .id = std::move(id), .node = owner};
+        default: return {.what = kind::list, .id = std::move(id), .node = node};
+    }
+}
 
 class redis_model {
 public:
@@ -57,12 +73,18 @@ public:
     result<reply> perform(std::uint32_t number, operation const& request, rota::detail::connection_stamp from,
                           moment now) {
         auto const at = clock(number, now);
-        if (replica_ && number == primary()) log(request, from, at, now, false);
+        if (replica_ && number == primary()) log({request, from, at, now});
         return servers_[number].store->perform(request, from, at);
     }
     void raise(std::uint32_t number, rota::detail::connection_stamp from, moment now) {
-        if (replica_ && number == primary()) log(operation{}, from, 0, now, true);
+        if (replica_ && number == primary()) log({.from = from, .performed = now, .raises = true});
         servers_[number].store->raise(from);
+    }
+
+    /// An edit by hand, which the replica is given like any other write.
+    void inflict(rota::detail::store_damage const& d, moment now) {
+        if (replica_) log({.from = {}, .performed = now, .inflicts = d});
+        store().inflict(d);
     }
 
     void lose_data() {
@@ -93,11 +115,12 @@ public:
 
 private:
     struct logged {
-        operation request;
-        rota::detail::connection_stamp from;
-        std::int64_t at;
-        moment performed;
-        bool raises;
+        operation request{};
+        rota::detail::connection_stamp from{};
+        std::int64_t at = 0;
+        moment performed{};
+        bool raises = false;
+        std::optional<rota::detail::store_damage> inflicts{};
     };
 
     redis_server fresh() const {
@@ -105,14 +128,17 @@ private:
         s.store = empty_->copy();
         return s;
     }
-    void log(operation const& request, rota::detail::connection_stamp from, std::int64_t at, moment now, bool raises) {
-        log_.push_back({request, from, at, now, raises});
+    void log(logged write) {
+        auto const now = write.performed;
+        log_.push_back(std::move(write));
         catch_up(now - longest_loss_);
     }
     void catch_up(moment to) {
         for (; !log_.empty() && log_.front().performed <= to; log_.pop_front()) {
             auto const& l = log_.front();
-            if (l.raises) {
+            if (l.inflicts) {
+                replica_->inflict(*l.inflicts);
+            } else if (l.raises) {
                 replica_->raise(l.from);
             } else {
                 (void)replica_->perform(l.request, l.from, l.at);

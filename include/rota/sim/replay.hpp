@@ -63,6 +63,7 @@ void each_setting(Scenario& s, Visit&& visit) {
     visit("clock_drift", w.clock_drift);
     visit("longest_loss", w.longest_loss);
     visit("restart_after", w.restart_after);
+    visit("strategy", w.strategy);
     visit("network.least_delay", w.network.least_delay);
     visit("network.most_delay", w.network.most_delay);
     visit("work.period", w.work.period);
@@ -82,6 +83,11 @@ void each_setting(Scenario& s, Visit&& visit) {
     visit("options.auto_rebalance", o.auto_rebalance);
     visit("options.rebalance_threshold", o.rebalance_threshold);
     visit("options.handoff_deadline", o.handoff_deadline);
+    visit("options.zone", o.zone);
+    visit("options.planning_budget", o.planning_budget);
+    visit("options.load_smoothing", o.load_smoothing);
+    visit("options.load_floor", o.load_floor);
+    visit("options.audit_interval", o.audit_interval);
     visit("options.on_conflict", o.on_conflict);
     visit("options.event_scope", o.event_scope);
     visit("options.jitter_seed", o.jitter_seed);
@@ -92,6 +98,7 @@ void each_setting(Scenario& s, Visit&& visit) {
 [[nodiscard]] inline std::string written(double n) { return fmt::format("{}", n); }  // the shortest that reads the same
 [[nodiscard]] inline std::string written(bool yes) { return yes ? "yes" : "no"; }
 [[nodiscard]] inline std::string written(microseconds d) { return seconds_in_words(d); }
+[[nodiscard]] inline std::string written(std::string const& word) { return word.empty() ? "none" : word; }
 [[nodiscard]] inline std::string written(conflict_policy p) {
     return p == conflict_policy::refuse ? "refuse" : "take_over";
 }
@@ -119,6 +126,11 @@ template <typename Number>
     auto const time = plan_text::seconds(text);
     if (!time || *time < microseconds{} || *time > std::chrono::hours{24 * 366}) return false;
     into = *time;
+    return true;
+}
+[[nodiscard]] inline bool read(std::string_view text, std::string& into) {
+    if (text.empty() || text.size() > max_label_size || text.find_first_of(" \t") != text.npos) return false;
+    into = text == "none" ? std::string_view{} : text;
     return true;
 }
 [[nodiscard]] inline bool read(std::string_view text, conflict_policy& into) {

@@ -16,8 +16,13 @@ class spotter {
 public:
     explicit spotter(sometimes& seen) : seen_{seen} {}
 
-    void performed(step const& s, store_model const& store) {
+    /// `by`: whose request it was; null: the simulation's own.
+    void performed(step const& s, store_model const& store, process const* by) {
         if (!s.answer) {
+            auto const* const plan = std::get_if<op::revoke>(&s.request);
+            if (plan && plan->as_of != 0 && s.answer.error().code == errc::conflict) {
+                seen_.saw(sight::plan_of_another_state_refused);
+            }
             if (s.answer.error().code == errc::not_leader) seen_.saw(sight::leader_lost_in_mid_plan);
             if (s.answer.error().code == errc::conflict && !std::holds_alternative<op::join>(s.request)) {
                 seen_.saw(sight::stale_connection_refused);
@@ -46,7 +51,16 @@ public:
             auto const code = r->items[i].code;
             if (r->items[i].ok()) {
                 if (acknowledges) seen_.saw(sight::handoff_done);
+                if (acknowledges && !std::get<op::acknowledge>(s.request).items[i].instead_of.empty()) {
+                    seen_.saw(sight::idle_one_went_instead);
+                }
                 if (adopts && std::get<op::adopt>(s.request).items[i].from != 0) seen_.saw(sight::orphans_adopted);
+                if (adopts && by && !by->knew().complete) seen_.saw(sight::placed_before_all_was_read);
+                if (auto const* moves = std::get_if<op::revoke>(&s.request)) {
+                    auto const why = moves->items[i].reason;
+                    if (why == change_reason::drained) seen_.saw(sight::moved_from_drained_node);
+                    if (why == change_reason::overfull) seen_.saw(sight::moved_from_overfull_node);
+                }
                 continue;
             }
             if (acquires && code == errc::locked_by_other) seen_.saw(sight::lock_refused);

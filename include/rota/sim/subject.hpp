@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -30,6 +32,8 @@ public:
     virtual void finish_leave(bool done) = 0;
     virtual std::optional<operation> begin_renounce(instant now) = 0;
     virtual void rebalance_now() = 0;
+    virtual void describe(node_attributes) = 0;
+    virtual void report_load(double load, instant now) = 0;
     virtual std::optional<operation> next(instant now) = 0;
     virtual void done(operation const&, result<reply> const&, instant sent, instant now) = 0;
     virtual instant due() const = 0;
@@ -58,14 +62,30 @@ public:
     virtual bool picture_is_current() const = 0;
     virtual std::uint64_t picture_cursor() const = 0;
     virtual fencing_token picture_epoch() const = 0;
+    /// All of it has been read, if not yet what happened meanwhile.
+    virtual bool picture_is_complete() const = 0;
     struct pictured {
         fencing_token generation = 0;
         fencing_token owner = 0;
         fencing_token moving_to = 0;
+        double weight = 1;
+        std::string_view traits{};
         friend bool operator==(pictured const&, pictured const&) = default;
     };
     virtual std::optional<pictured> picture_of(std::string const& schedule) const = 0;
     virtual std::size_t pictured_schedules() const = 0;
+    struct pictured_node {
+        std::string_view id{};
+        bool alive = false;
+        std::uint32_t capacity = unlimited;
+        std::string_view traits{};
+        std::uint32_t owned = 0;
+        bool draining = false;
+        friend bool operator==(pictured_node const&, pictured_node const&) = default;
+    };
+    virtual pictured_node picture_of_node(fencing_token incarnation) const = 0;
+    virtual bool pictures_maintenance() const = 0;
+    virtual node_attributes const& attributes() const = 0;
     virtual plan const& last_plan() = 0;
     /// What is planted in it concerns how its process uses it, too.
     virtual bool suffers_from(detail::defect) const = 0;
@@ -81,13 +101,19 @@ struct stored_schedule {
     fencing_token generation = 0;
     fencing_token owner = 0;
     fencing_token moving_to = 0;
+    double weight = 1;
+    std::string_view traits{};     // as it is stored: gone with the next request
+    std::int64_t handoff_until{};  // when extensions end
+    bool open = false;             // another may go in its place
 };
 struct stored_node {
+    std::string_view id{};
     bool live = false;
     std::int64_t deadline = 0;
     std::uint32_t capacity = unlimited;
     std::uint32_t load = 0;
     std::uint32_t pending = 0;
+    std::string_view traits{};
 };
 struct stored_lock {
     std::int64_t deadline = 0;
@@ -116,6 +142,15 @@ public:
     /// All of them, in order. Not for every event.
     virtual std::vector<std::pair<std::string, stored_schedule>> schedules() const = 0;
     virtual std::vector<std::pair<fencing_token, stored_node>> nodes() const = 0;
+
+    virtual bool maintenance() const = 0;
+    virtual bool is_drained(std::string_view node_id) const = 0;
+    virtual std::vector<std::string> drained() const = 0;
+    /// Whether the index of `holder` (0: of nobody) lists the schedule.
+    virtual bool lists(fencing_token holder, std::string const& id) const = 0;
+    /// What of its records and indexes does not agree, in words; empty: all does.
+    virtual std::string disagreement() const = 0;
+    virtual void inflict(detail::store_damage const&) = 0;
 };
 
 template <typename Defects>
@@ -132,6 +167,8 @@ public:
     void finish_leave(bool done) override { core_.finish_leave(done); }
     std::optional<operation> begin_renounce(instant now) override { return core_.begin_renounce(now); }
     void rebalance_now() override { core_.rebalance_now(); }
+    void describe(node_attributes attributes) override { core_.describe(std::move(attributes)); }
+    void report_load(double load, instant now) override { core_.report_load(load, now); }
     std::optional<operation> next(instant now) override { return core_.next(now); }
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) override {
         core_.done(request, answer, sent, now);
@@ -177,12 +214,21 @@ public:
     std::uint64_t picture_cursor() const override { return core_.feed().cursor(); }
     fencing_token picture_epoch() const override { return core_.feed().epoch(); }
     std::optional<pictured> picture_of(std::string const& schedule) const override {
-        auto const& all = core_.feed().schedules();
+        auto const& all = core_.feed().picture();
         auto const s = all.find(schedule);
-        if (s == all.end()) return std::nullopt;
-        return pictured{s->second.generation, s->second.owner, s->second.moving_to};
+        if (s == all.none) return std::nullopt;
+        auto const r = all.record_of(s);
+        return pictured{r.generation, r.owner, r.moving_to, r.weight, r.traits};
     }
-    std::size_t pictured_schedules() const override { return core_.feed().schedules().size(); }
+    bool picture_is_complete() const override { return core_.feed().active() && core_.feed().picture().is_complete(); }
+    std::size_t pictured_schedules() const override { return core_.feed().picture().schedule_count(); }
+    pictured_node picture_of_node(fencing_token incarnation) const override {
+        auto const& all = core_.feed().picture();
+        auto const n = all.node_of(incarnation);
+        return {n.id, n.alive, n.capacity, n.traits, n.owned, n.alive && all.is_drained(n.id)};
+    }
+    bool pictures_maintenance() const override { return core_.feed().picture().maintenance(); }
+    node_attributes const& attributes() const override { return core_.attributes(); }
     plan const& last_plan() override { return core_.leading().last_plan(); }
     bool suffers_from(detail::defect d) const override {
         if constexpr (std::is_same_v<Defects, detail::sound>) {
@@ -245,11 +291,38 @@ public:
         return all;
     }
 
+    bool maintenance() const override { return store_.maintenance(); }
+    bool is_drained(std::string_view node_id) const override { return store_.drained().contains(node_id); }
+    std::vector<std::string> drained() const override { return {store_.drained().begin(), store_.drained().end()}; }
+    bool lists(fencing_token holder, std::string const& id) const override {
+        if (holder == 0) return store_.unowned().contains(id);
+        auto const n = store_.nodes().find(holder);
+        return n != store_.nodes().end() && n->second.owned.contains(id);
+    }
+    std::string disagreement() const override {
+        std::map<fencing_token, std::uint32_t> owned, pending;
+        for (auto const& [id, s] : store_.schedules()) {
+            if (!lists(s.owner, id)) return id + " is not listed where it is";
+            ++owned[s.owner];
+            if (s.move.to != 0) ++pending[s.move.to];
+        }
+        if (owned[0] != store_.unowned().size()) return "something is listed as nobody's, and is not";
+        for (auto const& [incarnation, n] : store_.nodes()) {
+            if (owned[incarnation] != n.owned.size()) return n.id + " is listed with what it does not own";
+            if (owned[incarnation] != n.load) return n.id + " counts what it owns wrongly";
+            if (pending[incarnation] != n.pending) return n.id + " counts what is on its way to it wrongly";
+        }
+        return {};
+    }
+    void inflict(detail::store_damage const& d) override { store_.inflict(d); }
+
 private:
     using store = detail::basic_store<Defects>;
-    static stored_schedule of(typename store::schedule_record const& s) { return {s.generation, s.owner, s.move.to}; }
+    static stored_schedule of(typename store::schedule_record const& s) {
+        return {s.generation, s.owner, s.move.to, s.weight, s.traits, s.move.deadline, s.move.open};
+    }
     static stored_node of(typename store::node_record const& n) {
-        return {n.live, n.deadline, n.capacity, static_cast<std::uint32_t>(n.owned.size()), n.pending};
+        return {n.id, n.live, n.deadline, n.capacity, static_cast<std::uint32_t>(n.owned.size()), n.pending, n.traits};
     }
     store store_;
 };

@@ -8,6 +8,7 @@
 // A run depends on its scenario and setup alone; threads may run any number of them side by side.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -27,7 +28,7 @@ struct sweep_settings {
     std::uint32_t most_nodes = 5;
     std::uint32_t most_schedules = 30;
     microseconds faults_for = std::chrono::minutes{5};
-    std::uint32_t kinds = promised_kinds;
+    fault_set kinds = promised_kinds;
     bool swarm = true;  ///< each seed has some of the kinds only
     std::uint32_t most_faults = 60;
     bool runs = true;                      ///< simulated work, in half of the seeds
@@ -61,6 +62,8 @@ struct scenario {
     if (c.one_in(3)) o.event_scope = event_scope::group;
     if (c.one_in(4)) o.handoff_deadline = std::chrono::seconds{1};
     if (c.one_in(4)) o.rebalance_threshold = 0;
+    // Damage is to be mended while the run lasts.
+    if (c.one_in(2) || (s.kinds & bit(fault_kind::damage)) != 0) o.audit_interval = std::chrono::seconds{5};
     if (c.one_in(4)) d.world.network.most_delay = std::chrono::milliseconds{60};
     d.world.work = no_work;
     if (s.runs && c.one_in(2)) {
@@ -80,9 +83,9 @@ struct scenario {
                           .lease = std::chrono::seconds{3},
                           .clock_drift_ppb = static_cast<std::int64_t>(o.clock_drift * 1e9)};
     if (s.swarm) {
-        std::uint32_t some = 0;
+        fault_set some = 0;
         for (std::size_t k = 0; k < fault_kinds; ++k) {
-            if (c.one_in(3)) some |= std::uint32_t{1} << k;
+            if (c.one_in(3)) some |= fault_set{1} << k;
         }
         weather.kinds &= some;
     }
@@ -155,9 +158,13 @@ std::uint64_t run_scenario(scenario const& d, bool notes = false, setup const& w
     w.run_for(d.length);
     w.heal();
     auto const o = with_defaults(d.world.options);
-    w.run_for(std::max(o.node_ttl, o.leader_lease));  // whoever could not renew before has lost it by now
+    w.run_for(2 * std::max(o.node_ttl, o.leader_lease) + std::chrono::seconds{1});
+    w.heal();  // orders that were under way have landed by now
+    auto const damage = std::any_of(d.world.faults.begin(), d.world.faults.end(),
+                                    [](fault const& f) { return f.kind == fault_kind::damage; });
     auto const limit = 3 * std::max(o.node_ttl, o.leader_lease) + 2 * d.world.work.most + d.world.work.lock_ttl +
-                       std::chrono::seconds{10};
+                       std::chrono::seconds{10} + w.habits().waits + w.habits().takes +
+                       (damage ? o.audit_interval : microseconds{});
     if (auto r = w.run_until(with.comes_to, limit); !r) w.broken("comes_to_rest", r.missing);
     // And stays so.
     auto const leader = w.store().leader().term;

@@ -491,10 +491,11 @@ private:
     }
 
     void messages() {
-        static constexpr char const* names[] = {"join",          "tick",         "leave",     "renounce", "acquire",
-                                                "extend",        "release",      "register",  "lookup",   "unregister",
-                                                "claim",         "reap",         "adopt",     "revoke",   "acknowledge",
-                                                "changes since", "events since", "schedules", "nodes"};
+        static constexpr char const* names[] = {
+            "join",         "tick",       "leave", "renounce", "acquire", "extend", "release",     "register",
+            "lookup",       "unregister", "claim", "reap",     "adopt",   "revoke", "acknowledge", "changes since",
+            "events since", "schedules",  "nodes", "describe", "order",   "update", "scan",        "mend"};
+        static_assert(std::size(names) == std::variant_size_v<operation>);
         double last = -1;
         std::uint32_t last_slot = no_process;
         std::size_t drawn = 0;
@@ -508,8 +509,7 @@ private:
             text_ += fmt::format(
                 "<line class=\"{0}\" x1=\"{1:.1f}\" y1=\"{2:.1f}\" x2=\"{1:.1f}\" y2=\"{3:.1f}\"/>"
                 "<circle class=\"dot\" cx=\"{1:.1f}\" cy=\"{3:.1f}\" r=\"1.8\"><title>{4} at {5}</title></circle>\n",
-                m.good ? "message" : "refused", x, top_ + server_height_, y,
-                m.operation < std::size(names) ? names[m.operation] : "request", in_words(m.at));
+                m.good ? "message" : "refused", x, top_ + server_height_, y, names[m.operation], in_words(m.at));
         }
     }
 

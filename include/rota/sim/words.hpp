@@ -1,6 +1,7 @@
 // What happens in a run, in a line each: for the last events that a broken invariant prints.
 #pragma once
 
+#include <iterator>
 #include <string>
 #include <variant>
 
@@ -24,7 +25,10 @@ namespace rota::sim {
                                             "adopt",         "revoke",
                                             "acknowledge",   "changes_since",
                                             "events_since",  "schedules_page",
-                                            "nodes_page"};
+                                            "nodes_page",    "describe_node",
+                                            "give_order",    "update_schedules",
+                                            "scan_page",     "mend"};
+    static_assert(std::size(names) == std::variant_size_v<operation>);
     auto text = fmt::format("server {} performs {}", s.server, names[s.request.index()]);
     if (!whose.empty()) text += " of " + whose;
     auto list = [&](auto const& items, auto&& words) {
@@ -78,6 +82,7 @@ namespace rota::sim {
                                             "leadership_changed", "membership_changed",
                                             "schedule_changed",   "events_gap",
                                             "plan_refused",       "warning"};
+    static_assert(std::size(names) == std::variant_size_v<event>);
     std::string text = names[e.index()];
     if (auto* o = std::get_if<ownership_changed>(&e)) {
         text += fmt::format(" {} {} -> {} generation {}", o->schedule, o->from.id, o->to.id, o->generation);

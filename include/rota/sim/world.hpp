@@ -89,6 +89,17 @@ struct world_settings {
     fault_plan faults{};
     /// How long a program that ended by itself (fenced, refused) stays away before it is started again.
     microseconds restart_after = std::chrono::seconds{1};
+    /// A strategy by its name, for setups that know some (strategies.hpp). The world itself takes no notice of it.
+    std::string strategy{};
+};
+
+/// What invariants need to know of a strategy. As it stands: what least_moves does.
+struct strategy_habits {
+    bool evens_out = true;     ///< the number of schedules, as far as options::rebalance_threshold asks
+    bool moves_least = true;   ///< ... and by no more moves than that takes
+    bool heeds_rules = false;  ///< placement_rules
+    microseconds waits{};      ///< for so long it may leave an orphan where it is
+    microseconds takes{};      ///< so much longer than all at once it may take for moves that have to be
 };
 
 /// What run_until found.
@@ -135,9 +146,10 @@ public:
         watch_.add(&watcher);
     }
 
-    /// Any strategy policy, for all nodes of this world. Before time passes.
+    /// Any strategy policy, for all nodes of this world. Before time passes, and before check_all() or check_sound():
+    /// what they ask for depends on its `habits`.
     template <typename Strategy>
-    void use_strategy(Strategy strategy) {
+    void use_strategy(Strategy strategy, strategy_habits habits = {}) {
         static_assert(strategy_policy<rota::detail::unwrapped_t<Strategy>>,
                       "rota::sim: a strategy must have `rota::plan make_plan(rota::cluster_view const&) const`, or "
                       "`void make_plan(rota::cluster_view const&, rota::plan&) const`");
@@ -152,7 +164,9 @@ public:
                         }
                     }};
         strategy_ = held;
+        habits_ = habits;
     }
+    [[nodiscard]] strategy_habits const& habits() const { return habits_; }
 
     /// Any sink policy, for all nodes of this world: a copy per process, unless given by std::ref. Before time passes.
     template <typename Sink>
@@ -168,6 +182,14 @@ public:
         for (auto& s : slots_) s.handler = handler_of(handler);
     }
 
+    /// Makes these exist.
+    void register_schedules(std::vector<schedule> const& all) {
+        op::register_schedules request;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            request.items.push_back({all[i].id, all[i].weight, to_traits(all[i].rules)});
+            if (request.items.size() == op::max_batch || i + 1 == all.size()) administer(std::exchange(request, {}));
+        }
+    }
     /// Makes schedule-0000 … exist.
     void register_schedules(std::uint32_t count) {
         op::register_schedules request;
@@ -259,9 +281,12 @@ public:
     [[nodiscard]] std::uint32_t schedules() const { return schedules_; }
     /// The same for the same seed, settings and plan, whatever compiled it.
     [[nodiscard]] std::uint64_t trace_hash() const { return hash_; }
-    /// Whether rota's promises hold now: nothing that they exclude has happened for as long as any belief lasts.
-    [[nodiscard]] bool promises_hold() const { return stage_.now >= promises_from_; }
-    [[nodiscard]] bool promises_ever_broken() const { return promises_from_ > moment{}; }
+    /// Whether rota's promises hold now: nothing that they exclude has happened for as long as any belief lasts, and no
+    /// record is damaged.
+    [[nodiscard]] bool promises_hold() const { return stage_.now >= promises_from_ && !damaged_since_; }
+    [[nodiscard]] bool promises_ever_broken() const { return promises_from_ > moment{} || damaged_since_; }
+    /// Since when there is damage that was done and is not mended yet.
+    [[nodiscard]] std::optional<moment> damaged_since() const { return damaged_since_; }
     /// Its process is up and not paused, and nothing is wrong with its link and clock.
     [[nodiscard]] bool is_healthy(std::uint32_t place) const {
         auto const& s = slots_[known(place)];
@@ -304,21 +329,26 @@ public:
             s.way.make_next_late = {};
             if (runs_too_far_off(s.clock)) s.clock.run_fast_by(stage_.now, 0);
         }
+        take_back_orders();
         look_at_clocks();
     }
     /// One more fault, beginning now; handles say it shorter.
     void begin_fault(fault f) {
         f.at = stage_.now;
         check_fault(f, to_text(f));
-        if (names_schedule(f.kind) && f.amount > last_schedule()) {
+        if (names_schedule(f.kind) && schedule_of(f) > last_schedule()) {
             throw std::logic_error(
                 fmt::format("rota::sim::world: {}: there is no schedule {}: {} are registered, say 0 .. {}", to_text(f),
-                            f.amount, schedules_, last_schedule()));
+                            schedule_of(f), schedules_, last_schedule()));
         }
         begin();
         settings_.faults.push_back(f);
         under_way_.push_back(false);
         begin_fault(settings_.faults.size() - 1);
+    }
+    /// In a plan a number counts round, so that it means something still where a shrunk run has fewer schedules.
+    [[nodiscard]] std::string schedule_named_by(fault const& f) const {
+        return schedule_id(static_cast<std::uint32_t>(schedule_of(f) % (last_schedule() + 1)));
     }
     template <typename Which>
     void end_faults(Which&& which) {
@@ -420,7 +450,8 @@ private:
             world_.hash_in(s.request.index() << 8 | (s.answer ? s.answer->index() : 0x80u));
             world_.hash_in(s.answer ? 0 : static_cast<std::uint64_t>(s.answer.error().code));
             if (world_.keeps_notes_) world_.note_step(s);
-            world_.spotter_.performed(s, *world_.redis_.server(s.server).store);
+            auto const* const by = s.process == no_process ? nullptr : world_.processes_[s.process].get();
+            world_.spotter_.performed(s, *world_.redis_.server(s.server).store, by);
             for (auto* i : performed_) i->performed(s);
         }
         void acted(process const& p) override {
@@ -687,6 +718,7 @@ private:
                 break;
             case happening::watch_looks:
                 stage_.queue.add(stage_.now + std::chrono::seconds{1}, happening::watch_looks);
+                look_at_damage();
                 for (auto* i : lookers_) i->looks();
                 break;
             default:
@@ -758,6 +790,7 @@ private:
     void administer(operation request) {
         auto const answer = redis_.perform(redis_.primary(), request, {}, stage_.now);
         watch_.performed({request, answer, redis_.primary(), no_process, server_time()});
+        for (auto* p : living_) p->look_for_push(*redis_.server(p->link().server).store, {});
     }
 
     // ---------------------------------------------------------------- faults
@@ -847,18 +880,41 @@ private:
             case fault_kind::reset: break_connection_of(f.node); break;
             case fault_kind::lose_reply: s->way.lose_next_reply = true; break;
             case fault_kind::late_request: s->way.make_next_late = microseconds{f.amount}; break;
-            case fault_kind::claim: with_process(f.node, [&](process& p) { p.claim(any_schedule(f)); }); break;
+            case fault_kind::claim: with_process(f.node, [&](process& p) { p.claim(schedule_named_by(f)); }); break;
             case fault_kind::transfer:
                 with_process(f.node, [&](process& p) {
-                    p.transfer(any_schedule(f), slots_[(f.node + 1) % slots_.size()].node_id);
+                    p.transfer(schedule_named_by(f), slots_[(f.node + 1) % slots_.size()].node_id);
                 });
                 break;
             case fault_kind::register_one:
-                with_process(f.node, [&](process& p) { p.add_schedule(any_schedule(f)); });
+                with_process(f.node, [&](process& p) { p.add_schedule(schedule_named_by(f)); });
                 break;
             case fault_kind::unregister_one:
-                with_process(f.node, [&](process& p) { p.remove_schedule(any_schedule(f)); });
+                with_process(f.node, [&](process& p) { p.remove_schedule(schedule_named_by(f)); });
                 break;
+            case fault_kind::update_one:
+                with_process(f.node, [&](process& p) {
+                    p.update_schedule(becomes(f, schedule_named_by(f), neighbour_of(f.node, 1)),
+                                      stage_.now + f.lasting);
+                });
+                break;
+            case fault_kind::attributes:
+                with_process(f.node, [&](process& p) { p.set_attributes(attributes_at(f.amount, usual(*s))); });
+                break;
+            case fault_kind::report_load:
+                with_process(f.node, [&](process& p) { p.report_load(static_cast<double>(f.amount)); });
+                break;
+            case fault_kind::drain:
+                with_process(f.node, [&](process& p) {
+                    p.give_order(op::order_kind::drain, neighbour_of(f.node, f.amount), stage_.now + f.lasting);
+                });
+                break;
+            case fault_kind::maintenance:
+                with_process(f.node, [&](process& p) {
+                    p.give_order(op::order_kind::begin_maintenance, {}, stage_.now + f.lasting);
+                });
+                break;
+            case fault_kind::damage: do_damage(f); break;
             case fault_kind::slow_server: network_.slow_by += microseconds{f.amount}; break;
             case fault_kind::stall_server: {
                 auto& server = redis_.server(redis_.primary());
@@ -919,6 +975,12 @@ private:
             case fault_kind::cut_replies: --s->way.replies_cut, free_way(); break;
             case fault_kind::cut: --s->way.requests_cut, --s->way.replies_cut, free_way(); break;
             case fault_kind::refuse: --s->way.refused; break;
+            case fault_kind::update_one: restore(schedule_named_by(f)); break;
+            case fault_kind::attributes: with_process(f.node, [&](process& p) { p.set_attributes(usual(*s)); }); break;
+            case fault_kind::drain:
+                administer(op::give_order{op::order_kind::undrain, neighbour_of(f.node, f.amount)});
+                break;
+            case fault_kind::maintenance: administer(op::give_order{op::order_kind::end_maintenance}); break;
             case fault_kind::slow_server: network_.slow_by -= microseconds{f.amount}; break;
             case fault_kind::stall_server:
                 redis_.server(redis_.primary()).free_from = stage_.now;
@@ -951,9 +1013,45 @@ private:
     }
     // One that is registered, or the first that is not.
     [[nodiscard]] std::int64_t last_schedule() const { return std::max<std::int64_t>(schedules_, 1); }
-    // A plan's number counts round, so that it means something still where a shrunk run has fewer schedules.
-    [[nodiscard]] std::string any_schedule(fault const& f) const {
-        return schedule_id(static_cast<std::uint32_t>(f.amount % (last_schedule() + 1)));
+    [[nodiscard]] std::string const& neighbour_of(std::uint32_t place, std::int64_t further) const {
+        return slots_[(place + static_cast<std::size_t>(further)) % slots_.size()].node_id;
+    }
+    [[nodiscard]] static node_attributes usual(slot const& s) {
+        return {s.options.max_schedules_per_node, s.options.zone, s.options.labels};
+    }
+
+    // What update_one made of it is over: by an operator who is never cut off, as are the ends of all orders.
+    void restore(std::string const& id) {
+        auto const s = store().schedule(id);
+        if (s && (s->weight != 1 || !s->traits.empty())) {
+            administer(op::update_schedules{.items = {{id, 1, {}, s->owner}}});
+        }
+    }
+    // Those too that have come late.
+    void take_back_orders() {
+        for (auto& node_id : store().drained()) administer(op::give_order{op::order_kind::undrain, std::move(node_id)});
+        if (store().maintenance()) administer(op::give_order{op::order_kind::end_maintenance});
+        for (auto const& f : settings_.faults) {
+            if (f.kind == fault_kind::update_one && f.at <= stage_.now) restore(schedule_named_by(f));
+        }
+    }
+
+    void do_damage(fault const& f) {
+        auto const* const p = process_at(f.node);
+        auto const id = schedule_named_by(f);
+        auto const s = store().schedule(id);
+        if (!s) return;
+        // What neither a record nor an index tells of is gone for good, and its owner would never hear of it.
+        bool const loses_it = way_of(f) % ways_to_damage == way_to_lose;
+        if (loses_it && !store().lists(s->owner, id)) return;
+        redis_.inflict(damage_at(f, id, p ? p->belief().incarnation() : 0, s->owner), stage_.now);
+        if (!damaged_since_ && !store().disagreement().empty()) damaged_since_ = stage_.now;
+    }
+    void look_at_damage() {
+        if (!damaged_since_ || !store().disagreement().empty()) return;
+        damaged_since_.reset();
+        stage_.seen.saw(sight::damage_mended);
+        suspend_promises();
     }
 
     struct note_line {
@@ -981,6 +1079,7 @@ private:
     std::vector<std::unique_ptr<invariant>> invariants_;
     std::vector<invariant*> lookers_;
     std::shared_ptr<void> strategy_;
+    strategy_habits habits_;
     rota::detail::planner planner_;
     std::vector<bool> under_way_;
     std::vector<std::pair<std::size_t, std::uint32_t>> paused_;
@@ -991,6 +1090,7 @@ private:
     std::uint64_t events_ = 0;
     std::uint64_t hash_ = 0;
     moment promises_from_{};
+    std::optional<moment> damaged_since_{};
     moment last_fault_{};
     moment last_process_{};
     bool keeps_notes_ = true;
@@ -1078,6 +1178,23 @@ inline node_handle const& node_handle::claim(std::uint32_t schedule) const {
 }
 inline node_handle const& node_handle::transfer(std::uint32_t schedule) const {
     return suffers(fault_kind::transfer, {}, schedule);
+}
+inline node_handle const& node_handle::drain(microseconds time) const { return suffers(fault_kind::drain, time); }
+inline node_handle const& node_handle::undrain() const {
+    world_->end_faults(
+        [&](fault const& f) { return f.kind == fault_kind::drain && world_->neighbour_of(f.node, f.amount) == id(); });
+    return *this;
+}
+inline node_handle const& node_handle::begin_maintenance(microseconds time) const {
+    return suffers(fault_kind::maintenance, time);
+}
+inline node_handle const& node_handle::end_maintenance() const {
+    world_->end_faults([](fault const& f) { return f.kind == fault_kind::maintenance; });
+    return *this;
+}
+inline node_handle const& node_handle::set_attributes(node_attributes a) const {
+    world_->with_process(place_, [&](process& p) { p.set_attributes(std::move(a)); });
+    return *this;
 }
 inline node_handle const& node_handle::use_options(options o) const {
     o.node_id = id();

@@ -25,6 +25,11 @@ namespace rota {
         case change_reason::given_up: return "given up";
         case change_reason::lost: return "lost";
         case change_reason::resynced: return "resynced";
+        case change_reason::drained: return "drained";
+        case change_reason::overfull: return "overfull";
+        case change_reason::constrained: return "constrained";
+        case change_reason::returned: return "returned";
+        case change_reason::repaired: return "repaired";
     }
     return "unknown reason";
 }

@@ -224,7 +224,7 @@ public:
         moves.resize(count);
         for (std::size_t placed = 0; placed < count && receivers_.more();) {
             for (auto const target : receivers_.take(count - placed)) {
-                moves[placed] = {orphans[placed], cluster_view::none, target.node};
+                moves[placed] = {orphans[placed], cluster_view::none, target.node, change_reason::placed};
                 ++placed;
             }
         }
@@ -239,7 +239,7 @@ public:
             auto const capacity = view_.nodes[i].capacity;
             if (loads_[i] > capacity) givers.add(i, ~loads_[i], ~capacity);
         }
-        hand_over(givers, [](std::uint32_t, std::uint32_t) { return true; });
+        hand_over(givers, [](std::uint32_t, std::uint32_t) { return true; }, true);
     }
 
     void even_out() {
@@ -248,7 +248,7 @@ public:
         for (std::uint32_t i = 0; i < loads_.size(); ++i) {
             if (differ(loads_[i], receivers_.level())) givers.add(i, ~loads_[i], ~std::uint32_t{0});
         }
-        hand_over(givers, differ);
+        hand_over(givers, differ, false);
     }
 
     [[nodiscard]] double spread_after() {
@@ -268,14 +268,17 @@ private:
     }
 
     template <typename Worthwhile>
-    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile) {
+    void hand_over(level_walk<T>& givers, Worthwhile const& worthwhile, bool required) {
         while (givers.more() && receivers_.more() && worthwhile(~givers.level(), receivers_.level())) {
             auto const from = givers.take_one();
             auto const schedule = next_movable(from);
             if (schedule == cluster_view::none) {
                 givers.drop();
             } else {
-                plan_.moves.push_back({schedule, from, receivers_.take_one()});
+                auto const why = !required                    ? change_reason::rebalanced
+                                 : view_.nodes[from].draining ? change_reason::drained
+                                                              : change_reason::overfull;
+                plan_.moves.push_back({schedule, from, receivers_.take_one(), why});
             }
         }
         givers.each_change([&](std::uint32_t node, std::uint32_t given) { loads_[node] -= given; });
@@ -286,7 +289,7 @@ private:
         auto const held = view_.nodes[node].schedules;
         for (auto& at = passed_[node]; at < held.size();) {
             auto const schedule = held[at++];
-            if (!view_.schedules[schedule].moving) return schedule;
+            if (view_.may_move(schedule)) return schedule;
         }
         return cluster_view::none;
     }
@@ -311,10 +314,15 @@ void least_moves::make_plan(detail::late<cluster_view, T> const& view, detail::l
         into.clear();
         into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
         into.spread_before = into.spread_after = view.nodes.empty() ? 0 : found.fullest - found.emptiest;
+        into.imbalance = 0;
         return;
     }
 
     detail::least_moves_run<T> run{view, into};
+    into.stuck.clear();
+    into.revisit = microseconds::max();
+    into.interchangeable = true;
+    into.imbalance = imbalance(view);
     run.place_orphans();
     if (found.over_capacity) run.keep_capacities();
     run.even_out();

@@ -62,6 +62,12 @@ public:
         shared_->changed.notify_all();
     }
 
+    /// Damages the records of a group, as a failover that lost writes or an edit by hand would: for tests of healing.
+    void damage(std::string const& key_prefix, detail::store_damage const& what) const {
+        std::lock_guard const lock{shared_->mutex};
+        shared_->groups[key_prefix].inflict(what);
+    }
+
 private:
     template <typename>
     friend class basic_memory_transport;

@@ -16,7 +16,7 @@ namespace rota::detail::lua {
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 local k_session, k_epoch, k_fence, k_seq, k_events, k_leader, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves = unpack(KEYS, 1, 16)
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
 local P = ARGV[2]
 
 local counters = call('MGET', k_session, k_epoch, k_fence, k_seq)
@@ -32,7 +32,9 @@ local counted, founded = false, false
 
 local function mint(seen)
     counted = true
-    fence = math.max(fence + 1, now, seen + 1)
+    fence = fence + 1
+    if fence < now then fence = now end
+    if fence <= seen then fence = seen + 1 end
     return fence
 end
 
@@ -46,36 +48,55 @@ end
 local function behind(seen)
     return fence < seen and {errc_not_joined, 'the server has lost writes'}
 end
+
+-- Of one whose request was made from what the group was at that event.
+local function moved_on(as_of)
+    return as_of ~= '0' and tonumber(as_of) ~= seq and {errc_conflict, 'the group has changed'}
+end
 )lua";
 
-// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. An entry
-// is a list of pairs: numbers joined by |, and an id. All parts come as text: joining numbers is four times slower.
+// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
+// the same words, so that each is made once; an entry is all of them in one text (a field for each costs more than the
+// rest of the step):
+//   kind|reason|from|generation|to|weight;traits|length:id
+// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
+// All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
-local events, told, versions = {}, {}, {}
+local events, told, versions, lengths = {}, {}, {}, {}
 
-local function emit(kind, generation, from, to, reason, weight, capacity, id)
-    local n = #events
-    events[n + 1] = kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|' .. reason .. '|' .. weight ..
-        '|' .. capacity
-    events[n + 2] = id
+-- |length: of an id.
+local function mark_of(id)
+    local mark = '|' .. #id .. ':'
+    lengths[#id] = mark
+    return mark
 end
 
-local function tell(inc, kind, generation, other, reason, weight, handoff, id)
+local function word(record, id)
+    return record .. (lengths[#id] or mark_of(id)) .. id
+end
+
+local function emit(record, id)
+    events[#events + 1] = word(record, id)
+end
+
+local function tell_word(inc, text)
     local entry = told[inc]
-    if not entry then
-        entry = {}
-        told[inc] = entry
+    if entry then
+        entry[#entry + 1] = text
+    else
+        told[inc] = {text}
     end
-    local n = #entry
-    entry[n + 1] = kind .. '|' .. generation .. '|' .. other .. '|' .. reason .. '|' .. weight .. '|' .. handoff
-    entry[n + 2] = id
+end
+
+local function tell(inc, record, id)
+    tell_word(inc, word(record, id))
 end
 
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
 local function ensure_epoch(seen)
     if epoch and counters[4] and fence >= seen then return end
     epoch, founded = fmt('%.0f', mint(seen)), true
-    if seen > 0 then emit('event_data_lost', epoch, '0', '0', '0', '1', 'limit_unlimited', '') end
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
 end
 
 -- The end of reading. Returns what to answer if the step cannot be logged.
@@ -84,14 +105,19 @@ local function verify_step()
         if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
         call('XLEN', k_events)
     end
+    local nodes, keys = {}, {}
     for inc in pairs(told) do
-        local inbox = P .. 'inbox:' .. inc
-        local version = call('GET', P .. 'ver:' .. inc)
+        nodes[#nodes + 1] = inc
+        keys[#keys + 1] = P .. 'ver:' .. inc
+    end
+    local found = #keys > 0 and call('MGET', unpack(keys)) or {}
+    for i, inc in ipairs(nodes) do
+        local inbox, version = P .. 'inbox:' .. inc, found[i] or call('GET', keys[i])
         if call('XLEN', inbox) > 0 and not version then
             -- The counter alone was lost: go on from the log, whose numbers never go back.
             version = match(call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)[1][1], '^%d+')
         end
-        versions[inc] = fmt('%.0f', (version or 0) + 1)
+        versions[i] = {inbox, (version or 0) + 1 .. '', keys[i], told[inc]}
     end
 end
 
@@ -99,42 +125,69 @@ local function commit_step()
     if #events > 0 then
         counted = true
         seq = seq + 1
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), unpack(events))
+        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+             table.concat(events))
     end
-    if counted then
-        call('MSET', k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq))
+    local set = {}
+    if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
+    local n = #set
+    for _, v in ipairs(versions) do
+        local version = v[2]
+        call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
+        set[n + 1], set[n + 2] = v[3], version
+        n = n + 2
     end
-    for inc, version in pairs(versions) do
-        call('XADD', P .. 'inbox:' .. inc, 'MAXLEN', '~', limit_changes, version .. '-0', unpack(told[inc]))
-        call('SET', P .. 'ver:' .. inc, version)
-    end
+    if n > 0 then call('MSET', unpack(set)) end
 end
 )lua";
 
-// Nodes, live and dead, each read once per step.
+// Nodes, live and dead, each read once per step; many at once by read_nodes.
+// info is capacity|nonce|ttl|1 if it left in order, else 0|1;traits|id.
 inline constexpr char nodes[] = R"lua(
-local known, changed = {}, {}
+local known, changed, departed = {}, {}, {}
+
+-- A counter that cannot be read says nothing; see mend.
+local function counter(text)
+    local value = tonumber(text or 0)
+    return value and value >= 0 and value or 0
+end
+
+local function know(inc, info, live, dead, load, pending)
+    local n = info and {
+        info = info,
+        live = live and true,
+        -- live: taken for dead from then on; dead: its schedules may be adopted from then on
+        deadline = tonumber(live or dead or 0),
+        capacity = tonumber(match(info, '^%d+')),
+        load = counter(load),
+        pending = counter(pending),
+    }
+    known[inc] = n or false
+    return n
+end
 
 local function node(inc)
     local n = known[inc]
-    if n == nil then
-        local info = inc ~= '0' and call('HGET', k_info, inc)
-        n = false
-        if info then
-            local live = call('ZSCORE', k_nodes, inc)
-            n = {
-                info = info,
-                live = live and true,
-                -- live: taken for dead from then on; dead: its schedules may be adopted from then on
-                deadline = tonumber(live or call('ZSCORE', k_dead, inc) or 0),
-                capacity = tonumber(match(info, '^%d+')),
-                load = tonumber(call('HGET', k_load, inc) or 0),
-                pending = tonumber(call('HGET', k_pending, inc) or 0),
-            }
-        end
-        known[inc] = n
+    if n ~= nil then return n end
+    local info = inc ~= '0' and call('HGET', k_info, inc)
+    if not info then return know(inc) end
+    local live = call('ZSCORE', k_nodes, inc)
+    return know(inc, info, live, not live and call('ZSCORE', k_dead, inc), call('HGET', k_load, inc),
+                call('HGET', k_pending, inc))
+end
+
+-- Reads those whose incarnations are ARGV[first..last].
+local function read_nodes(first, last)
+    if last < first then return end
+    local info = call('HMGET', k_info, unpack(ARGV, first, last))
+    local live = call('ZMSCORE', k_nodes, unpack(ARGV, first, last))
+    local load = call('HMGET', k_load, unpack(ARGV, first, last))
+    local pending = call('HMGET', k_pending, unpack(ARGV, first, last))
+    for i = first, last do
+        local j = i - first + 1
+        local inc, deadline = ARGV[i], live[j]
+        know(inc, info[j], deadline, not deadline and call('ZSCORE', k_dead, inc), load[j], pending[j])
     end
-    return n
 end
 
 local function may_believe(inc)
@@ -148,7 +201,8 @@ local function is_target(inc)
 end
 
 local function count(inc, n, load, pending)
-    n.load, n.pending = n.load + load, n.pending + pending
+    load, pending = n.load + load, n.pending + pending
+    n.load, n.pending = load > 0 and load or 0, pending > 0 and pending or 0
     changed[inc] = n
 end
 
@@ -175,23 +229,24 @@ end
 
 // Nodes that go, and dead ones that own nothing more and are forgotten.
 inline constexpr char departures[] = R"lua(
-local gone, gone_ids, forgotten = {}, {}, {}
+local gone, gone_ids, forgotten, left = {}, {}, {}, {}
 
 local function take_out(inc, n, kind)
-    local id = match(n.info, '^%d+|%d+|%d+|(.*)$')
+    local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
     n.live, n.deadline = false, now
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.
     if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
-    emit(kind, '0', inc, '0', '0', '1', 'limit_unlimited', id)
+    if kind == 'event_left' then left = {inc, before .. '|1|' .. after} end
+    emit(kind .. '|0|' .. inc .. '|0|0|1', id)
 end
 
 local function forget_if_done(inc)
     local n = node(inc)
     if not n or n.live or n.deadline > now or n.load > 0 then return end
-    known[inc], changed[inc] = false, nil
+    known[inc], changed[inc], departed[inc] = false, nil, true
     forgotten[#forgotten + 1] = inc
-    emit('event_forgotten', '0', inc, '0', '0', '1', 'limit_unlimited', '')
+    emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
 end
 
 local function verify_departures()
@@ -210,6 +265,7 @@ local function commit_departures()
         call('ZADD', k_dead, unpack(since))
     end
     if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
+    if #left > 0 then call('HSET', k_info, unpack(left)) end
     if #forgotten > 0 then
         local padded, keys = {}, {}
         for i, inc in ipairs(forgotten) do
@@ -227,24 +283,53 @@ local function commit_departures()
 end
 )lua";
 
+// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
+inline constexpr char record[] = R"lua(
+local function is_weight(text)
+    local number = match(text, '^[^;|]*')
+    local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
+    return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
+end
+
+-- Of 16 digits at most, and as text unlike any other.
+local function is_token(text)
+    return text == '0' or #text <= 16 and string.byte(text) ~= 48
+end
+
+local function parse(text)
+    local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
+    if generation and is_token(generation) and is_token(owner) and (weight == '1' or is_weight(weight)) then
+        return generation, owner, weight
+    end
+end
+)lua";
+
 // The schedules of a request: what is stored of each, read once, and what becomes of it.
 inline constexpr char schedules[] = R"lua(
 local records = {}
 local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
 local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
+-- Of a token, an owner and a weight. %d is twice as fast where it can count as far.
+local record_format = (fmt('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f') .. '|%s|%s'
 
--- Reads the schedules whose ids are ARGV[first..last].
-local function read_schedules(first, last)
-    if last < first then return end
-    local own = call('HMGET', k_own, unpack(ARGV, first, last))
+-- What own and moves hold of the schedules whose ids are ARGV[first..last].
+local function read_own(first, last)
+    if last < first then return {}, {} end
     -- Mostly nothing is moving.
-    local moves = call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
+    return call('HMGET', k_own, unpack(ARGV, first, last)),
+        call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
+end
+
+-- The same as records.
+local function read_schedules(first, last)
+    local own, moves = read_own(first, last)
     for i = first, last do
         local text, move = own[i - first + 1], moves[i - first + 1]
         if text then
-            local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
-            local s = {generation = generation, owner = owner, weight = weight}
-            if move then s.to, s.deadline, s.reason = match(move, '^(%d+)|(%d+)|(%d+)') end
+            local generation, owner, weight = parse(text)
+            -- One that cannot be read has an owner that is nobody, and is not '0' either.
+            local s = {generation = generation or '', owner = owner or '', weight = weight or '1'}
+            if move then s.to = match(move, '^%d+') end
             records[ARGV[i]] = s
         end
     end
@@ -252,50 +337,62 @@ end
 
 local function append(lists, inc, id)
     local list = lists[inc]
-    if not list then
-        list = {}
-        lists[inc] = list
+    if list then
+        list[#list + 1] = id
+    else
+        lists[inc] = {id}
     end
-    list[#list + 1] = id
 end
 
-local function detach(id, s)
-    if s.owner == '0' then
+-- In pairs, as ZADD takes them.
+local function append_scored(lists, inc, id)
+    local list = lists[inc]
+    if list then
+        local n = #list
+        list[n + 1], list[n + 2] = '0', id
+    else
+        lists[inc] = {'0', id}
+    end
+end
+
+local function detach(id, owner)
+    if owner == '0' then
         unowned_removed[#unowned_removed + 1] = id
         return
     end
-    local n = node(s.owner)
+    local n = node(owner)
     if n then
-        append(by_removed, s.owner, id)
-        count(s.owner, n, -1, 0)
+        append(by_removed, owner, id)
+        n.load = n.load > 0 and n.load - 1 or 0
+        changed[owner] = n
     end
 end
 
-local function drop_move(id, s)
-    if not s.to then return end
-    local target = node(s.to)
-    if target then count(s.to, target, 0, -1) end
-    s.to = nil
+local function drop_move(id, to)
+    local target = node(to)
+    if target then count(to, target, 0, -1) end
     moves_deleted[#moves_deleted + 1] = id
 end
 
--- Makes `to` (0: nobody) the owner, and tells so.
-local function hand_to(id, s, to, generation, reason)
-    local from = s.owner
-    generation = fmt('%.0f', generation)
-    detach(id, s)
-    drop_move(id, s)
-    s.owner, s.generation = to, generation
+-- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
+-- event_owned|reason|from|
+local function hand_to(id, weight, from, to, token, head)
+    detach(id, from)
+    local text = fmt(record_format, token, to, weight)
     local n = #own_set
-    own_set[n + 1], own_set[n + 2] = id, generation .. '|' .. to .. '|' .. s.weight
+    own_set[n + 1], own_set[n + 2] = id, text
+    text = head .. text .. (lengths[#id] or mark_of(id)) .. id
+    events[#events + 1] = text
     if to == '0' then
+        unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
-    else
-        append(by_added, to, id)
-        count(to, node(to), 1, 0)
-        tell(to, 'change_granted', generation, from, reason, s.weight, '0', id)
+        return
     end
-    emit('event_owned', generation, from, to, reason, s.weight, 'limit_unlimited', id)
+    append_scored(by_added, to, id)
+    local target = node(to)
+    target.load = target.load + 1
+    changed[to] = target
+    tell_word(to, text)
 end
 
 local function verify_schedules()
@@ -304,21 +401,18 @@ local function verify_schedules()
     for inc in pairs(by_removed) do call('ZCARD', P .. 'by:' .. inc) end
 end
 
-local function add_all(key, ids)
-    local members = {}
-    for i = 1, #ids do members[2 * i - 1], members[2 * i] = '0', ids[i] end
-    call('ZADD', key, unpack(members))
-end
-
 local function commit_schedules()
     if #own_set > 0 then call('HSET', k_own, unpack(own_set)) end
     if #own_deleted > 0 then call('HDEL', k_own, unpack(own_deleted)) end
     if #moves_deleted > 0 then call('HDEL', k_moves, unpack(moves_deleted)) end
     if #moves_set > 0 then call('HSET', k_moves, unpack(moves_set)) end
     if #unowned_removed > 0 then call('ZREM', k_unowned, unpack(unowned_removed)) end
-    if #unowned_added > 0 then add_all(k_unowned, unowned_added) end
-    for inc, ids in pairs(by_removed) do call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
-    for inc, ids in pairs(by_added) do add_all(P .. 'by:' .. inc, ids) end
+    if #unowned_added > 0 then call('ZADD', k_unowned, unpack(unowned_added)) end
+    for inc, ids in pairs(by_removed) do
+        -- The index of a node that is forgotten goes as a whole.
+        if not departed[inc] then call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
+    end
+    for inc, pairs in pairs(by_added) do call('ZADD', P .. 'by:' .. inc, unpack(pairs)) end
 end
 )lua";
 
@@ -337,25 +431,70 @@ local function strings(first, last)
 end
 )lua";
 
-// What stays of unregistered schedules, inc|until|kept|nonce: the owner of then may believe in it until it has heard.
+// What stays of schedules that were unregistered or mended, in the hash `gone`: inc|until|kept|nonce. The owner of then
+// may believe in it until it has heard; 0: several may.
 inline constexpr char tombstones[] = R"lua(
 local stones = {}
 
--- Reads the tombstones of the schedules whose ids are ARGV[first..last] out of what their keys, KEYS[17..], hold.
-local function read_tombstones(first, last, values)
+-- Reads those of the schedules whose ids are ARGV[first..last]. Whether there are any.
+local function read_tombstones(first, last)
+    -- Mostly there are none.
+    if last < first or call('HLEN', k_gone) == 0 then return false end
+    local values = call('HMGET', k_gone, unpack(ARGV, first, last))
     for i = first, last do
         local text = values[i - first + 1]
         if text then
             local g = {}
             g.owner, g.ends, g.kept, g.nonce = match(text, '^(%d+)|(%d+)|(%d+)|(%d+)$')
-            stones[ARGV[i]] = g
+            if g.owner then stones[ARGV[i]] = g end
         end
     end
+    return true
 end
 
 local function is_guarded(id)
     local g = stones[id]
-    return g and tonumber(g.ends) > now and may_believe(g.owner)
+    return g and tonumber(g.ends) > now and (g.owner == '0' or may_believe(g.owner))
+end
+)lua";
+
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
+inline constexpr char burial[] = R"lua(
+local k_buried = KEYS[18]
+local buried, overdue = {}, {}
+
+-- May be called for an id once, with a stone that is not changed after.
+local function bury(id, stone)
+    stones[id] = stone
+    buried[#buried + 1] = id
+end
+
+local function verify_burial()
+    if #buried > 0 then
+        call('HLEN', k_gone)
+        overdue = call('ZRANGEBYSCORE', k_buried, '-inf', now, 'LIMIT', 0, 2 * #buried)
+    end
+end
+
+local function commit_burial()
+    if #buried == 0 then return end
+    if #overdue > 0 then
+        call('HDEL', k_gone, unpack(overdue))
+        call('ZREM', k_buried, unpack(overdue))
+    end
+    local set, scores = {}, {}
+    for i, id in ipairs(buried) do
+        local g = stones[id]
+        set[2 * i - 1], set[2 * i] = id, fmt('%s|%.0f|%.0f|%s', g.owner, g.ends, g.kept, g.nonce)
+        scores[2 * i - 1], scores[2 * i] = fmt('%.0f', math.max(g.ends, g.kept)), id
+    end
+    call('HSET', k_gone, unpack(set))
+    call('ZADD', k_buried, unpack(scores))
+    -- In ms and twice as long: it only collects garbage.
+    local last = call('ZREVRANGE', k_buried, 0, 0, 'WITHSCORES')
+    local kept = math.ceil(math.max(last[2] - now, 0) / 500) + 1
+    call('PEXPIRE', k_gone, kept)
+    call('PEXPIRE', k_buried, kept)
 end
 )lua";
 

@@ -21,11 +21,12 @@ local key = KEYS[1]
 local commands = {
     {'DEL', key}, {'TIME'}, {'GET', key}, {'MGET', key}, {'EXISTS', key},
     {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HEXISTS', key, 'a'}, {'HLEN', key},
+    {'HKEYS', key}, {'HGETALL', key}, {'HSCAN', key, '0'},
     {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZCARD', key}, {'ZRANGE', key, 0, 0}, {'ZREVRANGE', key, 0, 0},
     {'ZRANGEBYSCORE', key, 0, 0}, {'ZRANGEBYLEX', key, '-', '+'},
     {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}, {'XREAD', 'STREAMS', key, '0'},
     {'SET', key, '1', 'PX', 1000}, {'MSET', key, '1'}, {'DEL', key},
-    {'HSET', key, 'a', '1'}, {'HDEL', key, 'a'}, {'DEL', key},
+    {'HSET', key, 'a', '1'}, {'PEXPIRE', key, 1000}, {'HDEL', key, 'a'}, {'DEL', key},
     {'ZADD', key, 1, 'a'}, {'ZREM', key, 'a'}, {'DEL', key},
     {'XADD', key, 'MAXLEN', '~', 1, '1-0', 'a', '1'}, {'DEL', key},
 }

@@ -39,7 +39,7 @@ struct redis_decoder {
     reply operator()(op::tick const& r) const {
         op::ticked answer;
         answer.status = in.enumerator(op::tick_status::data_lost);
-        auto const now = in.number();
+        answer.now = in.number();
         answer.epoch = in.number();
         answer.fence = in.number();
         answer.seq = in.number();
@@ -52,11 +52,11 @@ struct redis_decoder {
             (void)record.number();  // the lease's length
             auto const id = record.rest();
             if (!record.done()) in.fail();
-            if (deadline > now) {
+            if (deadline > answer.now) {
                 answer.leader = incarnation;
                 answer.term = term;
                 answer.leader_id = id;
-                answer.leader_remaining = redis_array_reader::to_duration(deadline - now);
+                answer.leader_remaining = redis_array_reader::to_duration(deadline - answer.now);
             }
         }
         answer.version = in.number();
@@ -71,6 +71,8 @@ struct redis_decoder {
 
     reply operator()(op::leave const&) const { return op::done{}; }
     reply operator()(op::renounce const&) const { return op::done{}; }
+    reply operator()(op::describe_node const&) const { return op::done{}; }
+    reply operator()(op::give_order const&) const { return op::done{}; }
 
     reply operator()(op::reap const&) const {
         op::outcomes answer;
@@ -104,18 +106,22 @@ struct redis_decoder {
         answer.items.reserve(r.ids.size());
         for (auto const& id : r.ids) {
             auto& entry = answer.items.emplace_back();
-            entry.registered = read_schedule(own, moves, entry.status);
+            auto const found = read_schedule(own, moves, entry.status);
+            entry.registered = found != reading::missing;
             if (entry.registered) entry.status.id = id;
         }
         require(own, moves);
         return answer;
     }
 
+    reply operator()(op::update_schedules const& r) const { return outcomes(r.items.size(), code); }
     reply operator()(op::unregister_schedules const& r) const { return outcomes(r.items.size(), code); }
     reply operator()(op::claim const& r) const { return outcomes(r.ids.size(), code | token); }
     reply operator()(op::adopt const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::revoke const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::acknowledge const& r) const { return outcomes(r.items.size(), code | token | remaining); }
+
+    reply operator()(op::mend const& r) const { return outcomes(r.items.size(), code | token); }
 
     reply operator()(op::changes_since const& r) const {
         op::changes_reply answer;
@@ -127,18 +133,10 @@ struct redis_decoder {
             redis_array_reader entry{entries.next()};
             answer.to = stream_id(entry).first;
             redis_array_reader fields{entry.next()};
-            while (fields.left() > 0) {
-                redis_record_reader record{fields.text()};
-                auto& c = answer.items.emplace_back();
-                c.kind = record.enumerator(op::change_kind::vacancy);
-                c.generation = record.number();
-                c.other = record.number();
-                c.reason = record.enumerator(change_reason::resynced);
-                c.weight = record.weight();
-                c.handoff = record.duration();
-                c.id = fields.text();
-                if (!record.done()) in.fail();
-            }
+            (void)fields.text();
+            redis_record_reader words{fields.text()};
+            while (words.ok() && !words.done()) answer.items.push_back(to_change(read_word(words)));
+            if (!words.done()) in.fail();
             require(entry, fields);
         }
         require(entries);
@@ -155,27 +153,20 @@ struct redis_decoder {
             redis_array_reader entry{entries.next()};
             answer.to = stream_id(entry).second;
             redis_array_reader fields{entry.next()};
-            while (fields.left() > 0) {
-                redis_record_reader record{fields.text()};
-                auto& e = answer.items.emplace_back();
-                e.seq = answer.to;
-                e.kind = record.enumerator(op::group_event_kind::data_lost);
-                e.generation = record.number();
-                e.from = record.number();
-                e.to = record.number();
-                e.reason = record.enumerator(change_reason::resynced);
-                e.weight = record.weight();
-                e.capacity = record.capacity();
-                e.id = fields.text();
-                if (!record.done()) in.fail();
+            (void)fields.text();
+            redis_record_reader words{fields.text()};
+            while (words.ok() && !words.done()) {
+                answer.items.push_back(std::move(read_word(words).event));
+                answer.items.back().seq = answer.to;
             }
+            if (!words.done()) in.fail();
             require(entry, fields);
         }
         require(entries);
         return answer;
     }
 
-    reply operator()(op::schedules_page const&) const {
+    reply operator()(op::schedules_page const& r) const {
         op::page_reply answer;
         answer.version = in.number();
         redis_array_reader ids{in.next()};
@@ -183,9 +174,13 @@ struct redis_decoder {
         redis_array_reader moves{in.next()};
         answer.items.reserve(ids.left());
         while (ids.left() > 0) {
-            auto& status = answer.items.emplace_back();
-            status.id = ids.text();
-            if (!read_schedule(own, moves, status)) in.fail();
+            schedule_status status{.id = std::string{ids.text()}};
+            auto const found = read_schedule(own, moves, status);
+            if (found == reading::sound && status.owner == r.holder) {
+                answer.items.push_back(std::move(status));
+            } else {
+                answer.strays.push_back(std::move(status.id));
+            }
         }
         require(ids, own, moves);
         return answer;
@@ -196,11 +191,21 @@ struct redis_decoder {
         auto const now = in.number();
         answer.epoch = in.number();
         answer.seq = in.number();
+        answer.maintenance = in.number() != 0;
+        redis_array_reader orders{in.next()};
+        while (orders.left() > 0) {
+            auto const id = orders.text();
+            if (id.empty()) continue;  // that is the order of maintenance
+            auto at = answer.drained.begin();
+            while (at != answer.drained.end() && *at < id) ++at;
+            answer.drained.emplace(at, id);
+        }
         redis_array_reader nodes{in.next()};
         redis_array_reader info{in.next()};
         redis_array_reader load{in.next()};
         redis_array_reader pending{in.next()};
-        redis_array_reader deadlines{in.next()};
+        redis_array_reader live{in.next()};
+        redis_array_reader dead{in.next()};
         answer.items.reserve(nodes.left());
         while (nodes.left() > 0) {
             auto& status = answer.items.emplace_back();
@@ -209,16 +214,42 @@ struct redis_decoder {
             status.capacity = record.capacity();
             (void)record.number();  // the nonce that it joined with
             (void)record.number();  // its ttl
+            status.left = record.number() != 0;
+            (void)record.weight();
+            status.traits = record.traits();
             status.node.id = record.rest();
             if (!record.done()) in.fail();
-            status.load = load.skip_nil() ? 0 : static_cast<std::uint32_t>(load.number());
-            status.pending = pending.skip_nil() ? 0 : static_cast<std::uint32_t>(pending.number());
-            status.alive = !deadlines.skip_nil();
-            if (auto const deadline = status.alive ? deadlines.number() : 0; deadline > now) {
-                status.remaining = redis_array_reader::to_duration(deadline - now);
+            status.load = counter(load);
+            status.pending = counter(pending);
+            status.alive = !live.skip_nil();
+            auto const deadline = status.alive ? live.number() : 0;
+            if (deadline > now) status.remaining = redis_array_reader::to_duration(deadline - now);
+            auto const gone_since = dead.skip_nil() ? now : dead.number();
+            if (!status.alive && gone_since < now) {
+                status.gone_for = redis_array_reader::to_duration(now - gone_since);
             }
         }
-        require(nodes, info, load, pending, deadlines);
+        require(orders, nodes, info, load, pending, live, dead);
+        return answer;
+    }
+
+    reply operator()(op::scan_page const&) const {
+        op::scan_reply answer;
+        answer.next = in.number();
+        redis_array_reader found{in.next()};
+        redis_array_reader moves{in.next()};
+        bool const moving = moves.left() > 0;
+        answer.items.reserve(found.left() / 2);
+        while (found.left() > 0) {
+            schedule_status status{.id = std::string{found.text()}};
+            auto const state = moving ? read_schedule(found, moves, status) : read_record(found, status);
+            if (state == reading::sound) {
+                answer.items.push_back(std::move(status));
+            } else {
+                answer.broken.push_back(std::move(status.id));
+            }
+        }
+        require(found, moves);
         return answer;
     }
 
@@ -241,22 +272,98 @@ private:
         return answer;
     }
 
-    // One element of each: generation|owner|weight, or nil; to|deadline|reason, or nil.
-    bool read_schedule(redis_array_reader& own, redis_array_reader& moves, schedule_status& status) const {
-        bool const registered = !own.skip_nil();
-        if (registered) {
-            redis_record_reader record{own.text()};
-            status.generation = record.number();
-            status.owner = record.number();
-            status.weight = record.weight();
-            if (!record.done()) in.fail();
+    enum class reading { missing, sound, unreadable };
+
+    // The next element: generation|owner|weight;traits, or nil. Of an unreadable one nothing is said but its id.
+    reading read_record(redis_array_reader& own, schedule_status& status) const {
+        if (own.skip_nil()) return reading::missing;
+        redis_record_reader stored{own.text()};
+        auto const generation = stored.token();
+        auto const owner = stored.token();
+        auto const weight = stored.weight();
+        if (!stored.done()) return reading::unreadable;
+        status.generation = generation;
+        status.owner = owner;
+        status.weight = weight;
+        status.traits = stored.traits();
+        return reading::sound;
+    }
+
+    // The next element of each; of moves: to|deadline|reason|open, or nil. A move of what is not there is damage, which
+    // somebody else sees to.
+    reading read_schedule(redis_array_reader& own, redis_array_reader& moves, schedule_status& status) const {
+        auto const found = read_record(own, status);
+        if (moves.skip_nil()) return found;
+        redis_record_reader stored{moves.text()};
+        auto const to = stored.token();
+        (void)stored.number();
+        (void)stored.number();
+        (void)stored.number();
+        if (found != reading::sound) return found;
+        if (!stored.done() || to == 0) {
+            status = {.id = std::move(status.id)};
+            return reading::unreadable;
         }
-        if (!moves.skip_nil()) {
-            redis_record_reader record{moves.text()};
-            status.moving_to = record.number();
-            if (!record.ok() || !registered) in.fail();
+        status.moving_to = to;
+        return found;
+    }
+
+    struct told {
+        op::group_event event{};
+        microseconds handoff{};
+        bool open = false;
+    };
+
+    // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
+    told read_word(redis_record_reader& words) const {
+        told t;
+        auto& e = t.event;
+        e.kind = words.enumerator(op::last_group_event_kind);
+        e.reason = words.enumerator(last_change_reason);
+        e.from = words.number();
+        e.generation = words.number();
+        e.to = words.number();
+        e.weight = words.weight();
+        e.traits = words.traits();
+        if (e.kind == op::group_event_kind::joined || e.kind == op::group_event_kind::described) {
+            e.capacity = words.capacity();
+        } else if (e.kind == op::group_event_kind::moving) {
+            t.handoff = words.duration();
+            t.open = words.number() != 0;
         }
-        return registered;
+        e.id = words.counted();
+        return t;
+    }
+
+    // The node's own view of what the group is told.
+    op::change to_change(told const& t) const {
+        auto const& e = t.event;
+        op::change c{.id = e.id};
+        switch (e.kind) {
+            case op::group_event_kind::owned: c.kind = op::change_kind::granted; break;
+            case op::group_event_kind::moving: c.kind = op::change_kind::revoking; break;
+            case op::group_event_kind::updated: c.kind = op::change_kind::updated; break;
+            case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
+            case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
+            default: in.fail(); return c;
+        }
+        c.generation = e.generation;
+        c.weight = e.weight;
+        c.traits = e.traits;
+        c.reason = e.reason;
+        if (c.kind == op::change_kind::granted) c.other = e.from;
+        if (c.kind == op::change_kind::revoking) c.other = e.to;
+        c.handoff = t.handoff;
+        c.open = t.open;
+        return c;
+    }
+
+    // One that is missing or cannot be read says nothing; see op::mend.
+    static std::uint32_t counter(redis_array_reader& counters) {
+        if (counters.skip_nil()) return 0;
+        std::uint64_t value = 0;
+        if (!redis_array_reader::parse(counters.text(), value)) return 0;
+        return static_cast<std::uint32_t>(value < unlimited ? value : unlimited);
     }
 
     std::pair<std::uint64_t, std::uint64_t> stream_id(redis_array_reader& entry) const {

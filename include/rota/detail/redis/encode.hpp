@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -47,9 +48,20 @@ public:
     void arg(std::string_view text) { next(into_.args, args_).assign(text); }
     void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
     void arg(microseconds duration) { arg(clamped(duration)); }
-    void arg(double weight) {
+    /// weight, or weight;traits.
+    void arg(double weight, std::string_view traits) {
         auto& text = next(into_.args, args_);
         append_weight(text, weight);
+        if (!traits.empty()) text.append(";").append(traits);
+    }
+    /// Numbers, with `end` after each.
+    template <typename Numbers = std::initializer_list<std::uint64_t>>
+    void arg(Numbers const& numbers, char end) {
+        auto& text = next(into_.args, args_);
+        for (auto number : numbers) {
+            append_number(text, number);
+            text += end;
+        }
     }
     template <typename Enum>
         requires std::is_enum_v<Enum>
@@ -113,7 +125,7 @@ struct redis_stamp {
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
     for (auto name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves"}) {
+                      "pending", "own", "unowned", "moves", "gone"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -133,6 +145,9 @@ public:
     }
     void declare(redis_command_writer& w) const {
         for (auto incarnation : members_) w.keys_of_node(incarnation);
+    }
+    void name(redis_command_writer& w) const {
+        for (auto incarnation : members_) w.arg(incarnation);
     }
 
 private:
@@ -161,6 +176,24 @@ struct redis_encoder {
         w.arg(r.on_conflict);
         w.arg(r.seen);
         w.arg(r.node_id);
+        w.arg(1, r.traits);
+    }
+
+    void operator()(op::describe_node const& r) const {
+        redis_command_writer w{into, script_id::describe_node, key_prefix};
+        begin_group_command(w, from);
+        w.arg(r.incarnation);
+        w.arg(std::uint64_t{r.capacity});
+        w.arg(1, r.traits);
+    }
+
+    void operator()(op::give_order const& r) const {
+        redis_command_writer w{into, script_id::give_order, key_prefix};
+        begin_group_command(w, from);
+        w.key("orders");
+        w.arg(r.kind);
+        bool const of_node = r.kind == op::order_kind::drain || r.kind == op::order_kind::undrain;
+        w.arg(of_node ? std::string_view{r.node_id} : std::string_view{});
     }
 
     void operator()(op::tick const& r) const {
@@ -270,7 +303,20 @@ struct redis_encoder {
         redis_command_writer w{into, script_id::register_schedules, key_prefix};
         begin_group_command(w, from);
         for (auto const& item : r.items) w.arg(item.id);
-        for (auto const& item : r.items) w.arg(item.weight);
+        for (auto const& item : r.items) w.arg(item.weight, item.traits);
+    }
+
+    void operator()(op::update_schedules const& r) const {
+        redis_command_writer w{into, script_id::update_schedules, key_prefix};
+        begin_group_command(w, from);
+        incarnation_set owners;
+        for (auto const& item : r.items) {
+            w.arg(item.id);
+            owners.add(item.owner);
+        }
+        owners.declare(w);
+        for (auto const& item : r.items) w.arg(item.weight, item.traits);
+        for (auto const& item : r.items) w.arg(item.owner);
     }
 
     void operator()(op::lookup const& r) const {
@@ -283,10 +329,10 @@ struct redis_encoder {
     void operator()(op::unregister_schedules const& r) const {
         redis_command_writer w{into, script_id::unregister_schedules, key_prefix};
         begin_group_command(w, from);
+        w.key("buried");
         w.arg(r.nonce);
         incarnation_set owners;
         for (auto const& item : r.items) {
-            w.key("gone:", item.id);
             w.arg(item.id);
             owners.add(item.owner);
         }
@@ -299,10 +345,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
-        for (auto const& id : r.ids) {
-            w.key("gone:", id);
-            w.arg(id);
-        }
+        for (auto const& id : r.ids) w.arg(id);
         w.keys_of_node(r.incarnation);
     }
 
@@ -312,7 +355,7 @@ struct redis_encoder {
         w.arg(r.incarnation);
         w.arg(r.term);
         w.arg(r.seen);
-        for (auto const& item : r.items) w.key("gone:", item.id);
+        w.arg(r.as_of);
         write_placements(w, r.items);
     }
 
@@ -322,6 +365,7 @@ struct redis_encoder {
         w.arg(r.incarnation);
         w.arg(r.term);
         w.arg(r.handoff_deadline);
+        w.arg(r.as_of);
         write_placements(w, r.items);
     }
 
@@ -330,6 +374,10 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
+        w.arg(std::uint64_t{r.items.size()});
+        bool substitutes = false;
+        for (auto const& item : r.items) substitutes = substitutes || !item.instead_of.empty();
+        w.arg(std::uint64_t{substitutes ? r.items.size() : 0});
         incarnation_set nodes;
         nodes.add(r.incarnation);
         for (auto const& item : r.items) {
@@ -338,8 +386,35 @@ struct redis_encoder {
             nodes.add(item.to);
         }
         nodes.declare(w);
-        for (auto const& item : r.items) w.arg(item.generation);
+        if (substitutes) {
+            for (auto const& item : r.items) w.arg(item.instead_of);
+        }
+        for (auto const& item : r.items) w.arg({item.generation, r.incarnation}, '|');
         for (auto const& item : r.items) w.arg(item.to);
+        nodes.name(w);
+    }
+
+    void operator()(op::mend const& r) const {
+        redis_command_writer w{into, script_id::mend, key_prefix};
+        begin_group_command(w, from);
+        w.key("buried");
+        w.arg(r.incarnation);
+        w.arg(r.term);
+        w.arg(r.seen);
+        w.arg(std::uint64_t{r.items.size()});
+        incarnation_set nodes;
+        for (auto const& item : r.items) {
+            w.arg(item.id);
+            for (auto holder : item.holders) nodes.add(holder);
+        }
+        for (auto const& item : r.items) {
+            w.arg(item.holders, ',');
+        }
+        for (auto incarnation : r.recount) {
+            nodes.add(incarnation);
+            w.arg(incarnation);
+        }
+        nodes.declare(w);
     }
 
     void operator()(op::changes_since const& r) const {
@@ -377,7 +452,7 @@ struct redis_encoder {
 
     void operator()(op::nodes_page const& r) const {
         redis_command_writer w{into, script_id::nodes_page, key_prefix};
-        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes"}) w.key(name);
+        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
         char padded[] = "0000000000000000";
         auto after = r.after;
         for (std::size_t i = sizeof padded - 1; i-- > 0 && after != 0; after /= 10) {
@@ -386,6 +461,14 @@ struct redis_encoder {
         // With more digits than any incarnation has, it is above all of them.
         w.arg(after == 0 ? std::string_view{padded} : std::string_view{":"});
         w.arg(std::uint64_t{r.limit});
+    }
+
+    void operator()(op::scan_page const& r) const {
+        redis_command_writer w{into, script_id::scan_page, key_prefix};
+        w.key("own");
+        w.key("moves");
+        w.arg(r.cursor);
+        w.arg(std::uint64_t{r.limit == 0 ? 1 : r.limit});
     }
 
 private:
@@ -398,6 +481,7 @@ private:
 
     template <typename Items>
     static void write_placements(redis_command_writer& w, Items const& items) {
+        w.arg(std::uint64_t{items.size()});
         incarnation_set nodes;
         for (auto const& item : items) {
             nodes.add(item.from);
@@ -405,12 +489,18 @@ private:
         }
         for (auto const& item : items) {
             nodes.add(item.to);
-            w.arg(item.generation);
+            w.arg({item.generation, item.from}, '|');
+        }
+        for (auto const& item : items) {
+            auto const reason = static_cast<std::uint64_t>(item.reason);
+            if constexpr (requires { item.open; }) {
+                w.arg({item.from, item.to, reason, std::uint64_t{item.open}}, '|');
+            } else {
+                w.arg({item.from, item.to, reason}, '|');
+            }
         }
         nodes.declare(w);
-        for (auto const& item : items) w.arg(item.from);
-        for (auto const& item : items) w.arg(item.to);
-        for (auto const& item : items) w.arg(item.reason);
+        nodes.name(w);
     }
 };
 

@@ -1,5 +1,5 @@
-// The scripts that only read: changes_since, events_since, schedules_page, nodes_page. See operations.hpp for what they
-// do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
+// The scripts that only read: changes_since, events_since, schedules_page, nodes_page, scan_page. See operations.hpp
+// for what they do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
 #pragma once
 
 namespace rota::detail::lua {
@@ -40,17 +40,36 @@ if #ids == 0 then return {0, version, {}, {}, {}} end
 return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
 )lua";
 
-// KEYS: epoch, seq, roster, info, load, pending, nodes. ARGV: after (16 digits), limit.
-// Reply: now, epoch, seq, incarnations, what the others hold of them.
+// KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
+// Reply: now, epoch, seq, whether maintenance, drained (if after is 0), incarnations, what the others hold of them.
 inline constexpr char nodes_page[] = R"lua(
 local call = redis.call
 local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
+local maintenance = call('HEXISTS', KEYS[9], '')
+local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
 local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
-if #padded == 0 then return {0, now, epoch, seq, {}, {}, {}, {}, {}} end
+if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
 local nodes = {}
 for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
-return {0, now, epoch, seq, nodes, call('HMGET', KEYS[4], unpack(nodes)), call('HMGET', KEYS[5], unpack(nodes)),
-        call('HMGET', KEYS[6], unpack(nodes)), call('ZMSCORE', KEYS[7], unpack(nodes))}
+return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[4], unpack(nodes)),
+        call('HMGET', KEYS[5], unpack(nodes)), call('HMGET', KEYS[6], unpack(nodes)),
+        call('ZMSCORE', KEYS[7], unpack(nodes)), call('ZMSCORE', KEYS[8], unpack(nodes))}
+)lua";
+
+// KEYS: own, moves. ARGV: cursor, limit. Reply: cursor, ids with what own holds of each, what moves holds of them, or
+// nothing if nothing moves.
+inline constexpr char scan_page[] = R"lua(
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local found, moves, ids = page[2], {}, {}
+if #found == 0 or redis.call('HLEN', KEYS[2]) == 0 then return {0, page[1], found, {}} end
+for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+-- A hash that is small as the server is configured comes whole.
+for i = 1, #ids, 1000 do
+    for _, move in ipairs(redis.call('HMGET', KEYS[2], unpack(ids, i, math.min(i + 999, #ids)))) do
+        moves[#moves + 1] = move
+    end
+end
+return {0, page[1], found, moves}
 )lua";
 
 }  // namespace rota::detail::lua

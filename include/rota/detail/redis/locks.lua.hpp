@@ -22,7 +22,7 @@ if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
 if KEYS[6] then
     local own = call('HGET', KEYS[6], ARGV[6])
     if not own then return {0, errc_unknown_schedule, 0, 0} end
-    -- generation|owner|weight
+    -- generation|owner|weight;traits
     if string.find(own, ARGV[7] .. '|' .. inc .. '|', 1, true) ~= 1 or call('HEXISTS', KEYS[7], ARGV[6]) == 1 then
         return {0, errc_not_owner, 0, 0}
     end
@@ -135,7 +135,7 @@ for i = 1, locks do
         local deadline, token, rest = string.match(v[i + 1], '^(%d+)|(%d+)(|.*)$')
         deadline = tonumber(deadline)
         if token == ARGV[3 + i] and deadline > now and string.find(rest, '|' .. inc .. '|', 1, true) == 1 then
-            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)')) <= now then
+            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)') or now + 1) <= now then
                 code = errc_not_owner
             else
                 code = 0

@@ -1,11 +1,13 @@
-// The scripts of membership and leadership: join, tick, leave, renounce, reap. See operations.hpp for what they do.
+// The scripts of membership and leadership: join, describe_node, give_order, tick, leave, renounce, reap. See
+// operations.hpp for what they do.
 #pragma once
 
 namespace rota::detail::lua {
 
-// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id. Reply: incarnation, epoch, seq, superseded.
+// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id, 1;traits.
+// Reply: incarnation, epoch, seq, superseded.
 inline constexpr char join[] = R"lua(
-local nonce, ttl, capacity, seen, id = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8]
+local nonce, ttl, capacity, seen, id, traits = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local refused = absurd(seen)
 if refused then return refused end
 
@@ -27,8 +29,8 @@ call('HLEN', k_info)
 
 ensure_epoch(seen)
 local inc = fmt('%.0f', mint(seen))
-if deadline then emit('event_superseded', '0', older, inc, '0', '1', 'limit_unlimited', id) end
-emit('event_joined', '0', '0', inc, '0', '1', capacity, id)
+if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
+emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
 refused = verify_step()
 if refused then return refused end
 
@@ -39,9 +41,43 @@ if deadline then
 end
 call('ZADD', k_nodes, now + ttl, inc)
 call('ZADD', k_roster, 0, fmt('%016.0f', inc))
-call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|' .. id)
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|0|' .. traits .. '|' .. id)
 call('HSET', k_ids, id, inc)
 return {0, inc, epoch, seq, deadline and older or '0'}
+)lua";
+
+// ARGV: connection, P, incarnation, capacity, 1;traits. Reply: nothing.
+inline constexpr char describe_node[] = R"lua(
+local inc, capacity, traits = ARGV[3], ARGV[4], ARGV[5]
+local info = call('ZSCORE', k_nodes, inc) and call('HGET', k_info, inc)
+if not info then return {errc_not_joined} end
+local capacity_before, middle, traits_before, id = match(info, '^(%d+)(|%d+|%d+|%d|)([^|]*)|(.*)$')
+if capacity == capacity_before and traits == traits_before then return {0} end
+emit('event_described|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+call('HSET', k_info, inc, capacity .. middle .. traits .. '|' .. id)
+return {0}
+)lua";
+
+// `orders` has a field for each node_id that is drained, and one without a name for maintenance.
+//
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
+inline constexpr char give_order[] = R"lua(
+local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
+local begins = kind == order_drain or kind == order_begin_maintenance
+if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
+if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
+ensure_epoch(0)
+emit('event_ordered|0|0|' .. ARGV[3] .. '|0|1', id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) end
+return {0}
 )lua";
 
 // Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
@@ -88,10 +124,10 @@ local function mint()
     return fmt('%.0f', fence)
 end
 
-local function emit(kind, generation, from, to, id)
+local function emit(record, id)
     seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq),
-         kind .. '|' .. generation .. '|' .. from .. '|' .. to .. '|0|1|limit_unlimited', id)
+    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+         record .. '|' .. #id .. ':' .. id)
 end
 
 local function commit()
@@ -100,7 +136,7 @@ end
 
 if not (epoch and v[4] and fence >= seen) then
     epoch = mint()
-    if seen > 0 then emit('event_data_lost', epoch, '0', '0', '') end
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
     commit()
     return {0, status_data_lost, now, epoch, fence, seq}
 end
@@ -175,7 +211,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led', term, holder or '0', inc, ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1', ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -189,10 +225,11 @@ return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, 
 inline constexpr char vacate[] = R"lua(
 local function vacate(leader, first)
     local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    emit('event_vacated', term, holder, '0', '0', '1', 'limit_unlimited', '')
+    local record = 'event_vacated|0|' .. holder .. '|' .. term .. '|0|1'
+    emit(record, '')
     for i = first, #ARGV do
         local n = node(ARGV[i])
-        if n and n.live then tell(ARGV[i], 'change_vacancy', '0', '0', '0', '1', '0', '') end
+        if n and n.live then tell(ARGV[i], record, '') end
     end
 end
 )lua";

@@ -136,8 +136,12 @@ public:
         if (value > unlimited) ok_ = false;
         return static_cast<std::uint32_t>(value);
     }
+    /// weight, or weight;traits: the latter are left for traits().
     double weight() noexcept {
-        auto const text = part();
+        auto text = part();
+        auto const end_of_weight = text.find(';');
+        traits_ = end_of_weight == std::string_view::npos ? std::string_view{} : text.substr(end_of_weight + 1);
+        text = text.substr(0, end_of_weight);
         double value = 0;
 #if defined(__cpp_lib_to_chars)
         auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -149,11 +153,37 @@ public:
         value = std::strtod(copy.c_str(), &end);
         bool const read = !copy.empty() && end == copy.c_str() + copy.size();
 #endif
-        if (!read || value - value != 0) {  // not a finite number
+        bool const digit = !text.empty() && text.front() >= '0' && text.front() <= '9';
+        if (!read || !digit || !(value > 0) || value - value != 0) {  // not a finite number
             ok_ = false;
             return 1;
         }
         return value;
+    }
+    /// Those that came with the last weight.
+    [[nodiscard]] std::string_view traits() const noexcept { return traits_; }
+    /// Of 16 digits at most, and as text unlike that of any other.
+    fencing_token token() noexcept {
+        auto const text = part();
+        std::uint64_t value = 0;
+        if (text.size() > 16 || (text.size() > 1 && text.front() == '0') || !redis_array_reader::parse(text, value)) {
+            ok_ = false;
+        }
+        return value;
+    }
+    /// length:text. What follows is the next part, without a | between.
+    std::string_view counted() noexcept {
+        auto const end = rest_.find(':');
+        std::uint64_t length = 0;
+        if (ended_ || end == std::string_view::npos || !redis_array_reader::parse(rest_.substr(0, end), length) ||
+            length > rest_.size() - end - 1) {
+            ok_ = false;
+            return {};
+        }
+        auto const found = rest_.substr(end + 1, static_cast<std::size_t>(length));
+        rest_.remove_prefix(end + 1 + found.size());
+        ended_ = rest_.empty();
+        return found;
     }
     /// All that is left, | included.
     std::string_view rest() noexcept {
@@ -177,6 +207,7 @@ private:
     }
 
     std::string_view rest_;
+    std::string_view traits_;
     bool ok_ = true;
     bool ended_ = false;
 };

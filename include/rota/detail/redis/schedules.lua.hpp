@@ -1,10 +1,10 @@
-// The scripts of schedules: register, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp for
-// what they do.
+// The scripts of schedules: register, update, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
+// for what they do.
 #pragma once
 
 namespace rota::detail::lua {
 
-// ARGV: connection, P, ids..., weights... Reply: nothing, it always succeeds.
+// ARGV: connection, P, ids..., weight;traits... Reply: nothing, it always succeeds.
 inline constexpr char register_schedules[] = R"lua(
 local n = (#ARGV - 2) / 2
 ensure_epoch(0)
@@ -15,8 +15,9 @@ for i = 3, 2 + n do
         records[id] = {generation = '0', owner = '0', weight = weight}
         own_set[#own_set + 1] = id
         own_set[#own_set + 1] = '0|0|' .. weight
+        unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
-        emit('event_registered', '0', '0', '0', '0', weight, 'limit_unlimited', id)
+        emit('event_registered|0|0|0|0|' .. weight, id)
     end
 end
 verify_schedules()
@@ -28,17 +29,49 @@ commit_schedules()
 return {0}
 )lua";
 
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
+inline constexpr char update_schedules[] = R"lua(
+local n, answer = (#ARGV - 2) / 3, {0}
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, weight, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
+    local s = records[id]
+    local code = 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif s.owner ~= owner then
+        code = errc_conflict
+    elseif s.weight ~= weight then
+        s.weight = weight
+        local text = '|' .. owner .. '|' .. weight
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = s.generation .. text
+        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. weight
+        local holder = node(owner)
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
+    end
+    answer[#answer + 1] = code
+end
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return answer
+)lua";
+
 // KEYS: own, moves. ARGV: ids... Reply: what is stored of them, twice.
 inline constexpr char lookup[] = R"lua(
 if #ARGV == 0 then return {0, {}, {}} end
 return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
 )lua";
 
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[17..]: gone:<id>, then of the owners. Reply: code of each.
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
 inline constexpr char unregister_schedules[] = R"lua(
-local n, nonce, answer, buried = (#ARGV - 3) / 2, ARGV[3], {0}, {}
+local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
 read_schedules(4, 3 + n)
-read_tombstones(4, 3 + n, n > 0 and strings(17, 16 + n) or {})
+read_tombstones(4, 3 + n)
 for i = 1, n do
     local id, owner = ARGV[3 + i], ARGV[3 + n + i]
     local s, g = records[id], stones[id]
@@ -55,32 +88,29 @@ for i = 1, n do
         -- An earlier owner that may still believe keeps its guard.
         if is_guarded(id) then stone.owner, stone.ends = g.owner, g.ends end
         stone.kept = math.max(tonumber(stone.ends), now + limit_repeat_window)
-        stones[id] = stone
-        buried[#buried + 1] = id
+        bury(id, stone)
         records[id] = nil
-        detach(id, s)
-        drop_move(id, s)
+        detach(id, owner)
+        if s.to then drop_move(id, s.to) end
         own_deleted[#own_deleted + 1] = id
-        if holder and holder.live then tell(owner, 'change_removed', '0', '0', '0', '1', '0', id) end
-        emit('event_unregistered', '0', owner, '0', '0', '1', 'limit_unlimited', id)
+        local record = 'event_unregistered|0|' .. owner .. '|0|0|1'
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
     end
 end
 verify_schedules()
+verify_burial()
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
 commit_schedules()
 commit_nodes()
-for _, id in ipairs(buried) do
-    local g = stones[id]
-    call('SET', P .. 'gone:' .. id, fmt('%.0f|%.0f|%.0f', g.owner, g.ends, g.kept) .. '|' .. g.nonce,
-         'PX', math.ceil((g.kept - now) / 500))
-end
+commit_burial()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[17..]: gone:<id>, then the node's. Reply: code, token of each.
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
 local refused = behind(seen)
@@ -88,7 +118,7 @@ if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
 read_schedules(5, #ARGV)
-read_tombstones(5, #ARGV, #ARGV > 4 and call('MGET', unpack(KEYS, 17, 12 + #ARGV)) or {})
+read_tombstones(5, #ARGV)
 local answer = {0}
 for i = 5, #ARGV do
     local id = ARGV[i]
@@ -106,7 +136,9 @@ for i = 5, #ARGV do
         code = errc_capacity_exceeded
     else
         token = mint(seen)
-        hand_to(id, s, inc, token, 'reason_claimed')
+        if s.to then drop_move(id, s.to) end
+        hand_to(id, s.weight, '0', inc, token, 'event_owned|reason_claimed|0|')
+        s.owner, s.generation = inc, token
     end
     answer[#answer + 1] = code
     answer[#answer + 1] = token
@@ -121,42 +153,67 @@ commit_nodes()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, seen, ids..., generations..., froms..., tos..., reasons...;
-// KEYS[17..]: gone:<id>, then of froms and tos. Reply: code, token of each.
+// What adopt and revoke have in common: items as ids, what the record is expected to begin with (generation|owner|),
+// and ways, from|to|reason| or from|to|reason|open|, each of which is looked into once.
+inline constexpr char ways[] = R"lua(
+local ways = {}
+
+local function look_into(text)
+    local from, to, reason, open = match(text, '^(%d+)|(%d+)|(%d+)|(%d?)')
+    local way = {from = from, to = to, reason = reason, open = open, source = node(from), target = node(to),
+                 is_target = is_target(to)}
+    ways[text] = way
+    return way
+end
+)lua";
+
+// ARGV: connection, P, incarnation, term, seen, as_of, number of items, ids..., expected..., ways..., incarnations in
+// them...; KEYS[18..]: of those. Reply: code, token of each.
 inline constexpr char adopt[] = R"lua(
-local n, seen = (#ARGV - 5) / 5, tonumber(ARGV[5])
+local seen, n, find, sub = tonumber(ARGV[5]), tonumber(ARGV[7]), string.find, string.sub
 local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
-read_schedules(6, 5 + n)
-read_tombstones(6, 5 + n, n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {})
-local answer, sources, is_source = {0}, {}, {}
-for i = 6, 5 + n do
-    local id, generation, from, to, reason = ARGV[i], ARGV[n + i], ARGV[2 * n + i], ARGV[3 * n + i], ARGV[4 * n + i]
-    local s = records[id]
-    local code, token = 0, 0
-    if not s then
+refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+local are_stones = read_tombstones(8, 7 + n)
+read_nodes(8 + 3 * n, #ARGV)
+local answer, done, sources = {0}, {}, {}
+for i = 1, n do
+    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
+    way = ways[way] or look_into(way)
+    if not way.head then
+        way.head = 'event_owned|' .. way.reason .. '|' .. way.from .. '|'
+        way.is_orphan = way.from == '0' or not may_believe(way.from)
+    end
+    local text, move = own[i], moves[i]
+    local code, token, weight = 0, 0, nil
+    if text and way.is_orphan and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
+    if not text then
         code = errc_unknown_schedule
-    elseif s.generation ~= generation or s.owner ~= from or from ~= '0' and may_believe(from) or is_guarded(id) then
+    elseif not weight or weight ~= '1' and not is_weight(weight) or done[id] or are_stones and is_guarded(id) then
         code = errc_conflict
-    elseif not is_target(to) then
+    elseif not way.is_target then
         code = errc_unknown_node
     else
-        local target = node(to)
+        local target, to = way.target, way.to
+        move = move and match(move, '^%d+')
         -- A hand-off to this very node has its place already.
-        if target.load + target.pending - (s.to == to and 1 or 0) >= target.capacity then
+        if target.load + target.pending >= target.capacity + (move == to and 1 or 0) then
             code = errc_capacity_exceeded
         else
             token = mint(seen)
-            hand_to(id, s, to, token, reason)
-            if from ~= '0' and not is_source[from] then
-                is_source[from] = true
-                sources[#sources + 1] = from
+            if move then drop_move(id, move) end
+            hand_to(id, weight, way.from, to, token, way.head)
+            done[id] = true
+            if way.source and not sources[way.from] then
+                sources[way.from] = true
+                sources[#sources + 1] = way.from
             end
         end
     end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
+    answer[2 * i], answer[2 * i + 1] = code, token
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
 verify_schedules()
@@ -171,48 +228,61 @@ commit_departures()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, handoff deadline, ids..., generations..., froms..., tos..., reasons...;
-// KEYS[17..]: of the froms. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, number of items, ids..., expected..., ways...,
+// incarnations in them...; KEYS[18..]: of those. Reply: code, token of each.
 inline constexpr char revoke[] = R"lua(
-local n, inc, term, handoff = (#ARGV - 5) / 5, ARGV[3], ARGV[4], ARGV[5]
+local inc, term, handoff, n, find, sub = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[7]), string.find, string.sub
 if term ~= '0' then
     if not leads(inc, term) then return {errc_not_leader} end
 else
     local me = node(inc)
     if not me or not me.live then return {errc_not_joined} end
 end
-read_schedules(6, 5 + n)
-local answer, deadline = {0}, fmt('%.0f', now + handoff)
-for i = 6, 5 + n do
-    local id, generation, from, to, reason = ARGV[i], ARGV[n + i], ARGV[2 * n + i], ARGV[3 * n + i], ARGV[4 * n + i]
-    local s, owner = records[id], node(from)
+local refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+read_nodes(8 + 3 * n, #ARGV)
+local answer, deadline, begun = {0}, fmt('|%.0f|', now + handoff), {}
+for i = 1, n do
+    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
+    way = ways[way] or look_into(way)
+    if not way.head then
+        way.head = 'event_moving|' .. way.reason .. '|' .. way.from .. '|'
+        way.middle = '|' .. way.to .. '|'
+        way.tail = '|' .. handoff .. '|' .. way.open
+        way.move = way.to .. deadline .. way.reason .. '|' .. way.open
+    end
+    local text, target, weight = own[i], way.target, nil
+    local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
     local code, token = 0, 0
-    if not s then
+    if text and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
+    if not text then
         code = errc_unknown_schedule
-    elseif term == '0' and from ~= inc then
+    elseif term == '0' and way.from ~= inc then
         code = errc_not_owner
-    elseif s.generation ~= generation or s.owner ~= from or not (owner and owner.live) or to == from or
-            s.to and s.to ~= to then
+    elseif not weight or weight ~= '1' and not is_weight(weight) or not (way.source and way.source.live) or
+            way.to == way.from or moving_to and moving_to ~= way.to then
         code = errc_conflict
-    elseif s.to then
-        token = generation
-    elseif not is_target(to) then
+    elseif not moving_to and not way.is_target then
         code = errc_unknown_node
-    elseif node(to).load + node(to).pending >= node(to).capacity then
+    elseif not moving_to and target.load + target.pending >= target.capacity then
         code = errc_capacity_exceeded
     else
-        token = generation
-        s.to = to
-        local m = #moves_set
-        moves_set[m + 1], moves_set[m + 2] = id, to .. '|' .. deadline .. '|' .. reason
-        count(to, node(to), 0, 1)
-        tell(from, 'change_revoking', generation, to, reason, s.weight, handoff, id)
-        emit('event_moving', generation, from, to, reason, s.weight, 'limit_unlimited', id)
+        token = match(expected, '^%d+')
+        if not moving_to then
+            begun[id] = way.to
+            local m = #moves_set
+            moves_set[m + 1], moves_set[m + 2] = id, way.move
+            target.pending = target.pending + 1
+            changed[way.to] = target
+            text = word(way.head .. token .. way.middle .. weight .. way.tail, id)
+            events[#events + 1] = text
+            tell_word(way.from, text)
+        end
     end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
+    answer[2 * i], answer[2 * i + 1] = code, token
 end
-local refused = verify_step()
+refused = verify_step()
 if refused then return refused end
 
 commit_step()
@@ -221,24 +291,53 @@ commit_nodes()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids..., generations..., tos...; KEYS[17..]: lock:<id>, then the node's and of
-// the tos. Reply: code, token, remaining of each.
+// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
+// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos..., incarnations in them...; KEYS[18..]:
+// lock:<id>, then of the node and those. Reply: code, token, remaining of each.
 inline constexpr char acknowledge[] = R"lua(
-local n, inc, seen = (#ARGV - 4) / 3, ARGV[3], tonumber(ARGV[4])
+local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local find, sub = string.find, string.sub
 local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
-read_schedules(5, 4 + n)
-local locks = n > 0 and call('MGET', unpack(KEYS, 17, 16 + n)) or {}
-local answer = {0}
+local all_expected, tos = 6 + n + places, 6 + 2 * n + places
+local own, moves = read_own(7, all_expected)
+read_nodes(tos + n + 1, #ARGV)
+local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local answer, done, asked = {0}, {}, {}
+
+-- What was asked for by `move`, to|deadline|reason|open.
+local function look_into(move)
+    local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
+    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to)}
+    if to then
+        it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
+        it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
+    end
+    asked[move] = it
+    return it
+end
+
 for i = 1, n do
-    local id, generation, to = ARGV[4 + i], ARGV[4 + n + i], ARGV[4 + 2 * n + i]
-    local s = records[id]
+    local id, expected, to = ARGV[6 + i], ARGV[all_expected + i], ARGV[tos + i]
+    local place = places > 0 and ARGV[6 + n + i] or ''
+    local is_substitute = place ~= ''
+    local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
+    local it = move and (asked[move] or look_into(move))
+    if text and it and it.to == to and find(text, expected, 1, true) == 1 and not done[id] then
+        weight = sub(text, #expected + 1)
+        if weight ~= '1' and not is_weight(weight) then weight = nil end
+    end
+    if weight and is_substitute then
+        local owner, other
+        if own[n + i] then generation, owner, other = parse(own[n + i]) end
+        if moves[i] or done[place] or not it.open or owner ~= inc or other ~= weight then weight = nil end
+    end
     local code, token, remaining = 0, 0, 0
-    if not s then
+    if not text then
         code = errc_unknown_schedule
-    elseif s.generation ~= generation or s.owner ~= inc or s.to ~= to then
+    elseif not weight then
         code = errc_conflict
     else
         local deadline, holder
@@ -246,17 +345,27 @@ for i = 1, n do
         if deadline and tonumber(deadline) > now and may_believe(holder) then
             code, remaining = errc_locked_by_other, deadline - now
         else
-            local target = is_target(to) and node(to)
+            local target = it.target
             if not target then
                 code = errc_unknown_node
-            elseif target.load + target.pending - 1 >= target.capacity then
+            elseif target.load + target.pending >= target.capacity + 1 then
                 code = errc_capacity_exceeded
             end
-            token = mint(seen)
-            if code == 0 then
-                hand_to(id, s, to, token, s.reason)
-            else
-                hand_to(id, s, '0', token, 'reason_given_up')
+            if code == 0 or not is_substitute then
+                token = mint(seen)
+                done[id] = true
+                if is_substitute then
+                    done[place] = true
+                    drop_move(place, to)
+                    emit(it.called_off .. generation .. '|0|' .. weight .. '|0|0', place)
+                else
+                    drop_move(id, to)
+                end
+                if code == 0 then
+                    hand_to(id, weight, inc, to, token, it.head)
+                else
+                    hand_to(id, weight, inc, '0', token, 'event_owned|reason_given_up|' .. inc .. '|')
+                end
             end
         end
     end

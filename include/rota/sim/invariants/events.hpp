@@ -85,7 +85,8 @@ public:
         } else if (auto const* c = std::get_if<schedule_changed>(&e); c && s.begun) {
             bool const changed =
                 c->registered ? s.schedules.try_emplace(c->schedule).second : s.schedules.erase(c->schedule) > 0;
-            if (!changed && s.whole) {  // else: gone from the server when its first picture was looked at
+            // (Else it was gone from the server when its first picture was looked at, or was damaged as that was read.)
+            if (!changed && s.whole && group().promises_hold()) {
                 fail(fmt::format("{}#{} tells twice that {} is {}registered", p.node_id(), p.number(), c->schedule,
                                  c->registered ? "" : "un"));
             }
@@ -157,7 +158,7 @@ private:
     std::map<std::uint32_t, subscriber> subscribers_;
 };
 
-/// A picture of the group that is current is what the server has.
+/// A picture of the group that is current is what the server has: of schedules, nodes and orders.
 class pictures_are_true final : public invariant {
 public:
     std::string_view name() const override { return "pictures_are_true"; }
@@ -176,10 +177,32 @@ public:
                 auto const seen = m.picture_of(id);
                 bool const same = seen && seen->generation == s.generation && seen->owner == s.owner &&
                                   seen->moving_to == s.moving_to;
-                if (same) continue;
-                fail(fmt::format("{}#{} pictures {} of {} under {} for {}; it is of {} under {} for {}", p->node_id(),
-                                 p->number(), id, seen ? seen->owner : 0, seen ? seen->generation : 0,
-                                 seen ? seen->moving_to : 0, s.owner, s.generation, s.moving_to));
+                if (!same) {
+                    fail(fmt::format("{}#{} pictures {} of {} under {} for {}; it is of {} under {} for {}",
+                                     p->node_id(), p->number(), id, seen ? seen->owner : 0, seen ? seen->generation : 0,
+                                     seen ? seen->moving_to : 0, s.owner, s.generation, s.moving_to));
+                }
+                if (seen->weight == s.weight && seen->traits == s.traits) continue;
+                fail(fmt::format("{}#{} pictures {} with weight {} and \"{}\"; it has {} and \"{}\"", p->node_id(),
+                                 p->number(), id, seen->weight, seen->traits, s.weight, s.traits));
+            }
+            for (auto const& [incarnation, n] : store.nodes()) {
+                auto const seen = m.picture_of_node(incarnation);
+                node_machine::pictured_node const is{n.id,
+                                                     n.live,
+                                                     n.live ? n.capacity : seen.capacity,
+                                                     n.live ? n.traits : seen.traits,
+                                                     n.load,
+                                                     n.live && store.is_drained(n.id)};
+                if (seen == is) continue;
+                fail(fmt::format("{}#{} pictures {} as {} ({}, {}) with {} of {}; it is {} ({}, {}) with {} of {}",
+                                 p->node_id(), p->number(), incarnation, seen.id, seen.alive ? "alive" : "gone",
+                                 seen.draining ? "drained" : seen.traits, seen.owned, seen.capacity, n.id,
+                                 n.live ? "alive" : "gone", is.draining ? "drained" : n.traits, n.load, n.capacity));
+            }
+            if (m.pictures_maintenance() != store.maintenance()) {
+                fail(fmt::format("{}#{} pictures {}maintenance", p->node_id(), p->number(),
+                                 m.pictures_maintenance() ? "" : "no "));
             }
         }
     }

@@ -32,6 +32,15 @@ struct time_scales {
     }
 };
 
+/// How long it takes at most, once things are calm, until what is to move has moved: first every schedule is owned, then
+/// the runs in hand are over.
+[[nodiscard]] inline microseconds time_to_move(world const& w) {
+    auto const t = time_scales::of(w);
+    auto const& work = w.settings().work;
+    auto const runs = w.has_work() ? work.most + 2 * work.lock_ttl : microseconds{};
+    return std::max(t.node_ttl, t.lease) + 2 * t.retry + 24 * t.round_trip + runs + w.habits().waits + w.habits().takes;
+}
+
 /// Once things are calm, some node leads within the lease, a retry and a few round trips; and then it stays.
 class leader_in_time final : public invariant {
 public:
@@ -75,7 +84,7 @@ public:
     std::string_view name() const override { return "owned_in_time"; }
     void begin() override {
         auto const t = time_scales::of(group());
-        bound_ = std::max(t.node_ttl, t.lease) + t.retry + 16 * t.round_trip;
+        bound_ = std::max(t.node_ttl, t.lease) + t.retry + 16 * t.round_trip + group().habits().waits;
     }
     void looks() override {
         auto const calm = group().now() - group().calm_since();
@@ -89,14 +98,16 @@ public:
             if (!group().is_healthy(i)) continue;
             auto const* p = group().process_at(i);
             healthy[p->belief().incarnation()] = p;
-            room += p->machine().settings().max_schedules_per_node.value_or(unlimited);
+            auto const n = group().store().node(p->belief().incarnation());
+            if (n) room += group().store().is_drained(n->id) ? n->load : n->capacity;
         }
         if (healthy.empty() || room < group().store().schedule_count()) return;
         for (auto const& [id, s] : group().store().schedules()) {
             auto const p = healthy.find(s.owner);
             bool const known = p != healthy.end() && p->second->believes_it_lives() &&
                                (p->second->belief().table().contains(id) || s.moving_to != 0);
-            if (known) {
+            bool const homeless = group().habits().heeds_rules && !s.traits.empty();  // or so it may be
+            if (known || homeless) {
                 nobodys_.erase(id);
                 continue;
             }
@@ -118,16 +129,11 @@ private:
 class even_in_time final : public invariant {
 public:
     std::string_view name() const override { return "even_in_time"; }
-    void begin() override {
-        auto const t = time_scales::of(group());
-        auto const& w = group().settings().work;
-        auto const runs = group().has_work() ? w.most + 2 * w.lock_ttl : microseconds{};
-        bound_ = std::max(t.node_ttl, t.lease) + 2 * t.retry + 24 * t.round_trip + runs;
-    }
+    void begin() override { bound_ = time_to_move(group()); }
     void looks() override {
         auto const calm = group().now() - group().calm_since();
         auto const& o = group().settings().options;
-        if (calm <= bound_ || !group().promises_hold() || !o.auto_rebalance) return;
+        if (calm <= bound_ || !group().promises_hold() || !o.auto_rebalance || group().store().maintenance()) return;
         bool healthy = false;
         for (std::uint32_t i = 0; i < group().size(); ++i) healthy = healthy || group().is_healthy(i);
         if (!healthy || (seq_ == group().store().seq() && even_)) return;
@@ -203,14 +209,17 @@ private:
             if (!fit) return;
             ++others;
         }
-        if (auto const most = group().settings().options.max_schedules_per_node;
-            most && std::uint64_t{others} * *most < group().store().schedule_count()) {
-            return;  // not all of them have a place
+        std::uint64_t room = 0;
+        for (auto const& [other, n] : group().store().nodes()) {
+            if (n.live && other != incarnation && !group().store().is_drained(n.id)) room += n.capacity;
         }
-        if (group().calm_since() == group().now()) return;  // the server is not well
+        if (room < group().store().schedule_count()) return;  // not all of them have a place
+        if (group().calm_since() == group().now()) return;    // the server is not well
+        if (group().habits().waits > microseconds{}) return;
         if (others == 0 || !group().promises_hold() || group().now() - disturbed_ < calm_before_) return;
         for (auto const& [id, s] : group().store().schedules()) {
-            if (s.owner == incarnation) left_[id] = {group().now(), incarnation};
+            bool const homeless = group().habits().heeds_rules && !s.traits.empty();  // or so it may be
+            if (s.owner == incarnation && !homeless) left_[id] = {group().now(), incarnation};
         }
     }
     void judge(std::string const& id, leaving const& l) {

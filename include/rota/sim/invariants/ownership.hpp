@@ -121,6 +121,11 @@ public:
         if (auto* q = std::get_if<op::claim>(&s.request)) each(q->ids, [](auto& i) { return i; });
         if (auto* q = std::get_if<op::revoke>(&s.request)) each(q->items, [](auto& i) { return i.id; });
         if (auto* q = std::get_if<op::unregister_schedules>(&s.request)) each(q->items, [](auto& i) { return i.id; });
+        if (auto* q = std::get_if<op::mend>(&s.request)) each(q->items, [](auto& i) { return i.id; });
+    }
+    // A server that nobody asks anything for a while may have lost all of it meanwhile.
+    void fault_began(fault const& f) override {
+        if (!within_promises(f.kind)) known_.clear();
     }
 
 private:
@@ -166,6 +171,12 @@ public:
                 if (r->items[i].ok()) look_at(q->items[i].name, q->items[i].generation, "locked");
             }
         }
+        if (auto* q = std::get_if<op::mend>(&s.request)) {
+            for (auto const& item : q->items) remember(item.id);
+        }
+    }
+    void fault_began(fault const& f) override {
+        if (!within_promises(f.kind)) known_.clear();
     }
 
 private:

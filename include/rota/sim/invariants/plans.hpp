@@ -62,7 +62,7 @@ struct load_picture {
         for (auto const& [incarnation, n] : store.nodes()) {
             if (!n.live) continue;
             index[incarnation] = p.nodes.size();
-            p.nodes.push_back({0, n.capacity});
+            p.nodes.push_back({0, store.is_drained(n.id) ? 0 : n.capacity});
         }
         for (auto const& [id, s] : store.schedules()) {
             auto const owner = index.find(s.owner);
@@ -128,8 +128,8 @@ struct load_picture {
     }
 };
 
-/// Voluntary moves never exceed the optimum for what made them necessary. Declared bound beyond it: a plan that is under
-/// way as something else changes may be carried out all the same, and what it spoilt be made good: twice what was left.
+/// Moves between live nodes, those that a drain or a lowered capacity ask for included, never exceed the optimum for what
+/// made them necessary. Declared bound beyond it: a plan that is under way as something else changes may be carried out all the same, and what it spoilt be made good: twice what was left.
 /// For strategies that even out counts, as least_moves does.
 class moves_bounded final : public invariant {
 public:
@@ -152,7 +152,7 @@ public:
             return;
         }
         auto const* revoked = std::get_if<op::revoke>(&s.request);
-        if (revoked && revoked->term != 0 && revoked->items.front().reason == change_reason::rebalanced) {
+        if (revoked && revoked->term != 0 && revoked->items.front().reason != change_reason::transferred) {
             auto const moves = moving_ - moving;
             if (moves > allowed_) {
                 fail(fmt::format("{} moves more, where {} were the most that could be needed", moves, allowed_));

@@ -32,26 +32,30 @@ private:
     static bool reads(operation const& o) {
         return std::holds_alternative<op::lookup>(o) || std::holds_alternative<op::changes_since>(o) ||
                std::holds_alternative<op::events_since>(o) || std::holds_alternative<op::schedules_page>(o) ||
-               std::holds_alternative<op::nodes_page>(o);
+               std::holds_alternative<op::nodes_page>(o) || std::holds_alternative<op::scan_page>(o);
     }
     std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> newest_;
 };
 
-/// What a node owns and what is on its way to it are never more than it may have.
+/// What is given to a node, or set out for it, is never more than it may have. (It may come to hold more, by being allowed
+/// less.)
 class capacity_kept final : public invariant {
 public:
     std::string_view name() const override { return "capacity_kept"; }
     void performed(step const& s) override {
-        if (!s.answer) return;
-        if (auto* q = std::get_if<op::adopt>(&s.request)) {
-            for (auto const& item : q->items) look_at(s, item.to);
-        } else if (auto* q2 = std::get_if<op::revoke>(&s.request)) {
-            for (auto const& item : q2->items) look_at(s, item.to);
-        } else if (auto* q3 = std::get_if<op::acknowledge>(&s.request)) {
-            for (auto const& item : q3->items) look_at(s, item.to);
-        } else if (auto* q4 = std::get_if<op::claim>(&s.request)) {
-            look_at(s, q4->incarnation);
-        }
+        auto& seq = seq_[s.server];
+        auto const store_seq = group().servers().server(s.server).store->seq();
+        if (!s.answer || std::exchange(seq, store_seq) == store_seq) return;  // a repeat of what was done before
+        auto const* r = std::get_if<op::outcomes>(&*s.answer);
+        auto each = [&](auto const& items) {
+            for (std::size_t i = 0; i < items.size(); ++i) {
+                if (r->items[i].ok()) look_at(s, items[i].to);
+            }
+        };
+        if (auto* q = std::get_if<op::adopt>(&s.request)) each(q->items);
+        if (auto* q = std::get_if<op::revoke>(&s.request)) each(q->items);
+        if (auto* q = std::get_if<op::acknowledge>(&s.request)) each(q->items);
+        if (auto* q = std::get_if<op::claim>(&s.request); q && r->items.front().ok()) look_at(s, q->incarnation);
     }
 
 private:
@@ -61,6 +65,7 @@ private:
         fail(fmt::format("{} owns {} schedules and expects {}; it may have {}", incarnation, n->load, n->pending,
                          n->capacity));
     }
+    std::map<std::uint32_t, std::uint64_t> seq_;
 };
 
 }  // namespace rota::sim

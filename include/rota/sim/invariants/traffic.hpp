@@ -24,7 +24,8 @@ private:
         return std::holds_alternative<op::acquire_locks>(o) || std::holds_alternative<op::extend_locks>(o) ||
                std::holds_alternative<op::release_locks>(o) || std::holds_alternative<op::lookup>(o) ||
                std::holds_alternative<op::claim>(o) || std::holds_alternative<op::register_schedules>(o) ||
-               std::holds_alternative<op::unregister_schedules>(o);
+               std::holds_alternative<op::unregister_schedules>(o) || std::holds_alternative<op::update_schedules>(o) ||
+               std::holds_alternative<op::give_order>(o);
     }
     // A few dozen for a change of leader with snapshot and plan, and something per thing that can change.
     [[nodiscard]] std::uint32_t most() const {

@@ -1,0 +1,108 @@
+// A new leader: what it does before it has read the whole group, and that it makes no mistake of a half-read picture.
+#include "../support/scenario.hpp"
+
+using namespace std::chrono_literals;
+using rota_test::ids;
+using rota_test::member;
+using rota_test::scenario;
+using rota_test::schedules;
+
+TEST_CASE("a new leader places what the dead one had before it has read who owns the rest") {
+    scenario group;
+    auto& a = group.join("a");
+    auto& b = group.join("b");
+    auto& c = group.join("c");
+    REQUIRE(a->register_schedules(schedules("s", 3000)).all());
+    CHECK(group.until([&] { return group.owned() == 3000; }, 20s) <= 20s);
+    group.pass(3s);
+    REQUIRE(a->is_leader());
+    bool early = false;
+    bool moved_early = false;
+    for (auto* m : {&b, &c}) {
+        m->strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
+            rota::least_moves{}.make_plan(view, into);
+            if (view.complete) return;
+            early = true;
+            CHECK(view.orphans.size() == 1000);
+            CHECK(view.nodes.size() == 2);
+            for (auto& n : view.nodes) CHECK(n.load == 1000);
+            moved_early = moved_early || into.voluntary > 0;
+        });
+    }
+    a.crash();
+    CHECK(group.until([&] { return b.owned().size() + c.owned().size() == 3000; }, 10s) <= 4s);
+    CHECK(early);
+    CHECK_FALSE(moved_early);
+    group.pass(5s);
+    CHECK(b.owned().size() == 1500);
+    CHECK(c.owned().size() == 1500);
+    group.check_told();
+}
+
+TEST_CASE("nothing is moved by a plan for a half-read picture, whatever the strategy says") {
+    scenario group;
+    auto& a = group.join("a");
+    auto& b = group.join("b");
+    auto& c = group.join("c");
+    REQUIRE(a->register_schedules(schedules("s", 900)).all());
+    CHECK(group.until([&] { return group.owned() == 900; }, 20s) <= 20s);
+    group.pass(3s);
+    bool tried = false;
+    for (auto* m : {&b, &c}) {
+        m->strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
+            into.clear();
+            if (view.complete) return;
+            // What it has read so far: orphans to the first node; and away with whatever counts at the first.
+            for (auto const s : view.orphans) into.moves.push_back({.schedule = s, .to = 0});
+            for (auto const s : view.nodes[0].schedules) {
+                into.moves.push_back({.schedule = s, .from = 0, .to = 1});
+                tried = true;
+            }
+        });
+    }
+    a.crash();
+    group.pass(8s);
+    (void)tried;
+    CHECK(b.owned().size() + c.owned().size() == 900);
+    for (auto* m : {&b, &c}) {
+        CHECK(m->told<rota::handoff_requested>().empty());
+        for (auto& e : m->told<rota::ownership_changed>()) CHECK(e.reason != rota::change_reason::rebalanced);
+    }
+}
+
+TEST_CASE("a strategy that would rather wait for the whole picture may") {
+    scenario group;
+    auto& a = group.join("a");
+    auto& b = group.join("b");
+    REQUIRE(a->register_schedules(schedules("s", 500)).all());
+    group.pass(5s);
+    bool waited = false;
+    b.strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        if (view.complete) {
+            rota::least_moves{}.make_plan(view, into);
+        } else {
+            waited = true;
+            into.unplaced = static_cast<std::uint32_t>(view.orphans.size());
+        }
+    });
+    a.crash();
+    group.pass(6s);
+    CHECK(waited);
+    CHECK(b.owned().size() == 500);
+}
+
+TEST_CASE("a tick of the leader costs one request however many schedules there are, and a change a few") {
+    scenario group;
+    auto& a = group.join("a");
+    group.join("b");
+    REQUIRE(a->register_schedules(schedules("s", 2000)).all());
+    group.pass(10s);
+    auto before = a.wire.requests();
+    group.pass(10s);
+    CHECK(a.wire.requests() - before <= 11);
+    before = a.wire.requests();
+    REQUIRE(a->register_schedules({{.id = "new"}}).all());
+    group.pass(500ms);
+    CHECK(a.wire.requests() - before <= 8);
+}
