@@ -8801,16 +8801,13 @@ public:
     /// This node's counters may be wrong.
     void doubt(fencing_token node) { add(recount_, node); }
 
-    /// The server will have none of it: not before the next pass.
-    void give_up(instant now) {
-        suspects_.clear();
-        recount_.clear();
-        begin_anew();
-        due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
-    }
+    /// The server refuses it: not before a while.
+    void give_up(instant now) { hold_until_ = now + 8 * pause_; }
 
     /// When next() has something to say.
-    [[nodiscard]] instant due() const { return !on_ ? instant::max() : has_suspects() ? instant::min() : due_; }
+    [[nodiscard]] instant due() const {
+        return !on_ ? instant::max() : std::max(hold_until_, has_suspects() ? instant::min() : due_);
+    }
 
     /// Only while the picture is current.
     [[nodiscard]] std::optional<operation> next(group_feed<Defects>& feed, instant now, fencing_token self,
@@ -8819,6 +8816,7 @@ public:
         for (auto& s : feed.take_strays()) suspect(std::move(s.id), s.holder);
         for (auto const node : feed.take_doubtful()) add(recount_, node);
         weigh_unconfirmed(feed.picture());
+        if (now < hold_until_) return std::nullopt;
         if (has_suspects()) {
             op::mend request{.incarnation = self, .term = term, .seen = seen};
             for (auto const& [id, holders] : suspects_) {
@@ -8860,12 +8858,13 @@ public:
             look_at(feed.picture(), s);
             if (after_ < s.id) after_ = s.id;
         }
-        due_ = now + pause_;
+        due_ = next_page(now);
         if (page.items.size() + page.strays.size() < op::max_batch) {
             holders_.pop_back();
             after_.clear();
             if (holders_.empty()) {
                 suspect_unseen(feed.picture());
+                pages_ = 0;
                 due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
             }
         }
@@ -8878,7 +8877,7 @@ public:
         for (auto const& id : page.broken) suspect(id, 0);
         for (auto const& s : page.items) look_at(picture, s);
         cursor_ = page.next;
-        due_ = now + pause_;
+        due_ = next_page(now);
         if (cursor_ == 0) {
             suspect_unseen(picture);
             seen_.assign(seen_.size(), false);
@@ -8908,6 +8907,7 @@ public:
 
 private:
     static constexpr std::size_t most_at_once = 50;
+    static constexpr std::size_t pages_at_once = 16;
 
     [[nodiscard]] bool has_suspects() const { return !suspects_.empty() || !recount_.empty(); }
 
@@ -8937,7 +8937,11 @@ private:
         });
     }
 
+    // A small group is looked through at one go; a large one in the background.
+    instant next_page(instant now) { return ++pages_ < pages_at_once ? now : now + pause_; }
+
     void begin_anew() {
+        pages_ = 0;
         cursor_ = 0;
         holders_.clear();
         after_.clear();
@@ -8960,6 +8964,8 @@ private:
     microseconds interval_{};
     microseconds pause_{};
     instant due_ = instant::max();
+    instant hold_until_ = instant::min();
+    std::size_t pages_ = 0;                              // in this pass
     std::uint64_t snapshot_ = 0;                         // of the feed, as this pass began
     std::uint64_t cursor_ = 0;                           // in the records
     std::vector<late<fencing_token, Defects>> holders_;  // whose indexes are still to be looked through
@@ -9710,6 +9716,7 @@ private:
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (is_described_wrongly() && now >= describe_from_) {
+            described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
             return op::describe_node{.incarnation = self_.incarnation,
                                      .capacity = attributes_.capacity.value_or(unlimited),
                                      .traits = traits_};
@@ -9724,9 +9731,11 @@ private:
     }
 
     [[nodiscard]] bool is_described_wrongly() const {
-        return attributes_.capacity.value_or(unlimited) != described_capacity_ || traits_ != described_;
+        return !described_surely_ || attributes_.capacity.value_or(unlimited) != described_capacity_ ||
+               traits_ != described_;
     }
     void is_described(std::uint32_t capacity, std::string traits) {
+        described_surely_ = true;
         described_capacity_ = capacity;
         described_ = std::move(traits);
     }
@@ -9791,9 +9800,11 @@ private:
             tell(warning{why});
         }
         // What the server refuses is not said again: the lease, or the life, ends by itself.
-        if (!transient || why.code == errc::conflict) {
+        if (!transient) {
             leader_.on_refused(request, now);
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+        }
+        if (!transient || why.code == errc::conflict) {
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
@@ -10075,6 +10086,7 @@ private:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
                 forget_acknowledgement(c.id);
+                if (known) tell_own(c.id, self_, {}, 0, c.reason);  // mended: it is another ownership now
                 belief_->change_table([&](auto& table) {
                     table[c.id] = {.generation = c.generation, .weight = c.weight, .traits = c.traits};
                 });
@@ -10395,6 +10407,7 @@ private:
     instant server_time_at_{};
     std::uint32_t described_capacity_ = unlimited;  // as the group knows us
     std::string described_;
+    bool described_surely_ = true;  // no request that says otherwise is under way
     instant describe_from_{};
     std::optional<double> load_;  // as measured by the user, smoothed
     std::optional<double> told_load_;

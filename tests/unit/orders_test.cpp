@@ -171,6 +171,16 @@ TEST_CASE("what changes while a join's reply is lost is told after it") {
     for (auto& n : a->nodes().value()) CHECK(n.capacity == 1);
 }
 
+TEST_CASE("what a node took back while its word was lost on the way is taken back at the server") {
+    scenario group;
+    auto& a = group.join("a");
+    a.wire.lose_replies(3);
+    REQUIRE_FALSE(a->set_attributes({.capacity = 1}));  // it has its effect, unheard
+    (void)a->set_attributes({});
+    group.pass(3s);
+    for (auto& n : a->nodes().value()) CHECK(n.capacity == rota::unlimited);
+}
+
 TEST_CASE("maintenance ends what was planned before it") {
     trio group{{}, 2100};
     auto& d = group.join("d");

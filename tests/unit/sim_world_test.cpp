@@ -191,7 +191,16 @@ TEST_CASE("a strategy that does not balance: sound and settled, not even and con
     struct fill_up {
         plan make_plan(cluster_view const& view) const {
             plan p;
-            for (auto orphan : view.orphans) p.moves.push_back({.schedule = orphan, .to = 0});
+            std::vector<std::uint32_t> load;
+            for (auto const& n : view.nodes) load.push_back(n.load);
+            for (auto const orphan : view.orphans) {
+                std::uint32_t to = 0;
+                while (to < load.size() && load[to] >= view.nodes[to].capacity) ++to;
+                if (to == load.size()) break;
+                ++load[to];
+                p.moves.push_back({.schedule = orphan, .to = to});
+            }
+            p.unplaced = static_cast<std::uint32_t>(view.orphans.size() - p.moves.size());
             return p;
         }
     };

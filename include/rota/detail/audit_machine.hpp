@@ -38,16 +38,13 @@ public:
     /// This node's counters may be wrong.
     void doubt(fencing_token node) { add(recount_, node); }
 
-    /// The server will have none of it: not before the next pass.
-    void give_up(instant now) {
-        suspects_.clear();
-        recount_.clear();
-        begin_anew();
-        due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
-    }
+    /// The server refuses it: not before a while.
+    void give_up(instant now) { hold_until_ = now + 8 * pause_; }
 
     /// When next() has something to say.
-    [[nodiscard]] instant due() const { return !on_ ? instant::max() : has_suspects() ? instant::min() : due_; }
+    [[nodiscard]] instant due() const {
+        return !on_ ? instant::max() : std::max(hold_until_, has_suspects() ? instant::min() : due_);
+    }
 
     /// Only while the picture is current.
     [[nodiscard]] std::optional<operation> next(group_feed<Defects>& feed, instant now, fencing_token self,
@@ -56,6 +53,7 @@ public:
         for (auto& s : feed.take_strays()) suspect(std::move(s.id), s.holder);
         for (auto const node : feed.take_doubtful()) add(recount_, node);
         weigh_unconfirmed(feed.picture());
+        if (now < hold_until_) return std::nullopt;
         if (has_suspects()) {
             op::mend request{.incarnation = self, .term = term, .seen = seen};
             for (auto const& [id, holders] : suspects_) {
@@ -97,12 +95,13 @@ public:
             look_at(feed.picture(), s);
             if (after_ < s.id) after_ = s.id;
         }
-        due_ = now + pause_;
+        due_ = next_page(now);
         if (page.items.size() + page.strays.size() < op::max_batch) {
             holders_.pop_back();
             after_.clear();
             if (holders_.empty()) {
                 suspect_unseen(feed.picture());
+                pages_ = 0;
                 due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
             }
         }
@@ -115,7 +114,7 @@ public:
         for (auto const& id : page.broken) suspect(id, 0);
         for (auto const& s : page.items) look_at(picture, s);
         cursor_ = page.next;
-        due_ = now + pause_;
+        due_ = next_page(now);
         if (cursor_ == 0) {
             suspect_unseen(picture);
             seen_.assign(seen_.size(), false);
@@ -145,6 +144,7 @@ public:
 
 private:
     static constexpr std::size_t most_at_once = 50;
+    static constexpr std::size_t pages_at_once = 16;
 
     [[nodiscard]] bool has_suspects() const { return !suspects_.empty() || !recount_.empty(); }
 
@@ -174,7 +174,11 @@ private:
         });
     }
 
+    // A small group is looked through at one go; a large one in the background.
+    instant next_page(instant now) { return ++pages_ < pages_at_once ? now : now + pause_; }
+
     void begin_anew() {
+        pages_ = 0;
         cursor_ = 0;
         holders_.clear();
         after_.clear();
@@ -197,6 +201,8 @@ private:
     microseconds interval_{};
     microseconds pause_{};
     instant due_ = instant::max();
+    instant hold_until_ = instant::min();
+    std::size_t pages_ = 0;                              // in this pass
     std::uint64_t snapshot_ = 0;                         // of the feed, as this pass began
     std::uint64_t cursor_ = 0;                           // in the records
     std::vector<late<fencing_token, Defects>> holders_;  // whose indexes are still to be looked through

@@ -362,6 +362,7 @@ private:
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (is_described_wrongly() && now >= describe_from_) {
+            described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
             return op::describe_node{.incarnation = self_.incarnation,
                                      .capacity = attributes_.capacity.value_or(unlimited),
                                      .traits = traits_};
@@ -376,9 +377,11 @@ private:
     }
 
     [[nodiscard]] bool is_described_wrongly() const {
-        return attributes_.capacity.value_or(unlimited) != described_capacity_ || traits_ != described_;
+        return !described_surely_ || attributes_.capacity.value_or(unlimited) != described_capacity_ ||
+               traits_ != described_;
     }
     void is_described(std::uint32_t capacity, std::string traits) {
+        described_surely_ = true;
         described_capacity_ = capacity;
         described_ = std::move(traits);
     }
@@ -443,9 +446,11 @@ private:
             tell(warning{why});
         }
         // What the server refuses is not said again: the lease, or the life, ends by itself.
-        if (!transient || why.code == errc::conflict) {
+        if (!transient) {
             leader_.on_refused(request, now);
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+        }
+        if (!transient || why.code == errc::conflict) {
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
@@ -727,6 +732,7 @@ private:
                 see(c.generation);
                 if (known && s->second.generation >= c.generation) return;
                 forget_acknowledgement(c.id);
+                if (known) tell_own(c.id, self_, {}, 0, c.reason);  // mended: it is another ownership now
                 belief_->change_table([&](auto& table) {
                     table[c.id] = {.generation = c.generation, .weight = c.weight, .traits = c.traits};
                 });
@@ -1047,6 +1053,7 @@ private:
     instant server_time_at_{};
     std::uint32_t described_capacity_ = unlimited;  // as the group knows us
     std::string described_;
+    bool described_surely_ = true;  // no request that says otherwise is under way
     instant describe_from_{};
     std::optional<double> load_;  // as measured by the user, smoothed
     std::optional<double> told_load_;
