@@ -734,16 +734,16 @@ TEST_CASE("whole_pictures_move: a leader moves while it still reads") {
     auto run = [](defect d) {
         planting const planted{d};
         return complaint([&] {
-            planted_world w{{.seed = 6, .nodes = 3, .options = {.rebalance_threshold = 0}, .work = sim::no_work}};
+            planted_world w{{.seed = 6, .nodes = 4, .options = {.rebalance_threshold = 0}, .work = sim::no_work}};
             w.check<sim::whole_pictures_move>();
-            w.register_schedules(20);
+            w.register_schedules(40);
             w.run_for(10s);
             w.node(0).begin_maintenance();  // so that load is still uneven when the next one takes over
             w.node(1).crash(5s);
+            w.node(2).crash(5s);
             w.run_for(15s);
-            auto const leader = w.leader();
             w.node(0).end_maintenance();
-            leader.leave();
+            w.leader().leave();
             w.run_for(10s);
         });
     };
