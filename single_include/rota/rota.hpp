@@ -17921,8 +17921,10 @@ private:
             out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
             if (substitute) {
                 auto const reason = asked->second.move.reason;
-                drop_move(asked->second);
-                emit_moving(asked->first, asked->second, 0, reason);
+                if (!Defects::has(defect::swap_keeps_both)) {
+                    drop_move(asked->second);
+                    emit_moving(asked->first, asked->second, 0, reason);
+                }
                 hand_to(item.id, record, item.to, out.token, reason);
                 continue;
             }
