@@ -141,6 +141,15 @@ TEST_CASE("measured: orphans go where least is measured, not where least is owne
     for (auto const& step : made.moves) CHECK(step.to == 1);
 }
 
+TEST_CASE("measured: where orphans are placed, what differs by less than the tolerance stays all the same") {
+    view_builder builder{{{10}, {10}, {10}}, 1};
+    for (std::uint32_t n = 0; n < 3; ++n) builder.node(n).reported = 116 - 16.0 * n;
+    auto const made = plan_of(rota::measured<>{.tolerance = 0.2}, builder.view());
+    CHECK(made.forced == 1);
+    CHECK(made.voluntary == 0);
+    CHECK(plan_of(rota::measured<>{.tolerance = 0.05}, builder.view()).voluntary == 1);
+}
+
 TEST_CASE("measured: drained and overfull nodes are relieved even if all reports are even") {
     view_builder builder{{{2}, {6, 4}, {2}}};
     for (std::uint32_t n = 0; n < 3; ++n) builder.node(n).reported = 50;
