@@ -5,6 +5,7 @@
 
 #include "rota.hpp"
 
+#include "check_strategy.hpp"
 #include "sim/converged.hpp"
 #include "sim/exhaustive.hpp"
 #include "sim/invariants/all.hpp"

@@ -34,13 +34,907 @@
 
 #include "rota.hpp"
 
+// ---- rota/check_strategy.hpp ---------------------------------------------------------------------------------------
+// Whether a strategy keeps its contract: for the tests of whoever writes one.
+//
+//   auto const report = rota::check_strategy(my_strategy{});
+//   REQUIRE(report.passed);       // report.text() says what is wrong, and in which group it was seen
+//
+// It is asked for plans of all small groups, and of many random ones: with capacities, weights, zones, labels and rules,
+// drained nodes, schedules on their way, nodes that have gone or come back, half-read pictures, and nobody at all.
+//
+// Each plan must keep the rules of cluster_view.hpp: it names only what is there, each schedule once, from where it is;
+// places before it moves, and moves first what has to be; keeps capacities at every step, so that every prefix is
+// valid; leaves alone what may not move; counts right; says why an orphan has no place while there is room. The same view
+// gives the same plan, whatever the object, the addresses and the recycled buffer. Carried out over and over, with
+// nothing else happening, the plans end: the group comes to rest. And no call throws, or takes longer than the deadline.
+//
+// Not checked: how good a plan is. No test framework is needed. Not part of rota.hpp: it starts a thread.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <fmt/core.h>
+
+// ---- rota/detail/strategy_check/group_model.hpp --------------------------------------------------------------------
+// A group as check_strategy imagines it: what a cluster_view shows of it, what becomes of it when a plan is carried out,
+// and what it looks like in words, for a fault to say where it was seen.
+
+#include <cstddef>
+
+namespace rota::detail {
+
+struct group_model {
+    struct node {
+        std::string id{};
+        std::uint32_t capacity = unlimited;
+        node_attributes has{};  // zone and labels
+        bool draining = false;
+        bool reports = false;
+        double reported = -1;  // what it reports if it does not report report_scale x its weight
+    };
+    struct schedule {
+        std::string id{};
+        fencing_token generation = 0;
+        double weight = 1;
+        std::uint32_t owner = cluster_view::none;
+        std::uint32_t kind = 0;
+        std::uint32_t departed = cluster_view::none;
+        bool moving = false;
+        bool registered = true;  // false: a void entry of the view
+    };
+    struct departure {
+        std::string id{};
+        bool left = false;
+        microseconds ago{};
+    };
+
+    std::vector<node> nodes{};
+    std::vector<schedule> schedules{};
+    std::vector<placement_rules> kinds{};  // labels sorted; the first one has no rules
+    std::vector<departure> departures{};
+    fencing_token now = 0;
+    fencing_token settled_before = std::numeric_limits<fencing_token>::max();
+    std::vector<fencing_token> recent_moves{};
+    double report_scale = 1;
+    bool backwards = false;  // lists what has no particular order from its end
+    bool complete = true;
+
+    void pass(microseconds time) {
+        now += static_cast<fencing_token>(time.count());
+        for (auto& one : departures) one.ago += time;
+        constexpr fencing_token hour = 3'600'000'000;
+        while (!recent_moves.empty() && recent_moves.front() + hour < now) recent_moves.erase(recent_moves.begin());
+    }
+
+    /// What is on its way gets there. Returns whether anything was.
+    bool arrive() {
+        bool any = false;
+        for (auto& one : schedules) any = std::exchange(one.moving, false) || any;
+        return any;
+    }
+
+    /// Carries out a plan that is sound. What moves is on its way until arrive().
+    void apply(plan const& p) {
+        for (auto const& step : p.moves) {
+            auto& one = schedules[step.schedule];
+            one.owner = step.to;
+            one.departed = cluster_view::none;
+            one.generation = now;
+            if (step.forced()) continue;
+            one.moving = true;
+            recent_moves.push_back(now);
+        }
+    }
+
+    [[nodiscard]] std::string in_words() const {
+        std::string text = fmt::format("{} nodes:", nodes.size());
+        for (std::uint32_t i = 0; i < nodes.size(); ++i) {
+            auto const& n = nodes[i];
+            text += fmt::format(" {}", n.id);
+            text += n.capacity == unlimited ? std::string{} : fmt::format("/{}", n.capacity);
+            if (n.draining) text += " draining";
+            if (!n.has.zone.empty()) text += fmt::format(" zone {}", n.has.zone);
+            for (auto const& label : n.has.labels) text += fmt::format(" +{}", label);
+            text += " [" + names_of(i) + "]";
+        }
+        text += "; orphans: [" + names_of(cluster_view::none) + "]";
+        return text + (complete ? "" : "; incomplete");
+    }
+
+private:
+    [[nodiscard]] std::string names_of(std::uint32_t owner) const {
+        constexpr std::size_t most = 12;
+        std::string text;
+        std::size_t count = 0;
+        for (auto const& one : schedules) {
+            if (!one.registered || one.owner != owner) continue;
+            if (++count > most) continue;
+            text += fmt::format("{}{}", text.empty() ? "" : " ", one.id);
+            if (one.weight != 1) text += fmt::format(":{}", one.weight);
+            if (one.moving) text += " (moving)";
+        }
+        return count > most ? text + fmt::format(" and {} more", count - most) : text;
+    }
+};
+
+/// What a strategy is shown of a model; made anew, so at other addresses, each time.
+class model_view {
+public:
+    explicit model_view(group_model const& m) : rules_{m.kinds}, recent_{m.recent_moves}, held_(m.nodes.size()) {
+        texts_.reserve(m.schedules.size());
+        for (std::uint32_t s = 0; s < m.schedules.size(); ++s) {
+            auto const& one = m.schedules[s];
+            texts_.push_back(one.id);
+            schedules_.push_back(
+                {texts_.back(), one.generation, one.weight, one.owner, one.kind, one.departed, one.moving});
+            if (one.registered) (one.owner == cluster_view::none ? orphans_ : held_[one.owner]).push_back(s);
+        }
+        nodes_from_.reserve(m.nodes.size());
+        for (std::uint32_t i = 0; i < m.nodes.size(); ++i) {
+            auto const& from = nodes_from_.emplace_back(m.nodes[i]);
+            if (m.backwards) turn_round(held_[i]);
+            cluster_view::node n{.id = from.id, .incarnation = i + 1};
+            n.load = static_cast<std::uint32_t>(held_[i].size());
+            n.capacity = from.draining ? 0 : from.capacity;
+            for (auto const s : held_[i]) n.weight += schedules_[s].weight;
+            n.reported = from.reports ? m.report_scale * n.weight : from.reported;
+            n.zone = from.has.zone;
+            n.labels = from.has.labels;
+            n.draining = from.draining;
+            if (m.complete) {
+                n.schedules = held_[i];
+            } else {
+                n.weight = 0;
+            }
+            nodes_.push_back(n);
+        }
+        if (m.backwards) turn_round(orphans_);
+        for (auto const& k : rules_) kinds_.push_back({k.pin, k.group, k.required, k.forbidden});
+        departed_.reserve(m.departures.size());
+        for (auto const& d : m.departures) {
+            departures_.push_back({departed_.emplace_back(d.id), 1'000'000 + departures_.size(), d.left, d.ago});
+        }
+        view_ = {nodes_, schedules_, orphans_, kinds_, departures_, m.now, m.settled_before, recent_, m.complete};
+    }
+    model_view(model_view const&) = delete;
+    model_view& operator=(model_view const&) = delete;
+
+    [[nodiscard]] cluster_view const& view() const { return view_; }
+
+private:
+    static void turn_round(std::vector<std::uint32_t>& list) {
+        for (std::size_t i = 0; i + i + 1 < list.size(); ++i) std::swap(list[i], list[list.size() - 1 - i]);
+    }
+
+    std::vector<std::string> texts_;
+    std::vector<group_model::node> nodes_from_;
+    std::vector<std::string> departed_;
+    std::vector<placement_rules> rules_;
+    std::vector<fencing_token> recent_;
+    std::vector<std::vector<std::uint32_t>> held_;
+    std::vector<std::uint32_t> orphans_;
+    std::vector<cluster_view::node> nodes_;
+    std::vector<cluster_view::schedule> schedules_;
+    std::vector<cluster_view::kind> kinds_;
+    std::vector<cluster_view::departure> departures_;
+    cluster_view view_;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/strategy_check/model_source.hpp -------------------------------------------------------------------
+// The groups that check_strategy tries a strategy on: all small ones, up to the order of nodes, and random ones with
+// everything that a view can have. The same seed gives the same groups everywhere.
+
+#include <limits>
+
+namespace rota::detail {
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+class model_random {
+public:
+    explicit model_random(std::uint64_t seed) : state_{seed} {}
+
+    std::uint64_t next() {
+        auto x = state_ += 0x9e3779b97f4a7c15U;
+        x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9U;
+        x = (x ^ x >> 27) * 0x94d049bb133111ebU;
+        return x ^ x >> 31;
+    }
+    std::uint32_t below(std::uint32_t end) { return end == 0 ? 0 : static_cast<std::uint32_t>(next() % end); }
+    bool one_in(std::uint32_t n) { return below(n) == 0; }
+
+private:
+    std::uint64_t state_;
+};
+
+inline constexpr fencing_token model_noon = 1'700'000'000'000'000;  // some day of 2023, in µs
+
+inline void add_schedules(group_model& m, std::uint32_t owner, std::uint32_t count) {
+    for (std::uint32_t k = 0; k < count; ++k) {
+        auto& made = m.schedules.emplace_back();
+        made.id = fmt::format("s{}", m.schedules.size() - 1);
+        made.owner = owner;
+    }
+}
+
+/// Calls visit(model) for every group of up to 3 nodes with up to 2 schedules and 2 orphans, of every capacity that
+/// matters, once for all that differ in the order of nodes only (which then takes turns).
+template <typename Visit>
+void each_small_model(Visit const& visit) {
+    constexpr std::uint32_t capacities[] = {0, 1, 2, unlimited};
+    constexpr std::uint32_t shapes = 3 * 4;
+    std::uint32_t turn = 0;
+    auto const try_all = [&](std::vector<std::uint32_t> const& shape_of) {
+        for (std::uint32_t orphans = 0; orphans <= 2; ++orphans) {
+            group_model m;
+            m.now = model_noon;
+            ++turn;
+            for (std::size_t i = 0; i < shape_of.size(); ++i) {
+                auto const shape = shape_of[(i + turn) % shape_of.size()];
+                auto& n = m.nodes.emplace_back();
+                n.id = fmt::format("n{}", i);
+                n.capacity = capacities[shape % 4];
+                n.draining = n.capacity == 0;
+                add_schedules(m, static_cast<std::uint32_t>(i), shape / 4);
+            }
+            add_schedules(m, cluster_view::none, orphans);
+            visit(m);
+        }
+    };
+    try_all({});
+    for (std::uint32_t a = 0; a < shapes; ++a) {
+        try_all({a});
+        for (std::uint32_t b = a; b < shapes; ++b) {
+            try_all({a, b});
+            for (std::uint32_t c = b; c < shapes; ++c) try_all({a, b, c});
+        }
+    }
+}
+
+class model_source {
+public:
+    model_source(std::uint64_t seed, std::uint32_t most_nodes, std::uint32_t most_schedules)
+        : random_{seed},
+          most_nodes_{most_nodes},
+          most_schedules_{most_schedules} {}
+
+    [[nodiscard]] group_model draw() {
+        group_model m;
+        m.now = model_noon;
+        m.backwards = random_.one_in(2);
+        m.report_scale = 1 + random_.below(50) / 10.0;
+        auto const nodes = 1 + random_.below(most_nodes_);
+        auto const per_node = most_schedules_ / nodes;
+        add_nodes(m, nodes, per_node);
+        add_schedules(m, cluster_view::none, random_.one_in(2) ? random_.below(per_node * nodes + 1) : 0);
+        if (random_.one_in(2)) weigh(m);
+        if (random_.one_in(3)) add_rules(m);
+        if (random_.one_in(3)) add_departures(m);
+        if (random_.one_in(3)) set_moving(m);
+        if (random_.one_in(4)) settle(m);
+        if (random_.one_in(4)) leave_gaps(m);
+        if (random_.one_in(4)) report(m);
+        m.complete = !random_.one_in(8);
+        return m;
+    }
+
+private:
+    void add_nodes(group_model& m, std::uint32_t count, std::uint32_t per_node) {
+        auto const limits = random_.below(4);  // none, wide, tight, any
+        bool const zones = random_.one_in(3);
+        bool const labels = random_.one_in(2);
+        bool const reports = random_.one_in(3);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            auto const load = random_.one_in(4) ? 0 : random_.below(per_node + 1);
+            auto& n = m.nodes.emplace_back();
+            n.id = fmt::format("n{}", i);
+            if (limits == 1) n.capacity = load + random_.below(2 * per_node + 1);
+            if (limits == 2) n.capacity = load + random_.below(2);
+            if (limits == 3 && !random_.one_in(3)) n.capacity = random_.below(2 * per_node + 1);
+            n.draining = random_.one_in(8);
+            if (zones && !random_.one_in(5)) n.has.zone = fmt::format("z{}", random_.below(3));
+            if (labels && random_.one_in(2)) n.has.labels.push_back("disk");
+            if (labels && random_.one_in(2)) n.has.labels.push_back("gpu");
+            n.reports = reports && !random_.one_in(4);
+            add_schedules(m, i, load);
+        }
+    }
+
+    void weigh(group_model& m) {
+        bool const whole = random_.one_in(2);
+        for (auto& one : m.schedules) {
+            one.weight = whole ? 1 + random_.below(9) : (1 + random_.below(1000)) / 64.0;
+            if (random_.one_in(50)) one.weight = random_.one_in(2) ? 1e9 : 1e-9;
+        }
+    }
+
+    void add_rules(group_model& m) {
+        m.kinds.resize(1);
+        auto const count = 1 + random_.below(4);
+        for (std::uint32_t k = 0; k < count; ++k) {
+            auto& rules = m.kinds.emplace_back();
+            auto const what = random_.below(6);
+            if (what == 0) rules.pin = fmt::format("n{}", random_.below(most_nodes_ + 1));  // perhaps not there
+            if (what == 1 || what == 2) rules.group = fmt::format("g{}", k);
+            if (what == 2 || what == 3) rules.required.push_back("disk");
+            if (what == 4) rules.forbidden.push_back("gpu");
+            if (what == 5) rules.required = rules.forbidden = {"gpu"};  // nowhere
+        }
+        for (auto& one : m.schedules) {
+            if (random_.one_in(3)) one.kind = random_.below(count + 1);
+        }
+    }
+
+    void add_departures(group_model& m) {
+        auto const count = 1 + random_.below(3);
+        for (std::uint32_t d = 0; d < count; ++d) {
+            auto& one = m.departures.emplace_back();
+            bool const back = random_.one_in(2);
+            one.id =
+                back ? m.nodes[random_.below(static_cast<std::uint32_t>(m.nodes.size()))].id : fmt::format("gone{}", d);
+            one.left = random_.one_in(2);
+            one.ago = std::chrono::seconds{random_.below(100)};
+        }
+        for (auto& one : m.schedules) {
+            if (one.owner == cluster_view::none && !random_.one_in(4)) one.departed = random_.below(count);
+        }
+    }
+
+    void set_moving(group_model& m) {
+        for (auto& one : m.schedules) {
+            one.moving = one.owner != cluster_view::none && random_.one_in(4);
+            if (one.moving) m.recent_moves.push_back(m.now - 1'000'000);
+        }
+    }
+
+    void settle(group_model& m) {
+        m.settled_before = m.now - 60'000'000;
+        for (auto& one : m.schedules) one.generation = m.now - random_.below(120'000'000);
+    }
+
+    void leave_gaps(group_model& m) {
+        for (auto& one : m.schedules) {
+            if (!random_.one_in(5)) continue;
+            one.registered = false;
+            one.owner = cluster_view::none;
+            one.moving = false;
+        }
+    }
+
+    void report(group_model& m) {
+        double const odd[] = {
+            0, 1e-9, 1e300, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), -3};
+        for (auto& n : m.nodes) {
+            n.reports = false;
+            n.reported = random_.one_in(6) ? odd[random_.below(6)] : random_.below(1000) / 10.0;
+        }
+    }
+
+    model_random random_;
+    std::uint32_t most_nodes_;
+    std::uint32_t most_schedules_;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/strategy_check/plan_faults.hpp --------------------------------------------------------------------
+// What breaks the contract of a strategy in one plan for one view, in words.
+
+namespace rota::detail {
+
+struct plan_fault {
+    std::string what{};  ///< the rule that is broken; empty: none
+    std::string which{};
+    explicit operator bool() const noexcept { return !what.empty(); }
+};
+
+class plan_inspector {
+public:
+    plan_inspector(cluster_view const& view, plan const& p, bool places_all)
+        : view_{view},
+          plan_{p},
+          places_all_{places_all},
+          state_(view.schedules.size(), absent) {}
+
+    [[nodiscard]] plan_fault first_fault() {
+        for (auto const s : view_.orphans) state_[s] = orphan;
+        for (auto const& node : view_.nodes) {
+            load_.push_back(node.load);
+            for (auto const s : node.schedules) state_[s] = owned;
+        }
+        for (auto const check : {&plan_inspector::steps, &plan_inspector::counts, &plan_inspector::numbers,
+                                 &plan_inspector::stuck, &plan_inspector::orphans_left}) {
+            if (auto fault = (this->*check)()) return fault;
+        }
+        return {};
+    }
+
+private:
+    enum what_it_is : std::uint8_t { absent, orphan, owned, touched, without_room };
+
+    plan_fault steps() {
+        bool evening_out = false;
+        for (auto const& step : plan_.moves) {
+            // Of a picture that is half read only placements are carried out.
+            if (!step.forced() && !view_.complete) break;
+            if (auto fault = names(step)) return fault;
+            auto const& schedule = view_.schedules[step.schedule];
+            auto const& target = view_.nodes[step.to];
+            auto const which = fmt::format("{} to {}", schedule.id, target.id);
+            if (state_[step.schedule] == touched) return {"assigns a schedule twice", which};
+            if (state_[step.schedule] == absent) return {"names a schedule that is not there (a void entry)", which};
+            if (step.from != schedule.owner) return {"takes a schedule from where it is not", which};
+            if (step.to == step.from) return {"moves a schedule to where it is", which};
+            if (step.forced()) {
+                if (moved_) return {"places an orphan after a move", which};
+            } else {
+                if (schedule.moving) return {"moves a schedule that is on its way already", which};
+                if (!view_.may_move(step.schedule)) return {"moves a schedule that is to stay (settled_before)", which};
+                if (step.required() && evening_out)
+                    return {"has a move that has to be after one that evens out", which};
+                if (!step.required() && step.why != change_reason::rebalanced)
+                    return {"gives a reason that is none for a move", which};
+                evening_out = !step.required();
+                if (!moved_) placed_load_ = load_;
+                moved_ = true;
+            }
+            if (load_[step.to] >= target.capacity)
+                return {"gives a node more than its capacity", fmt::format("{}, capacity {}", which, target.capacity)};
+            ++load_[step.to];
+            if (!step.forced()) --load_[step.from];
+            state_[step.schedule] = touched;
+        }
+        if (!moved_) placed_load_ = load_;
+        return {};
+    }
+
+    [[nodiscard]] plan_fault names(move const& step) const {
+        if (step.schedule >= view_.schedules.size())
+            return {"names a schedule that is not there",
+                    fmt::format("{} of {}", step.schedule, view_.schedules.size())};
+        if (step.to >= view_.nodes.size())
+            return {"names a node that is not there", fmt::format("{} of {}", step.to, view_.nodes.size())};
+        return {};
+    }
+
+    plan_fault counts() {
+        std::size_t forced = 0;
+        for (auto const& step : plan_.moves) forced += step.forced() ? 1 : 0;
+        if (plan_.forced != forced)
+            return {"miscounts its placements", fmt::format("forced is {}, not {}", plan_.forced, forced)};
+        if (plan_.voluntary != plan_.moves.size() - forced)
+            return {"miscounts its moves",
+                    fmt::format("voluntary is {}, not {}", plan_.voluntary, plan_.moves.size() - forced)};
+        if (plan_.unplaced != view_.orphans.size() - forced)
+            return {"miscounts the orphans that it leaves",
+                    fmt::format("unplaced is {}, not {}", plan_.unplaced, view_.orphans.size() - forced)};
+        return {};
+    }
+
+    plan_fault numbers() {
+        auto const finite = [](double x) { return x - x == 0; };
+        if (!finite(plan_.spread_before) || !finite(plan_.spread_after) || !finite(plan_.imbalance))
+            return {"states what is no finite number", "spread_before, spread_after or imbalance"};
+        if (plan_.spread_before < 0 || plan_.spread_after < 0) return {"states a spread below 0", ""};
+        if (plan_.revisit <= microseconds{0})
+            return {"asks to be asked again at once, for ever", fmt::format("revisit is {} us", plan_.revisit.count())};
+        return {};
+    }
+
+    plan_fault stuck() {
+        for (auto const& one : plan_.stuck) {
+            if (one.schedule >= view_.schedules.size() || state_[one.schedule] == absent)
+                return {"says of a schedule that is not there that it has no place", fmt::format("{}", one.schedule)};
+            auto const which = std::string{view_.schedules[one.schedule].id};
+            if (view_.schedules[one.schedule].owner != cluster_view::none)
+                return {"says of what has an owner that it has no place", which};
+            if (state_[one.schedule] != orphan)
+                return {"says of what it places that it has no place, or says so twice", which};
+            state_[one.schedule] = one.why == no_place::no_room ? without_room : touched;
+        }
+        return {};
+    }
+
+    // An orphan of which nothing is said has no place because every node is full. Only those without rules: of others it
+    // may be that just those nodes are full that would do.
+    plan_fault orphans_left() {
+        if (!places_all_) return {};
+        for (auto const s : view_.orphans) {
+            bool const left = state_[s] == orphan || state_[s] == without_room;
+            if (!left || view_.schedules[s].kind != 0) continue;
+            for (std::size_t i = 0; i < view_.nodes.size(); ++i) {
+                auto const& node = view_.nodes[i];
+                if (placed_load_[i] >= node.capacity || load_[i] >= node.capacity) continue;
+                return {"leaves an orphan although a node has room, and does not say why",
+                        fmt::format("{}, {}", view_.schedules[s].id, node.id)};
+            }
+            break;  // nobody has room
+        }
+        return {};
+    }
+
+    cluster_view const& view_;
+    plan const& plan_;
+    bool places_all_;
+    std::vector<what_it_is> state_;
+    std::vector<std::uint32_t> load_;
+    std::vector<std::uint32_t> placed_load_;  // after the placements
+    bool moved_ = false;
+};
+
+/// Whether two plans say the same, certificate and all.
+[[nodiscard]] inline bool same_plan(plan const& a, plan const& b) {
+    return a.moves == b.moves && a.stuck == b.stuck && a.forced == b.forced && a.voluntary == b.voluntary &&
+           a.bound == b.bound && a.unplaced == b.unplaced && a.spread_before == b.spread_before &&
+           a.spread_after == b.spread_after && a.imbalance == b.imbalance && a.interchangeable == b.interchangeable &&
+           a.revisit == b.revisit;
+}
+
+}  // namespace rota::detail
+
+// ---- rota/detail/strategy_check/watched_run.hpp --------------------------------------------------------------------
+// Runs a check on a thread of its own, so that a call that never ends is found out: the thread is then left behind, with
+// all that it uses, and the check ends with what it has found. Where no thread can be started, calls are timed only
+// once they have ended.
+
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+namespace rota::detail {
+
+/// The time of the call that is under way, shared by who makes it and who watches.
+class call_watch {
+public:
+    using clock = std::chrono::steady_clock;
+    struct abandoned {};  ///< thrown in a thread that was left behind, should its call end after all
+
+    explicit call_watch(clock::duration deadline) : deadline_{deadline} {}
+
+    void begin() {
+        std::lock_guard const lock{mutex_};
+        in_call_ = true;
+        began_ = clock::now();
+    }
+    /// Returns how long it took. What the call used may be changed from here on.
+    clock::duration end() {
+        std::lock_guard const lock{mutex_};
+        if (left_behind_) throw abandoned{};
+        in_call_ = false;
+        return clock::now() - began_;
+    }
+    void finish() {
+        std::lock_guard const lock{mutex_};
+        finished_ = true;
+        changed_.notify_all();
+    }
+
+    [[nodiscard]] clock::duration deadline() const { return deadline_; }
+
+    /// Waits until the check has finished, true; or a call takes too long: then calls leave(), while what that call uses
+    /// cannot change, and returns false.
+    template <typename Leave>
+    bool wait(Leave const& leave) {
+        std::unique_lock lock{mutex_};
+        for (;;) {
+            if (finished_) return true;
+            auto const now = clock::now();
+            auto const until = (in_call_ ? began_ : now) + deadline_;
+            if (now >= until) break;
+            changed_.wait_until(lock, until);
+        }
+        left_behind_ = true;
+        leave();
+        return false;
+    }
+
+private:
+    clock::duration deadline_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    clock::time_point began_{};
+    bool in_call_ = false;
+    bool finished_ = false;
+    bool left_behind_ = false;
+};
+
+/// Calls check->run(), which uses check->watch for its calls; check->overdue() is called if one of them takes too long.
+template <typename Check>
+void run_watched(std::shared_ptr<Check> const& check) {
+    auto const work = [check] {
+        try {
+            check->run();
+        } catch (call_watch::abandoned const&) {
+            return;
+        }
+        check->watch.finish();
+    };
+    std::thread worker;
+    try {
+        worker = std::thread{work};
+    } catch (std::system_error const&) {
+        return work();
+    }
+    if (check->watch.wait([&] { check->overdue(); })) {
+        worker.join();
+    } else {
+        worker.detach();
+    }
+}
+
+}  // namespace rota::detail
+
+namespace rota {
+
+struct check_strategy_options {
+    std::uint64_t seed = 1;         ///< of the random groups: same seed, same groups
+    std::uint32_t groups = 500;     ///< random ones, beyond all small ones; and one in a hundred 20 times as large
+    std::uint32_t nodes = 12;       ///< most nodes of a random group
+    std::uint32_t schedules = 100;  ///< about the most schedules of a random group
+    std::uint32_t rounds = 2'000;   ///< within which a group must come to rest, and two more for each schedule
+    bool places_all = true;         ///< false: it may leave orphans although there is room, without saying why
+    std::chrono::milliseconds deadline{10'000};  ///< of a call
+};
+
+struct check_strategy_report {
+    bool passed = false;
+    /// Each rule that was broken, once: which, how, how often, and the first group in which it was.
+    std::vector<std::string> faults{};
+    std::uint64_t groups = 0;             ///< tried
+    std::uint64_t plans = 0;              ///< asked for
+    std::uint64_t moves = 0;              ///< in the plans that were carried out, placements included
+    std::uint64_t most_rounds = 0;        ///< that a group took to come to rest
+    std::chrono::microseconds slowest{};  ///< call
+
+    [[nodiscard]] std::string text() const {
+        auto text = fmt::format("{}: {} groups, {} plans, {} steps, at most {} rounds, slowest call {} us\n",
+                                passed ? "passed" : "failed", groups, plans, moves, most_rounds, slowest.count());
+        for (auto const& fault : faults) text += "  " + fault + "\n";
+        return text;
+    }
+};
+
+namespace detail {
+
+/// Any strategy, so that the check is compiled once.
+struct checked_strategy {
+    virtual ~checked_strategy() = default;
+    virtual void make_plan(cluster_view const& view, plan& into) const = 0;
+    [[nodiscard]] virtual std::unique_ptr<checked_strategy> copy() const = 0;  ///< null: it cannot be copied
+};
+
+template <typename S>
+struct checked_as final : checked_strategy {
+    explicit checked_as(S&& given) : strategy{std::move(given)} {}
+    explicit checked_as(S const& given) : strategy{given} {}
+
+    void make_plan(cluster_view const& view, plan& into) const override {
+        auto const& asked = unwrap(strategy);
+        if constexpr (requires { asked.make_plan(view, into); }) {
+            asked.make_plan(view, into);
+        } else {
+            into = asked.make_plan(view);
+        }
+    }
+    [[nodiscard]] std::unique_ptr<checked_strategy> copy() const override {
+        if constexpr (std::is_copy_constructible_v<S>) {
+            return std::make_unique<checked_as>(strategy);
+        } else {
+            return nullptr;
+        }
+    }
+
+    S strategy;
+};
+
+class strategy_check {
+public:
+    strategy_check(std::unique_ptr<checked_strategy> strategy, check_strategy_options const& o)
+        : watch{o.deadline},
+          strategy_{std::move(strategy)},
+          options_{o} {}
+
+    void run() {
+        each_small_model([&](group_model const& small) { try_on(small); });
+        model_source source{options_.seed, options_.nodes, options_.schedules};
+        for (std::uint32_t i = 0; i < options_.groups; ++i) try_on(source.draw());
+        model_source large{options_.seed, 20 * options_.nodes, 20 * options_.schedules};
+        for (std::uint32_t i = 0; i < options_.groups / 100; ++i) try_on(large.draw());
+    }
+
+    /// The present call takes too long. (It does not go on while this is called.)
+    void overdue() { note("does not end", fmt::format("after {} ms it still plans", options_.deadline.count())); }
+
+    [[nodiscard]] check_strategy_report take_report() {
+        for (auto const& fault : faults_) {
+            report_.faults.push_back(
+                fmt::format("{}{}{}; in a group of {}{}", fault.what, fault.which.empty() ? "" : ": ", fault.which,
+                            fault.where, fault.times > 1 ? fmt::format(" ({} times in all)", fault.times) : ""));
+        }
+        report_.passed = faults_.empty();
+        return report_;
+    }
+
+    call_watch watch;
+
+private:
+    struct seen_fault {
+        std::string what;
+        std::string which;
+        std::string where;
+        std::uint64_t times = 1;
+    };
+
+    void note(std::string what, std::string which) {
+        for (auto& fault : faults_) {
+            if (fault.what == what) return void(++fault.times);
+        }
+        faults_.push_back({std::move(what), std::move(which), group_.in_words()});
+    }
+
+    // Returns whether there is a plan.
+    bool ask(checked_strategy const& strategy, cluster_view const& view, plan& into) {
+        ++report_.plans;
+        watch.begin();
+        std::string thrown;
+        try {
+            strategy.make_plan(view, into);
+        } catch (std::exception const& e) {
+            thrown = fmt::format("\"{}\"", e.what());
+        } catch (...) {
+            thrown = "what is no std::exception";
+        }
+        auto const took = watch.end();
+        auto const in_us = std::chrono::duration_cast<std::chrono::microseconds>(took);
+        report_.slowest = std::max(report_.slowest, in_us);
+        if (took > watch.deadline()) note("takes too long", fmt::format("{} us", in_us.count()));
+        if (!thrown.empty()) note("throws", thrown);
+        return thrown.empty();
+    }
+
+    bool sound(cluster_view const& view, plan const& p) {
+        auto fault = plan_inspector{view, p, options_.places_all}.first_fault();
+        if (!fault) return true;
+        note(std::move(fault.what), std::move(fault.which));
+        return false;
+    }
+
+    void try_on(group_model model) {
+        ++report_.groups;
+        group_ = std::move(model);
+        plan first;
+        {
+            model_view const shown{group_};
+            if (!ask(*strategy_, shown.view(), first) || !sound(shown.view(), first)) return;
+            plan again;
+            if (!ask(*strategy_, shown.view(), again)) return;
+            if (!same_plan(first, again)) return note("gives another plan when asked again for the same view", "");
+        }
+        if (!same_elsewhere(first)) return;
+        if (group_.complete) come_to_rest();
+    }
+
+    // Other addresses, a copy of the strategy, a buffer that holds another plan.
+    bool same_elsewhere(plan const& first) {
+        model_view const shown{group_};
+        auto recycled = leftovers();
+        if (!ask(*strategy_, shown.view(), recycled)) return false;
+        if (!same_plan(first, recycled)) {
+            note("gives another plan into a recycled one", "write over all that it holds, or clear() it first");
+            return false;
+        }
+        if (auto const copy = strategy_->copy()) {
+            plan by_copy;
+            if (!ask(*copy, shown.view(), by_copy)) return false;
+            if (!same_plan(first, by_copy)) {
+                note("gives another plan when it is a copy", "a plan must follow from the view alone");
+                return false;
+            }
+        }
+        return true;
+    }
+
+    static plan leftovers() {
+        plan p;
+        p.moves = {{7, 8, 9, change_reason::drained}, {7, cluster_view::none, 1'000'000}};
+        p.stuck = {{1'000'000, no_place::waits}};
+        p.forced = p.voluntary = p.bound = p.unplaced = 77;
+        p.spread_before = p.spread_after = p.imbalance = 77;
+        p.interchangeable = true;
+        p.revisit = microseconds{77};
+        return p;
+    }
+
+    // From here on nothing happens but what the plans say; what reports its load reports its weight.
+    void come_to_rest() {
+        group_.settled_before = std::numeric_limits<fencing_token>::max();
+        for (auto& node : group_.nodes) node.reported = -1;
+        std::uint32_t idle = 0;
+        auto const limit = options_.rounds + 2 * group_.schedules.size();  // a move at a time, and a wait after each
+        for (std::size_t round = 0; round < limit; ++round) {
+            switch (next_round()) {
+                case outcome::fault: return;
+                case outcome::changed:
+                    idle = 0;
+                    report_.most_rounds = std::max<std::uint64_t>(report_.most_rounds, round + 1);
+                    break;
+                case outcome::waits:
+                    if (++idle <= most_idle_rounds) break;
+                    return;  // whoever asks again and again, but never moves anything, is at rest
+                case outcome::rests:
+                    group_.pass(std::chrono::hours{2});
+                    if (next_round() == outcome::changed)
+                        note("moves again what was at rest", "two hours later, though nothing has happened");
+                    return;
+            }
+        }
+        note("never comes to rest", fmt::format("it still moves schedules after {} rounds", limit));
+    }
+
+    enum class outcome : std::uint8_t { fault, changed, waits, rests };
+
+    outcome next_round() {
+        plan next;
+        {
+            model_view const shown{group_};
+            if (!ask(*strategy_, shown.view(), next) || !sound(shown.view(), next)) return outcome::fault;
+        }
+        report_.moves += next.moves.size();
+        group_.apply(next);
+        bool const arrived = group_.arrive();
+        bool const waits = next.revisit != microseconds::max();
+        bool const changed = arrived || !next.moves.empty();
+        group_.pass(waits && !changed ? std::min<microseconds>(next.revisit, std::chrono::hours{24})
+                                      : std::chrono::seconds{1});
+        return changed ? outcome::changed : waits ? outcome::waits : outcome::rests;
+    }
+
+    static constexpr std::uint32_t most_idle_rounds = 100;
+
+    std::unique_ptr<checked_strategy> strategy_;
+    check_strategy_options options_;
+    group_model group_;
+    std::vector<seen_fault> faults_;
+    check_strategy_report report_;
+};
+
+}  // namespace detail
+
+/// Tries a strategy. Takes a few seconds at most, if it is quick; a call that does not end within the deadline ends the
+/// check, its thread is left behind, so what the strategy refers to should then outlive the program's tests.
+template <typename S>
+[[nodiscard]] check_strategy_report check_strategy(S strategy, check_strategy_options const& options = {}) {
+    constexpr bool is_strategy = strategy_policy<detail::unwrapped_t<S>>;
+    static_assert(is_strategy,
+                  "rota: what is to be checked is no strategy: it lacks `rota::plan "
+                  "make_plan(rota::cluster_view const&) const`");
+    if constexpr (is_strategy) {
+        auto const check = std::make_shared<detail::strategy_check>(
+            std::make_unique<detail::checked_as<S>>(std::move(strategy)), options);
+        detail::run_watched(check);
+        return check->take_report();
+    } else {
+        return {};  // refused above; nothing more is said
+    }
+}
+
+}  // namespace rota
+
 // ---- rota/sim/converged.hpp ----------------------------------------------------------------------------------------
 // What a group comes to once nothing goes wrong any more, as predicates for run_until that say what is missing: converged
 // with the default strategy, and every other that evens load out; settled with one that does not mean to.
 
-#include <algorithm>
 #include <cmath>
-#include <string>
 
 // ---- rota/sim/world.hpp --------------------------------------------------------------------------------------------
 // A whole group in one thread on virtual time: machines with clocks, processes that run the production algorithm, links,
@@ -57,25 +951,17 @@
 #include <concepts>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
-#include <type_traits>
-#include <utility>
-#include <vector>
 
 // ---- rota/sim/clock.hpp --------------------------------------------------------------------------------------------
 // A node's clock: true time seen through a rate and an offset of its own. The monotonic clock, which rota uses, never
 // goes back; wall time may jump, and nothing may depend on it.
 
-#include <cstdint>
-
 // ---- rota/sim/event_queue.hpp --------------------------------------------------------------------------------------
 // What is to happen, ordered by true time, and among equals by when it was put in: so a run is the same wherever it is
 // repeated. An entry is a few plain words, and costs the same however long the run has gone on.
-
-#include <cstddef>
 
 namespace rota::sim {
 
@@ -239,8 +1125,6 @@ private:
 //
 // Kinds that break what rota assumes of its server (see within_promises) suspend the invariants that rest on it, until
 // every belief of that time has run out; tokens must protect even then.
-
-#include <fmt/core.h>
 
 // ---- rota/sim/choices.hpp ------------------------------------------------------------------------------------------
 // Where every decision of a simulation comes from: how long a message takes, which fault comes when, what a nonce is.
@@ -6594,7 +7478,6 @@ template <typename World = world>
 // replay_settings::any_version runs it anyway), another setup, a text that is cut off or none at all.
 
 #include <charconv>
-#include <system_error>
 
 namespace rota::sim {
 

@@ -60,8 +60,9 @@ public:
 
 private:
     void look_at(step const& s, fencing_token incarnation) {
-        auto const n = group().servers().server(s.server).store->node(incarnation);
-        if (!n || n->load + n->pending <= n->capacity) return;
+        auto const& store = *group().servers().server(s.server).store;
+        auto const n = store.node(incarnation);
+        if (!n || n->load + n->pending <= n->capacity || !store.disagreement().empty()) return;
         fail(fmt::format("{} owns {} schedules and expects {}; it may have {}", incarnation, n->load, n->pending,
                          n->capacity));
     }
