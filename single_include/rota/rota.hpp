@@ -8660,6 +8660,11 @@ private:
         using kind = op::group_event_kind;
         switch (e.kind) {
             case kind::registered:
+                // The pages may know what became of it since. Else what was known of it is no more: its record was lost.
+                if (!catching_up_ && picture_.find(e.id) != picture_.none) {
+                    picture_.erase(e.id);
+                    tell(event{schedule_changed{e.id, false}});
+                }
                 picture_.put_new(e.id, {.weight = e.weight, .traits = e.traits});
                 tell(event{schedule_changed{e.id, true}});
                 break;
@@ -8738,7 +8743,7 @@ private:
             bool const is_new = was == before.none;
             if (is_new) tell(event{schedule_changed{id, true}});
             auto const old = is_new ? typename group_picture<Defects>::record{} : before.record_of(was);
-            if (s.generation == old.generation) return;
+            if (s.generation == old.generation && s.owner == old.owner) return;
             node_ref const from{std::string{before.node_of(old.owner).id}, old.owner};
             tell(event{ownership_changed{id, from, ref(s.owner), s.generation, change_reason::resynced}});
         });
@@ -9303,6 +9308,7 @@ private:
     // A node that was superseded may believe until its deadline: nobody can have what it had before.
     bool may_be_given(group_picture<Defects> const& picture, fencing_token owner) const {
         if (owner == 0 || !picture.is_listed(owner) || picture.node_of(owner).gone_at != 0) return true;
+        if (Defects::has(defect::adopt_live_owner)) return true;
         return find_where(free_, [&](auto f) { return f == owner; }) != free_.end();
     }
 
@@ -15167,8 +15173,8 @@ local function mend(i)
         end
     end
     local exists = own[i] or mended or unowned
-    -- A hand-off that cannot be read, or of what nobody has or is not listed with its owner, or to whom has it.
-    local is_listed = owner_lists and not unowned
+    -- A hand-off that cannot be read, or of what nobody has or is not listed as it should be, or to whom has it.
+    local is_listed = owner_lists and not unowned and #others == 0
     if is_move and not (to and is_listed and to ~= owner) then
         mended = mended or exists
         moves_deleted[#moves_deleted + 1] = id
@@ -15177,7 +15183,8 @@ local function mend(i)
         if target then count(to, target, 0, -1) end
     end
     if not exists then return 0, 0 end
-    if not holder and (not generation or owner ~= '0' or not unowned) then
+    -- Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
+    if not holder and (mended or not generation or owner ~= '0' or not unowned) then
         mended = true
         if not generation then weight = '1' end
         generation = fmt('%.0f', mint(seen))
@@ -15189,8 +15196,7 @@ local function mend(i)
     if holder then
         if unowned then unowned_removed[#unowned_removed + 1] = id end
         if not owner_lists then relist(owner, id, true) end
-        if not is_listed then
-            -- The owner, and all who follow, may know it as another's: it begins anew.
+        if mended or not is_listed then
             mended = true
             generation = fmt('%.0f', mint(seen))
             local text = generation .. '|' .. owner .. '|' .. weight
@@ -18073,21 +18079,21 @@ private:
             s = schedules_.find(id);
         }
         auto& record = s->second;
-        if (!owned && (owner != 0 || !readable || !unowned_.contains(id))) {
-            mended = true;
-            if (!readable) record = {.move = record.move, .number = record.number};
-            record.owner = 0;
-            record.generation = mint(seen);
-            emit_owned(id, record, owner, change_reason::repaired);
-        }
         if (record.move.to != 0 && (!owned || record.move.to == owner)) {
             mended = true;
             drop_move(record);
         }
+        // Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
+        if (!owned && (mended || owner != 0 || !readable || !unowned_.contains(id))) {
+            mended = true;
+            if (!readable) record = {.number = record.number};
+            record.owner = 0;
+            record.generation = mint(seen);
+            emit_owned(id, record, owner, change_reason::repaired);
+        }
         if (owned) {
             bool const was_nobodys = unowned_.erase(id) > 0;
-            if (find(owner)->owned.insert(id).second || was_nobodys) {
-                // The owner, and all who follow, may know it as another's: it begins anew.
+            if (find(owner)->owned.insert(id).second || was_nobodys || mended) {
                 mended = true;
                 drop_move(record);
                 record.generation = mint(seen);

@@ -5649,6 +5649,7 @@ public:
             if (p->machine().settings().event_scope != event_scope::own) continue;
             auto const& mine = owned_[p->number()];
             for (auto const& [id, s] : p->belief().table()) {
+                if (!missing_.empty()) missing_.erase({p->number(), id});
                 auto const t = mine.find(id);
                 if (t == mine.end() || t->second != s.generation) {
                     fail(fmt::format("{}#{} owns {} under {}, and has not told", p->node_id(), p->number(), id,
@@ -6505,7 +6506,7 @@ protected:
     void took_effect(std::string const& id, fencing_token to, change_reason, bool,
                      process::knowledge const& knew) override {
         auto const n = group().store().node(to);
-        if (!n) return;
+        if (!n || !group().store().is_drained(n->id)) return;
         auto const since = since_.find(n->id);
         if (since == since_.end() || knew.cursor < since->second) return;
         fail(fmt::format("{} was given to {}, which is to end empty", id, n->id));
@@ -6989,8 +6990,9 @@ public:
 
 private:
     void look_at(step const& s, fencing_token incarnation) {
-        auto const n = group().servers().server(s.server).store->node(incarnation);
-        if (!n || n->load + n->pending <= n->capacity) return;
+        auto const& store = *group().servers().server(s.server).store;
+        auto const n = store.node(incarnation);
+        if (!n || n->load + n->pending <= n->capacity || !store.disagreement().empty()) return;
         fail(fmt::format("{} owns {} schedules and expects {}; it may have {}", incarnation, n->load, n->pending,
                          n->capacity));
     }

@@ -30,10 +30,6 @@ inline constexpr bool in_full = false;
 #endif
 inline constexpr std::uint64_t ci_seeds = in_full ? 2000 : 40;
 
-/// Seeds that are known to break something, and are still to be understood: capacity_kept and pictures_are_true, both
-/// after records were damaged. They run and are reported; nothing else may break.
-[[nodiscard]] constexpr bool is_open(std::uint64_t seed) { return seed == 1042 || seed == 1104; }
-
 /// Every other seed has kinds of fault that break what rota assumes, too. One in four has much going wrong with few
 /// schedules: it takes several things at a time to meet some mistakes. Another one has nodes of limited capacity. Half of
 /// them have one of the strategies that there are beside the default.

@@ -249,6 +249,11 @@ private:
         using kind = op::group_event_kind;
         switch (e.kind) {
             case kind::registered:
+                // The pages may know what became of it since. Else what was known of it is no more: its record was lost.
+                if (!catching_up_ && picture_.find(e.id) != picture_.none) {
+                    picture_.erase(e.id);
+                    tell(event{schedule_changed{e.id, false}});
+                }
                 picture_.put_new(e.id, {.weight = e.weight, .traits = e.traits});
                 tell(event{schedule_changed{e.id, true}});
                 break;
@@ -327,7 +332,7 @@ private:
             bool const is_new = was == before.none;
             if (is_new) tell(event{schedule_changed{id, true}});
             auto const old = is_new ? typename group_picture<Defects>::record{} : before.record_of(was);
-            if (s.generation == old.generation) return;
+            if (s.generation == old.generation && s.owner == old.owner) return;
             node_ref const from{std::string{before.node_of(old.owner).id}, old.owner};
             tell(event{ownership_changed{id, from, ref(s.owner), s.generation, change_reason::resynced}});
         });

@@ -347,6 +347,7 @@ private:
     // A node that was superseded may believe until its deadline: nobody can have what it had before.
     bool may_be_given(group_picture<Defects> const& picture, fencing_token owner) const {
         if (owner == 0 || !picture.is_listed(owner) || picture.node_of(owner).gone_at != 0) return true;
+        if (Defects::has(defect::adopt_live_owner)) return true;
         return find_where(free_, [&](auto f) { return f == owner; }) != free_.end();
     }
 

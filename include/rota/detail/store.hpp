@@ -1130,21 +1130,21 @@ private:
             s = schedules_.find(id);
         }
         auto& record = s->second;
-        if (!owned && (owner != 0 || !readable || !unowned_.contains(id))) {
-            mended = true;
-            if (!readable) record = {.move = record.move, .number = record.number};
-            record.owner = 0;
-            record.generation = mint(seen);
-            emit_owned(id, record, owner, change_reason::repaired);
-        }
         if (record.move.to != 0 && (!owned || record.move.to == owner)) {
             mended = true;
             drop_move(record);
         }
+        // Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
+        if (!owned && (mended || owner != 0 || !readable || !unowned_.contains(id))) {
+            mended = true;
+            if (!readable) record = {.number = record.number};
+            record.owner = 0;
+            record.generation = mint(seen);
+            emit_owned(id, record, owner, change_reason::repaired);
+        }
         if (owned) {
             bool const was_nobodys = unowned_.erase(id) > 0;
-            if (find(owner)->owned.insert(id).second || was_nobodys) {
-                // The owner, and all who follow, may know it as another's: it begins anew.
+            if (find(owner)->owned.insert(id).second || was_nobodys || mended) {
                 mended = true;
                 drop_move(record);
                 record.generation = mint(seen);

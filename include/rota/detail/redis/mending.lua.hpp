@@ -70,8 +70,8 @@ local function mend(i)
         end
     end
     local exists = own[i] or mended or unowned
-    -- A hand-off that cannot be read, or of what nobody has or is not listed with its owner, or to whom has it.
-    local is_listed = owner_lists and not unowned
+    -- A hand-off that cannot be read, or of what nobody has or is not listed as it should be, or to whom has it.
+    local is_listed = owner_lists and not unowned and #others == 0
     if is_move and not (to and is_listed and to ~= owner) then
         mended = mended or exists
         moves_deleted[#moves_deleted + 1] = id
@@ -80,7 +80,8 @@ local function mend(i)
         if target then count(to, target, 0, -1) end
     end
     if not exists then return 0, 0 end
-    if not holder and (not generation or owner ~= '0' or not unowned) then
+    -- Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
+    if not holder and (mended or not generation or owner ~= '0' or not unowned) then
         mended = true
         if not generation then weight = '1' end
         generation = fmt('%.0f', mint(seen))
@@ -92,8 +93,7 @@ local function mend(i)
     if holder then
         if unowned then unowned_removed[#unowned_removed + 1] = id end
         if not owner_lists then relist(owner, id, true) end
-        if not is_listed then
-            -- The owner, and all who follow, may know it as another's: it begins anew.
+        if mended or not is_listed then
             mended = true
             generation = fmt('%.0f', mint(seen))
             local text = generation .. '|' .. owner .. '|' .. weight

@@ -37,6 +37,7 @@ public:
             if (p->machine().settings().event_scope != event_scope::own) continue;
             auto const& mine = owned_[p->number()];
             for (auto const& [id, s] : p->belief().table()) {
+                if (!missing_.empty()) missing_.erase({p->number(), id});
                 auto const t = mine.find(id);
                 if (t == mine.end() || t->second != s.generation) {
                     fail(fmt::format("{}#{} owns {} under {}, and has not told", p->node_id(), p->number(), id,

@@ -118,7 +118,7 @@ protected:
     void took_effect(std::string const& id, fencing_token to, change_reason, bool,
                      process::knowledge const& knew) override {
         auto const n = group().store().node(to);
-        if (!n) return;
+        if (!n || !group().store().is_drained(n->id)) return;
         auto const since = since_.find(n->id);
         if (since == since_.end() || knew.cursor < since->second) return;
         fail(fmt::format("{} was given to {}, which is to end empty", id, n->id));
