@@ -7558,7 +7558,7 @@ private:
 // ---- rota/detail/defects.hpp ---------------------------------------------------------------------------------------
 // Known ways to get a lease library wrong, to be planted on purpose: the machines of a node and the reference store take
 // a template parameter that says which one they suffer from. Production uses `sound`; the simulator's mutation gate
-// (tests/unit/sim_mutation_test.cpp) plants each and demands that an invariant made for it catches it.
+// (tests/sim/mutation_test.cpp) plants each and demands that an invariant made for it catches it.
 //
 // Empty in production: sound::has() is evaluated while compiling, so every check is `if (false)`. A test's parameter may
 // answer at run time: one instantiation then serves for all defects.

@@ -171,10 +171,12 @@ std::vector<mistake> const& mistakes() {
          "server_change_ignored",
          {"pictures_are_true", "one_owner", "ownership_disjoint", "comes_to_rest", "owned_in_time"},
          bit(fail_over) | bit(unregister_one) | bit(register_one) | bit(transfer)},
-        {defect::resync_loses_handoffs, "resync_loses_handoffs", {"comes_to_rest", "owned_in_time"}},
+        {defect::resync_loses_handoffs,
+         "resync_loses_handoffs",
+         {"comes_to_rest", "owned_in_time", "drained_end_empty"}},
         {defect::resync_takes_back,
          "resync_takes_back",
-         {"own_events_fold_to_state", "one_owner", "ownership_disjoint"}},
+         {"own_events_fold_to_state", "one_owner", "ownership_disjoint", "no_storm"}},
         {defect::snapshot_alone, "snapshot_alone", {"pictures_are_true"}},
     };
     return all;
