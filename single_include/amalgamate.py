@@ -254,7 +254,8 @@ def check(texts):
 
 
 def forward(headers, folder):
-    """Makes `folder` an include folder in which every header is the single one that holds it."""
+    """Makes `folder` an include folder in which every header is the single one that holds it; those that none holds
+    (what a program opts into) are copied."""
     expected = set()
     for name, single_header in headers.items():
         single = (OUTPUT / name).as_posix()
@@ -262,6 +263,11 @@ def forward(headers, folder):
             path = folder / name_of(header)
             expected.add(path)
             write_if_changed(path, f'#pragma once\n#include "{single}"\n')
+    for header in INCLUDE.rglob("*.hpp"):
+        path = folder / name_of(header)
+        if path not in expected:
+            expected.add(path)
+            write_if_changed(path, header.read_text(encoding="utf-8"))
     for path in folder.rglob("*.hpp"):
         if path not in expected:
             path.unlink()

@@ -289,15 +289,7 @@ public:
     [[nodiscard]] result<std::vector<node_status>> nodes() { return engine().nodes(); }
 
     /// How loaded the live nodes are.
-    [[nodiscard]] result<std::vector<node_load>> loads() {
-        auto all = engine().nodes();
-        if (!all) return all.error();
-        std::vector<node_load> list;
-        for (auto& n : *all) {
-            if (n.alive) list.push_back({std::move(n.node), n.load, n.pending, n.capacity});
-        }
-        return list;
-    }
+    [[nodiscard]] result<std::vector<node_load>> loads() { return engine().loads(); }
 
     /// Schedules without a live owner.
     [[nodiscard]] result<std::vector<schedule_status>> orphaned() { return engine().orphaned(); }
@@ -328,7 +320,7 @@ public:
 private:
     using belief_type = detail::belief_on<clock_type>;
 
-    struct shell final : detail::ports {
+    struct shell final : detail::blocking_ports {
         shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
             : transport{std::move(t)},
               rules{std::move(s)},

@@ -7317,15 +7317,12 @@ template <typename = void>
 #include <stop_token>
 
 // ---- rota/detail/blocking_engine.hpp -------------------------------------------------------------------------------
-// Runs the algorithm of node_core over a blocking transport, for any number of calling threads. It owns the mutex that
-// guards core and command connection, the queue of events, and the sleep of run(). Policies reach it through `ports`, so
-// it is compiled once whatever they are; and only where it is used, being a template.
+// The calls of a coordinator over a blocking transport, for any number of calling threads: flows that never suspend, run
+// to their end on the calling thread. It owns the mutex that guards core and command connection, and the sleep of run().
 //
-// Lock order: sleep_, io_, queue_mutex_. None is held while a sink runs; while run() sleeps, only sleep_ is.
+// Lock order: sleep_, io_, the driver's queue. None is held while a sink runs; while run() sleeps, only sleep_ is.
 
 #include <condition_variable>
-#include <set>
-#include <thread>
 
 // ---- rota/schedule_lock.hpp ----------------------------------------------------------------------------------------
 // schedule_lock: the exclusive right to process one schedule (or to use one name) for a while, and its fencing token.
@@ -7548,6 +7545,29 @@ private:
 
 }  // namespace rota
 
+// ---- rota/detail/engine/group_calls.hpp ----------------------------------------------------------------------------
+// Looking at the group, and telling it what to do: nodes, orphans, proposals and their application, attributes, orders.
+
+// ---- rota/detail/engine/driver.hpp ---------------------------------------------------------------------------------
+// Runs the algorithm of node_core over a transport: takes turns, sends requests, queues events and delivers them. The
+// calls of a coordinator (membership_calls.hpp, lock_calls.hpp, schedule_calls.hpp, group_calls.hpp) are written on top of
+// it, once, as flows; what differs between a blocking and an asynchronous coordinator is its Mode (blocking_engine.hpp,
+// async_engine.hpp):
+//
+//   m.user_turn()                 a guard: nobody else touches the core until the holder awaits something
+//   m.lane_turn(), m.whole_turn() awaited, give a guard: no request of the lane is under way meanwhile
+//   m.perform(op, timeout)        awaited, gives result<reply>: one attempt
+//   m.sleep(subscription, span)   awaited, gives wake_reason
+//   m.stir()                      ends a sleep
+//   Mode::interleaves             whether other calls go on while one awaits something
+//
+// Policies are reached through `ports`, so all this is compiled once whatever they are; and only where it is used, being
+// a template.
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
 // ---- rota/detail/belief.hpp ----------------------------------------------------------------------------------------
 // What this node may believe right now: its incarnation, until when it counts as alive, whether and until when it
 // leads, what it owns. Written by the machine in step with the server's replies; read by any thread without waiting
@@ -7763,6 +7783,139 @@ public:
 private:
     [[no_unique_address]] Clock clock_;
 };
+
+}  // namespace rota::detail
+
+// ---- rota/detail/flow.hpp ------------------------------------------------------------------------------------------
+// flow<T>: a call of the coordinator that may take several requests, written once as a coroutine. Over a blocking
+// transport nothing that it awaits ever suspends, and get() runs it from start to end on the calling thread; over an
+// asynchronous one it is suspended while a request is under way, and resumed on the loop's thread.
+// Promises: starts when it is awaited or asked for its value; a finished awaited flow goes on with who awaits it at a
+// stack depth that does not grow with the number of requests (no reliance on tail calls, which compilers make only when
+// they optimise).
+// Rules for its authors: what is awaited is made of named objects (g++ 12 destroys some temporaries inside a co_await
+// expression twice: lambdas with captures, aggregates in braces); and what comes of it is a value, never `auto const&`: it
+// lives no longer than the expression.
+
+#include <coroutine>
+#include <exception>
+
+namespace rota::detail {
+
+template <typename T>
+class [[nodiscard]] flow;
+
+class flow_promise_base {
+public:
+    static std::suspend_always initial_suspend() noexcept { return {}; }
+
+    struct back_to_whoever_awaits {
+        static bool await_ready() noexcept { return false; }
+        template <typename Promise>
+        static void await_suspend(std::coroutine_handle<Promise> ended) noexcept {
+            // It may destroy this coroutine.
+            if (auto const next = ended.promise().awaits_) next.resume();
+        }
+        static void await_resume() noexcept {}
+    };
+    static back_to_whoever_awaits final_suspend() noexcept { return {}; }
+
+    void unhandled_exception() noexcept { thrown_ = std::current_exception(); }
+
+protected:
+    template <typename T>
+    friend class flow;
+
+    std::coroutine_handle<> awaits_;
+    std::exception_ptr thrown_;
+};
+
+template <typename T>
+class flow_promise : public flow_promise_base {
+public:
+    flow<T> get_return_object() noexcept;
+    template <typename U>
+    void return_value(U&& value) {
+        value_.emplace(std::forward<U>(value));
+    }
+
+private:
+    friend class flow<T>;
+    T&& take() noexcept { return *std::move(value_); }
+    std::optional<T> value_;
+};
+
+template <>
+class flow_promise<void> : public flow_promise_base {
+public:
+    flow<void> get_return_object() noexcept;
+    static void return_void() noexcept {}
+
+private:
+    friend class flow<void>;
+    static void take() noexcept {}
+};
+
+/// See the top of the file. Move-only; destroying one that is suspended destroys what it holds.
+template <typename T>
+class [[nodiscard]] flow {
+public:
+    using promise_type = flow_promise<T>;
+
+    flow(flow&& other) noexcept : coroutine_{std::exchange(other.coroutine_, {})} {}
+    flow& operator=(flow&&) = delete;
+    ~flow() {
+        if (coroutine_) coroutine_.destroy();
+    }
+
+    /// Runs to the end, which it must reach without being suspended.
+    T get() && {
+        coroutine_.resume();
+        ROTA_ASSERT(coroutine_.done());
+        return take();
+    }
+
+    [[nodiscard]] static bool await_ready() noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> parent) {
+        coroutine_.resume();
+        if (coroutine_.done()) return false;
+        coroutine_.promise().awaits_ = parent;
+        return true;
+    }
+    std::add_rvalue_reference_t<T> await_resume() { return take(); }
+
+private:
+    friend promise_type;
+    explicit flow(std::coroutine_handle<promise_type> coroutine) noexcept : coroutine_{coroutine} {}
+
+    std::add_rvalue_reference_t<T> take() {
+        auto& promise = coroutine_.promise();
+        if (promise.thrown_) std::rethrow_exception(promise.thrown_);
+        return promise.take();
+    }
+
+    std::coroutine_handle<promise_type> coroutine_;
+};
+
+template <typename T>
+flow<T> flow_promise<T>::get_return_object() noexcept {
+    return flow<T>{std::coroutine_handle<flow_promise<T>>::from_promise(*this)};
+}
+inline flow<void> flow_promise<void>::get_return_object() noexcept {
+    return flow<void>{std::coroutine_handle<flow_promise<void>>::from_promise(*this)};
+}
+
+/// What is there at once, for whoever awaits it.
+template <typename T>
+struct ready {
+    T value;
+
+    [[nodiscard]] static bool await_ready() noexcept { return true; }
+    static void await_suspend(std::coroutine_handle<>) noexcept {}
+    T&& await_resume() noexcept { return std::move(value); }
+};
+template <typename T>
+ready(T) -> ready<T>;
 
 }  // namespace rota::detail
 
@@ -8776,8 +8929,6 @@ private:
 //
 // Every step names the term it acts under, and every item what it expects to find, so the server refuses whatever a
 // leader of yesterday, or one with a picture of yesterday, sends.
-
-#include <exception>
 
 // ---- rota/detail/audit_machine.hpp ---------------------------------------------------------------------------------
 // Self-healing: finds ownership records that disagree, after a failover that lost writes or an edit by hand, and has them
@@ -10438,6 +10589,1373 @@ private:
 
 }  // namespace rota::detail
 
+namespace rota::detail {
+
+/// The policies of a coordinator that all modes need, type-erased.
+class ports {
+public:
+    virtual result<void> open(transport_settings const&) = 0;
+    virtual bool take_server_changed() = 0;
+    virtual std::vector<error> take_warnings() = 0;
+    virtual void deliver(event const&) noexcept = 0;
+    virtual planner strategy() = 0;
+
+protected:
+    ~ports() = default;
+};
+
+template <typename Mode, typename Defects>
+class driver {
+    using event = late<rota::event, Defects>;
+    using operation = late<rota::operation, Defects>;
+    using reply = late<rota::reply, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+
+public:
+    using core_type = node_core<Defects>;
+    using target = lock_host::target;
+
+    driver(options given, ports& p, Mode& m, std::shared_ptr<detail::belief> published, std::uint64_t entropy)
+        : mode{m},
+          policies{p},
+          belief{std::move(published)},
+          core{std::move(given), p.strategy(), belief, entropy} {}
+    driver(driver const&) = delete;
+    driver& operator=(driver const&) = delete;
+
+    Mode& mode;
+    ports& policies;
+    std::shared_ptr<late<detail::belief, Defects>> belief;
+    core_type core;  // in a turn
+    atomic_instant due;
+
+    [[nodiscard]] instant now() const { return belief->now(); }
+    [[nodiscard]] bool in_sink() const { return delivering_.load() == std::this_thread::get_id(); }
+
+    [[nodiscard]] result<void> enter() const {
+        if (in_sink())
+            return {errc::reentrant_call, "called from inside an event sink: only local reads are allowed there"};
+        return {};
+    }
+
+    // Before the first request, in a turn: options and settings, as a whole.
+    result<void> open() {
+        if (opened_) return {};
+        auto const& o = core.settings();
+        if (auto r = validate(o); !r) return r;
+        if (auto r = policies.open({o.key_prefix, o.node_id, o.operation_timeout}); !r) return r;
+        opened_ = true;
+        return {};
+    }
+
+    // ---------------------------------------------------------------- requests
+
+    // One request of the user's, in a turn: repeated (every operation has one effect) while that may help and the time
+    // allowed is not up.
+    auto attempt(operation const& request) {
+        if constexpr (Mode::interleaves) {
+            return attempt_by_flow(request);
+        } else {  // (the hot path of a blocking coordinator)
+            attempts tries{*this};
+            auto answer = mode.perform(request, tries.time_left()).value;
+            while (tries.again_after(answer)) answer = mode.perform(request, tries.time_left()).value;
+            return ready<result<reply>>{std::move(answer)};
+        }
+    }
+
+    flow<result<reply>> perform_any(operation request) {
+        auto const turn = mode.user_turn();
+        if (auto r = open(); !r) co_return r.error();
+        auto answer = co_await attempt(request);
+        collect();
+        co_return answer;
+    }
+
+    template <typename Op>
+    flow<result<typename Op::reply>> perform(Op asked) {
+        operation request{std::move(asked)};
+        auto answer = co_await perform_any(std::move(request));
+        if (!answer) co_return answer.error();
+        co_return std::get<typename Op::reply>(*std::move(answer));
+    }
+
+    // The background lane, until it has nothing to ask for. Others get their turn between requests. Where each takes
+    // longer than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
+    flow<void> drive() {
+        auto const until = now() + core.settings().heartbeat_interval;
+        for (bool more = true; more; more = more && now() < until) {
+            {
+                auto const turn = co_await mode.lane_turn();
+                more = co_await release_abandoned();
+                collect();  // what is read anew after the server changed begins with its first page
+                auto request = core.next(now());
+                if (!request) {
+                    bool const settling = co_await settle_unanswered();
+                    more = settling || more;
+                } else {
+                    more = true;
+                    collect();
+                    auto const sent = now();
+                    auto const answer = co_await mode.perform(*request, core.settings().operation_timeout);
+                    core.done(*request, answer, sent, now());
+                }
+                collect();
+            }
+            deliver();
+        }
+    }
+
+    // After a request of ours that may have given us something to read or to do.
+    flow<void> after_change() {
+        bool member = false;
+        {
+            auto const turn = mode.user_turn();
+            core.group_log_moved();
+            member = core.state() == standing::member;
+        }
+        if (member) co_await drive();
+        deliver();
+    }
+
+    void note_own_change(op::outcomes const& r) {
+        auto const turn = mode.user_turn();
+        for (auto const& out : r.items) {
+            core.see(out.token);
+            if (out.ok()) {
+                core.own_log_moved();
+                return;
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- what run() sleeps for
+
+    struct nap {
+        subscription listen;
+        instant until{};
+    };
+    // Calls of others may change that: see collect().
+    nap fall_asleep() {
+        nap_ = {core.what_to_listen_for(), core.due()};
+        return *nap_;
+    }
+    void wake_up() { nap_.reset(); }
+
+    // ---------------------------------------------------------------- events
+
+    // In a turn: moves what happened to the queue, in order.
+    void collect() {
+        if (policies.take_server_changed()) core.server_changed();
+        auto const next = core.due();
+        due.store(next);
+        if (nap_) {
+            auto const listen = core.what_to_listen_for();
+            bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
+                               listen.follow_group != nap_->listen.follow_group;
+            if (other || next < nap_->until) {
+                nap_.reset();
+                mode.stir();
+            }
+        }
+        for (auto& w : policies.take_warnings()) core.tell(event{warning{std::move(w)}});
+        if (!core.has_events()) return;
+        auto fresh = core.take_events();
+        std::lock_guard const lock{queue_mutex_};
+        for (auto& e : fresh) queue_.push_back(std::move(e));
+    }
+
+    // Outside of every turn: one thread at a time delivers, in order. Who comes meanwhile leaves its events to that one,
+    // and does not wait: the sink may be waiting for something that it holds.
+    void deliver() {
+        std::unique_lock lock{queue_mutex_};
+        if (delivering_.load() != std::thread::id{}) return;
+        while (!queue_.empty()) {
+            delivering_.store(std::this_thread::get_id());
+            auto const batch = std::exchange(queue_, {});
+            lock.unlock();
+            for (auto const& e : batch) policies.deliver(e);
+            lock.lock();
+        }
+        delivering_.store(std::thread::id{});
+    }
+
+    // ---------------------------------------------------------------- locks that nobody holds any more
+
+    // Their handles died in a sink, or they were granted too late: the lane gives them back.
+    void abandon(target held) {
+        std::lock_guard const lock{queue_mutex_};
+        abandoned_.push_back(std::move(held));
+    }
+
+    // An acquisition that was never answered: see settle_unanswered().
+    void note_unanswered(operation request, instant until) { unanswered_.push_back({std::move(request), until}); }
+
+    // In a turn; the handles are invalid already.
+    flow<result<op::outcomes>> release_locked(op::release_locks released) {
+        operation const request{std::move(released)};
+        auto const& [kind, locks] = std::get<op::release_locks>(request);
+        for (auto const& l : locks) core.on_releasing(kind, l.name, l.token);
+        auto answer = co_await attempt(request);
+        collect();
+        if (!answer) co_return answer.error();
+        for (auto const& l : locks) core.on_released(kind, l.name, l.token);
+        co_return std::get<op::outcomes>(*std::move(answer));
+    }
+
+    // A hand-off may have waited for the lock just released.
+    flow<void> after_locks() {
+        bool waiting = false;
+        {
+            auto const turn = mode.user_turn();
+            waiting = core.state() == standing::member && core.due() <= now();
+        }
+        if (waiting) co_await drive();
+        deliver();
+    }
+
+private:
+    class attempts {
+    public:
+        explicit attempts(driver& d) : driver_{d}, limit_{d.now() + d.core.settings().operation_timeout} {}
+
+        [[nodiscard]] microseconds time_left() const { return std::max(limit_ - driver_.now(), microseconds{1000}); }
+        bool again_after(result<reply>& answer) {
+            if (answer) return false;
+            auto const code = answer.error().code;
+            unknown_ = unknown_ || code == errc::outcome_unknown;
+            bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
+            if (code == errc::not_joined || code == errc::not_leader) driver_.core.want_tick(driver_.now());
+            if (worth_it && ++count_ < most && driver_.now() < limit_) return true;
+            // An attempt may have done it.
+            if (unknown_) answer = error{errc::outcome_unknown, answer.error().detail};
+            return false;
+        }
+
+    private:
+        static constexpr unsigned most = 3;
+        driver& driver_;
+        instant limit_;
+        unsigned count_ = 0;
+        bool unknown_ = false;
+    };
+
+    flow<result<reply>> attempt_by_flow(operation const& request) {
+        attempts tries{*this};
+        auto answer = co_await mode.perform(request, tries.time_left());
+        while (tries.again_after(answer)) answer = co_await mode.perform(request, tries.time_left());
+        co_return answer;
+    }
+
+    // One request. False: there are none.
+    flow<bool> release_abandoned() {
+        op::release_locks request;
+        {
+            std::lock_guard const lock{queue_mutex_};
+            if (abandoned_.empty()) co_return false;
+            request.kind = abandoned_.front().kind;
+            std::erase_if(abandoned_, [&](target const& held) {
+                if (held.kind != request.kind || request.items.size() == op::max_batch) return false;
+                request.items.push_back({held.name, held.token});
+                return true;
+            });
+        }
+        (void)co_await release_locked(std::move(request));
+        co_return true;
+    }
+
+    // An acquisition that was never answered is asked about once there is contact again, and what it took is given back;
+    // else that would stand in this node's own way for its ttl. (A repeat has one effect.) False: nothing to ask.
+    flow<bool> settle_unanswered() {
+        if (unanswered_.empty() || core.last_failure()) co_return false;
+        auto open = std::move(unanswered_.back());
+        unanswered_.pop_back();
+        auto const& asked = std::get<op::acquire_locks>(open.request);
+        if (now() >= open.until || asked.incarnation != core.self().incarnation) co_return true;
+        auto const answer = co_await attempt(open.request);
+        if (!answer) {  // another time
+            if (answer.error() != errc::not_joined) unanswered_.push_back(std::move(open));
+            co_return false;
+        }
+        op::release_locks taken{.kind = asked.kind};
+        auto const& out = std::get<op::outcomes>(*answer).items;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i].ok()) taken.items.push_back({asked.items[i].name, out[i].token});
+        }
+        if (!taken.items.empty()) (void)co_await release_locked(std::move(taken));
+        co_return true;
+    }
+
+    bool opened_ = false;
+    std::optional<nap> nap_;  // while run() sleeps
+    struct unanswered {
+        operation request;
+        instant until{};
+    };
+    std::vector<unanswered> unanswered_;  // acquisitions
+
+    std::mutex queue_mutex_;                     // of what follows
+    std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
+    std::vector<event> queue_;
+    std::vector<target> abandoned_;
+};
+
+// ---------------------------------------------------------------- what calls have in common
+
+template <typename T>
+results<T> all_failed(std::size_t count, error const& why) {
+    results<T> answers;
+    answers.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) answers.push_back(why);
+    return answers;
+}
+
+/// The i-th page of `all`; empty behind the last.
+template <typename Item>
+std::span<Item const> page_of(std::span<Item const> all, std::size_t i) {
+    auto const begin = std::min(all.size(), i * op::max_batch);
+    return all.subspan(begin, std::min(all.size() - begin, op::max_batch));
+}
+
+template <typename = void>
+error at_item(std::ptrdiff_t index, error why) {
+    why.detail = fmt::format("item {}: {}", index, why.detail);
+    return why;
+}
+
+template <typename = void>
+result<void> check_distinct(std::vector<std::string_view> ids) {
+    std::set<std::string_view> seen;
+    for (auto id : ids) {
+        if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
+    }
+    return {};
+}
+
+template <typename = void>
+result<void> check_ids(std::span<std::string const> ids) {
+    for (auto const& id : ids) {
+        if (auto r = check_id("a schedule id", id); !r) return at_item(&id - ids.data(), r.error());
+    }
+    return check_distinct({ids.begin(), ids.end()});
+}
+
+}  // namespace rota::detail
+
+// ---- rota/detail/engine/membership_calls.hpp -----------------------------------------------------------------------
+// What a node does to take part: join, tick, run, leave; and what it does about leadership.
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class membership_calls {
+    using driver_type = driver<Mode, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+
+public:
+    explicit membership_calls(driver_type& d) : driver_{d} {}
+
+    flow<result<void>> join() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        auto const began = co_await begin_join();
+        if (!began) co_return began.error();
+        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        bool unknown = false;
+        for (unsigned n = 1;; ++n) {
+            co_await driver_.drive();
+            auto const turn = driver_.mode.user_turn();
+            auto const state = driver_.core.state();
+            if (state == standing::member) break;
+            auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
+            bool const again = failure == errc::outcome_unknown;
+            unknown = unknown || again;
+            if (state == standing::joining && again && n < most_attempts && driver_.now() < limit) {
+                driver_.core.want_tick(driver_.now());
+                continue;
+            }
+            // What run() is still trying, or a member that was taken for dead, is left to try.
+            if (*began && !running_.load()) driver_.core.begin_leave();
+            if (unknown) failure.code = errc::outcome_unknown;
+            co_return failure;
+        }
+        if (has_more_to_do()) co_await driver_.drive();  // its first tick, if joining took long
+        co_return result<void>{};
+    }
+
+    flow<result<void>> tick() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            driver_.core.want_tick(driver_.now());
+        }
+        co_await driver_.drive();
+        if (watched_.load()) co_await listen();
+        co_return outcome_of_tick();
+    }
+
+    /// From now on a loop watches the transport's wake_fd().
+    void be_watched() { watched_.store(true); }
+
+    flow<result<void>> run(std::stop_token stop, instant until) {
+        if (auto r = driver_.enter(); !r) co_return r;
+        if (running_.exchange(true)) {
+            co_return error{errc::already_running, "run() is under way already"};
+        }
+        struct no_longer_running {
+            membership_calls& self;
+            ~no_longer_running() { self.driver_.mode.ended([this] { self.running_.store(false); }); }
+        } const guard{*this};
+        auto const wake = [this] { driver_.mode.stir(); };
+        std::stop_callback const on_stop{stop, wake};
+        if (state() == standing::fenced) co_return fenced();
+        if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
+        if (state() != standing::member) {
+            auto const began = co_await begin_join();
+            if (!began) co_return began.error();
+        }
+        for (;;) {
+            co_await driver_.drive();
+            auto const where = where_we_are();
+            if (where.state == standing::fenced) co_return fenced();
+            if (where.state == standing::out) {
+                if (where.failure) co_return *where.failure;
+                co_return result<void>{};
+            }
+            auto const at = driver_.now();
+            if (stop.stop_requested() || at >= until) co_return result<void>{};
+            if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
+            auto const nap = fall_asleep();
+            auto const wake_at = std::min(nap.until, until);
+            auto why = wake_reason::timeout;
+            if (wake_at > at) why = co_await driver_.mode.sleep(nap.listen, std::min(wake_at - at, longest_sleep));
+            auto const turn = co_await driver_.mode.lane_turn();
+            driver_.wake_up();
+            if (why == wake_reason::pushed) driver_.core.want_tick(driver_.now());
+        }
+    }
+
+    /// run() returns soon, and is not entered again.
+    void close() { closing_.store(true); }
+    [[nodiscard]] bool running() const { return running_.load(); }
+
+    flow<result<void>> leave() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        result<void> answer;
+        {
+            auto const turn = co_await driver_.mode.whole_turn();
+            driver_.core.begin_leave();
+            auto request = driver_.core.leave_operation();
+            if (request) {
+                driver_.collect();
+                auto const reply = co_await driver_.attempt(*request);
+                driver_.core.finish_leave(reply.has_value());
+                if (!reply) answer = reply.error();
+            }
+            driver_.collect();
+        }
+        if (running_.load()) driver_.mode.stir();
+        driver_.deliver();
+        co_return answer;
+    }
+
+    [[nodiscard]] microseconds next_tick() const {
+        auto const at = driver_.now();
+        auto const due = driver_.due.load();
+        return due > at ? due - at : microseconds{};
+    }
+
+    // ================================================================ leadership
+
+    flow<result<bool>> try_become_leader() {
+        auto const ticked = co_await tick();
+        if (!ticked) co_return ticked.error();
+        co_return driver_.belief->leads(driver_.now());
+    }
+
+    flow<result<void>> renounce() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        result<void> answer;
+        {
+            auto const turn = co_await driver_.mode.whole_turn();
+            auto const request = driver_.core.begin_renounce(driver_.now());
+            if (!request) co_return error{errc::not_leader, "this node does not lead"};
+            driver_.collect();
+            auto const sent = driver_.now();
+            auto const reply = co_await driver_.attempt(*request);
+            if (reply) driver_.core.done(*request, reply, sent, driver_.now());
+            if (!reply) answer = reply.error();
+            driver_.collect();
+        }
+        driver_.deliver();
+        co_return answer;
+    }
+
+    flow<result<void>> rebalance() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto r = driver_.core.can_act(driver_.now()); !r) co_return r;
+            if (!driver_.belief->leads(driver_.now())) {
+                co_return error{errc::not_leader, "only the leader rebalances"};
+            }
+            if (driver_.core.feed().picture().maintenance()) {
+                co_return error{errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
+            driver_.core.rebalance_now();
+            driver_.core.want_tick(driver_.now());
+        }
+        co_await driver_.drive();
+        if (auto r = outcome_of_tick(); !r) co_return r;
+        auto const turn = driver_.mode.user_turn();
+        auto const& fault = driver_.core.leading().last_fault();
+        if (!fault.empty()) co_return error{errc::invalid_argument, fault};
+        co_return result<void>{};
+    }
+
+    // ================================================================ of use to other calls
+
+    result<void> outcome_of_tick() {
+        auto const where = where_we_are();
+        if (where.state == standing::fenced) return fenced();
+        if (where.failure) return *where.failure;
+        if (where.state != standing::member) return {errc::not_joined, "join() first"};
+        return {};
+    }
+
+private:
+    static constexpr unsigned most_attempts = 3;
+    static constexpr microseconds longest_sleep = std::chrono::hours{1};
+
+    static error fenced() { return {errc::fenced, "a newer process has this node_id"}; }
+
+    standing state() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.core.state();
+    }
+    struct whereabouts {
+        standing state{};
+        std::optional<error> failure;
+    };
+    whereabouts where_we_are() {
+        auto const turn = driver_.mode.quick_turn();
+        return {driver_.core.state(), driver_.core.last_failure()};
+    }
+    typename driver_type::nap fall_asleep() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.fall_asleep();
+    }
+    bool has_more_to_do() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.core.due() <= driver_.now();
+    }
+
+    // Whether it was neither a member nor trying to be one.
+    flow<result<bool>> begin_join() {
+        auto const turn = co_await driver_.mode.whole_turn();
+        if (auto r = driver_.open(); !r) co_return r.error();
+        if (driver_.core.state() == standing::member) co_return false;
+        bool const fresh = driver_.core.state() != standing::joining;
+        driver_.core.want_join(driver_.now());
+        driver_.core.want_tick(driver_.now());
+        co_return fresh;
+    }
+
+    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
+    // listens for what comes next.
+    flow<void> listen() {
+        for (int rounds = 0; rounds < 2; ++rounds) {
+            subscription next;
+            {
+                auto const turn = driver_.mode.quick_turn();
+                next = driver_.core.what_to_listen_for();
+            }
+            auto const why = driver_.mode.look(next);  // timeout, too, while run() sleeps: it listens
+            if (why != wake_reason::pushed) co_return;
+            {
+                auto const turn = driver_.mode.quick_turn();
+                driver_.core.want_tick(driver_.now());
+            }
+            co_await driver_.drive();
+        }
+    }
+
+    driver_type& driver_;
+    std::atomic<bool> running_{false};
+    std::atomic<bool> closing_{false};
+    std::atomic<bool> watched_{false};
+};
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class group_calls {
+    using driver_type = driver<Mode, Defects>;
+    using operation = late<rota::operation, Defects>;
+    using event = late<rota::event, Defects>;
+    using reply = late<rota::reply, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+
+public:
+    group_calls(driver_type& d, membership_calls<Mode, Defects>& membership) : driver_{d}, membership_{membership} {}
+
+    // ---------------------------------------------------------------- looking
+
+    flow<result<std::vector<node_status>>> nodes() {
+        if (auto r = driver_.enter(); !r) co_return r.error();
+        std::vector<node_status> all;
+        std::vector<std::string> drained;
+        for (fencing_token after = 0;;) {
+            op::nodes_page request{.after = after};
+            auto page = co_await driver_.perform(std::move(request));
+            if (!page) co_return page.error();
+            if (after == 0) drained = std::move(page->drained);
+            for (auto& n : page->items) {
+                after = n.node.incarnation;
+                n.draining = find_where(drained, [&](auto const& id) { return id == n.node.id; }) != drained.end();
+                all.push_back(std::move(n));
+            }
+            if (page->items.size() < op::max_batch) co_return all;
+        }
+    }
+
+    flow<result<std::vector<node_load>>> loads() {
+        auto const all = co_await nodes();
+        if (!all) co_return all.error();
+        std::vector<node_load> found;
+        for (auto const& n : *all) {
+            if (n.alive) found.push_back({n.node, n.load, n.pending, n.capacity});
+        }
+        co_return found;
+    }
+
+    flow<result<std::vector<schedule_status>>> orphaned() {
+        auto const all = co_await nodes();
+        if (!all) co_return all.error();
+        std::vector<schedule_status> orphans;
+        auto const unowned = co_await read_holder(0, orphans);
+        if (!unowned) co_return unowned.error();
+        for (auto const& n : *all) {
+            if (n.alive && n.remaining > microseconds{}) continue;
+            auto const left = co_await read_holder(n.node.incarnation, orphans);
+            if (!left) co_return left.error();
+        }
+        co_return orphans;
+    }
+
+    flow<result<fencing_token>> incarnation_of(std::string const& node_id) {
+        auto const all = co_await nodes();
+        if (!all) co_return all.error();
+        for (auto const& n : *all) {
+            if (n.alive && n.node.id == node_id) co_return n.node.incarnation;
+        }
+        co_return error{errc::unknown_node, in_words(node_id)};
+    }
+
+    // ---------------------------------------------------------------- plans
+
+    flow<result<proposal>> propose() {
+        auto const as_it_is = [](group_picture<Defects>&) { return result<void>{}; };
+        co_return co_await propose_for(as_it_is, false);
+    }
+
+    flow<result<proposal>> propose_if_lost(std::string node_id) {
+        auto const without = [&node_id](group_picture<Defects>& picture) -> result<void> {
+            fencing_token lost = 0;
+            picture.each_node([&](fencing_token incarnation, auto const& n) {
+                if (n.alive && n.id == node_id) lost = incarnation;
+            });
+            if (lost == 0) return {errc::unknown_node, in_words(node_id)};
+            picture.take_out(lost, false, 0);
+            return {};
+        };
+        co_return co_await propose_for(without, true);
+    }
+
+    flow<result<proposal>> propose_if_joined(std::uint32_t count, node_attributes attributes) {
+        if (auto r = check_labels(attributes.zone, attributes.labels); !r) co_return r.error();
+        if (count > most_imagined) {
+            co_return error{errc::invalid_argument, fmt::format("{} nodes, at most {} may be", count, most_imagined)};
+        }
+        auto const with = [&attributes, count](group_picture<Defects>& picture) -> result<void> {
+            for (std::uint32_t i = 1; i <= count; ++i) {
+                picture.put_node((fencing_token{1} << 53) + i, fmt::format("new-{}", i),
+                                 attributes.capacity.value_or(unlimited), to_traits(attributes));
+            }
+            return {};
+        };
+        co_return co_await propose_for(with, true);
+    }
+
+    flow<result<void>> apply(proposal const& p) {
+        if (auto r = driver_.enter(); !r) co_return r;
+        if (p.hypothetical) {
+            co_return error{errc::invalid_argument, "the proposal is for a group that is not as it assumes"};
+        }
+        fencing_token self = 0, term = 0;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto can = driver_.core.can_act(driver_.now()); !can) co_return can;
+            if (!driver_.belief->leads(driver_.now())) {
+                co_return error{errc::not_leader, "only the leader applies a plan"};
+            }
+            if (p.epoch != driver_.core.epoch()) {
+                co_return error{errc::conflict, "the group has lost data since the plan was made"};
+            }
+            self = driver_.core.self().incarnation;
+            term = driver_.belief->term();
+            if (p.maintenance && p.voluntary > 0) {  // (if it was ordered since, the group has changed)
+                co_return error{errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
+        }
+        op::adopt placing{.incarnation = self, .term = term};
+        op::revoke moving{
+            .incarnation = self, .term = term, .handoff_deadline = driver_.core.settings().handoff_deadline};
+        for (auto const& m : p.moves) {
+            if (m.from.incarnation == 0) {
+                placing.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason});
+            } else {
+                moving.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason, false});
+            }
+        }
+        auto as_of = p.as_of;  // asked of the first request alone: from then on the group changes by our own doing
+        std::size_t refused = 0;
+        auto r = co_await apply_in_pages(std::move(placing), as_of, refused);
+        if (r) r = co_await apply_in_pages(std::move(moving), as_of, refused);
+        co_await driver_.after_change();
+        if (r && refused > 0) {
+            co_return error{errc::conflict, fmt::format("{} of {} steps no longer applied", refused, p.moves.size())};
+        }
+        co_return r;
+    }
+
+    // ---------------------------------------------------------------- attributes and orders
+
+    flow<result<void>> set_attributes(node_attributes attributes) {
+        auto may = driver_.enter();
+        if (may) may = check_labels(attributes.zone, attributes.labels);
+        if (!may) co_return may;
+        if (attributes.capacity == unlimited) {
+            co_return error{errc::invalid_argument, "the capacity is too large (leave it out for no limit)"};
+        }
+        {
+            auto const turn = driver_.mode.user_turn();
+            driver_.core.describe(std::move(attributes));
+        }
+        co_return co_await told_to_group();
+    }
+
+    node_attributes attributes() {
+        auto const turn = driver_.mode.user_turn();
+        return driver_.core.attributes();
+    }
+
+    flow<result<void>> report_load(double load) {
+        if (auto r = driver_.enter(); !r) co_return r;
+        if (!is_finite(load) || load < 0) {
+            co_return error{errc::invalid_argument,
+                            fmt::format("the load is {}, must be finite and not negative", load)};
+        }
+        {
+            auto const turn = driver_.mode.user_turn();
+            driver_.core.report_load(load, driver_.now());
+        }
+        co_return co_await told_to_group();
+    }
+
+    flow<result<void>> give_order(op::order_kind kind, std::string node_id) {
+        auto may = driver_.enter();
+        bool const of_node = kind == op::order_kind::drain || kind == op::order_kind::undrain;
+        if (may && of_node) may = check_id("the node id", node_id);
+        if (!may) co_return may;
+        op::give_order request{.kind = kind, .node_id = node_id};
+        auto const r = co_await driver_.perform(std::move(request));
+        if (!r) co_return r.error() == errc::unknown_node ? error{errc::unknown_node, in_words(node_id)} : r.error();
+        co_await driver_.after_change();
+        co_return result<void>{};
+    }
+
+private:
+    static constexpr std::uint32_t most_imagined = 10'000;
+
+    flow<result<void>> read_holder(fencing_token holder, std::vector<schedule_status>& into) {
+        for (std::string after;;) {
+            op::schedules_page request{.holder = holder, .after = after};
+            auto page = co_await driver_.perform(std::move(request));
+            if (!page) co_return page.error();
+            auto const count = page->items.size() + page->strays.size();
+            if (!page->items.empty()) after = page->items.back().id;
+            for (auto const& id : page->strays) after = std::max(after, id);
+            for (auto& s : page->items) into.push_back(std::move(s));
+            if (count < op::max_batch) co_return result<void>{};
+        }
+    }
+
+    // What this node says of itself goes out with the lane, at once if it is a member.
+    flow<result<void>> told_to_group() {
+        bool member = false;
+        {
+            auto const turn = driver_.mode.user_turn();
+            driver_.collect();
+            member = driver_.core.state() == standing::member;
+        }
+        if (!member) co_return result<void>{};  // with the next join
+        co_await driver_.drive();
+        auto r = membership_.outcome_of_tick();
+        driver_.deliver();
+        auto const turn = driver_.mode.user_turn();
+        if (r && !driver_.core.is_described()) {
+            co_return error{errc::unavailable, "not told yet: it goes out with the next contact"};
+        }
+        co_return r;
+    }
+
+    // Reads the group as it is, makes of it what is to be assumed, and asks the strategy.
+    template <typename Assume>
+    flow<result<proposal>> propose_for(Assume const& assume, bool hypothetical) {
+        if (auto r = driver_.enter(); !r) co_return r.error();
+        group_feed<Defects> feed;
+        op::nodes_page first{.limit = 1};
+        auto const start = co_await driver_.perform(std::move(first));
+        if (!start) co_return start.error();
+        feed.start(start->epoch);
+        for (auto request = feed.next(); request; request = feed.next()) {
+            auto const answer = co_await driver_.perform_any(*std::move(request));
+            if (!answer) co_return answer.error();
+            auto const at = server_time();
+            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
+        }
+        if (auto r = assume(feed.picture()); !r) co_return r.error();
+        co_return ask_strategy(feed, hypothetical);
+    }
+
+    result<proposal> ask_strategy(group_feed<Defects>& feed, bool hypothetical) {
+        plan p;
+        auto& picture = feed.picture();
+        auto const turn = driver_.mode.user_turn();  // it is asked by one thread at a time
+        auto const view = picture.view(driver_.core.server_time(driver_.now()));
+        auto fault = driver_.policies.strategy()(view, p, [this] { return driver_.now(); }, microseconds::max());
+        if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
+        return error{errc::invalid_argument, std::move(fault)};
+    }
+
+    static proposal proposal_of(plan const& p, group_picture<Defects> const& picture, cluster_view const& view,
+                                group_feed<Defects> const& feed, bool hypothetical) {
+        proposal out{.forced = p.forced,
+                     .voluntary = p.voluntary,
+                     .bound = p.bound,
+                     .unplaced = p.unplaced,
+                     .spread_before = p.spread_before,
+                     .spread_after = p.spread_after,
+                     .imbalance = view.nodes.empty() ? 0 : imbalance_of(p, view),
+                     .epoch = feed.epoch(),
+                     .as_of = feed.cursor(),
+                     .maintenance = picture.maintenance(),
+                     .hypothetical = hypothetical};
+        auto const node = [&](std::uint32_t n) {
+            return n == cluster_view::none ? node_ref{}
+                                           : node_ref{std::string{view.nodes[n].id}, view.nodes[n].incarnation};
+        };
+        for (auto const& m : p.moves) {
+            auto const was = picture.record_of(m.schedule);
+            out.moves.push_back(
+                {picture.id_of(m.schedule), node(m.from), node(m.to), m.reason(), was.generation, was.owner});
+        }
+        for (auto const& s : p.stuck) out.stuck.push_back({picture.id_of(s.schedule), in_words(s.why)});
+        return out;
+    }
+
+    template <typename Op>
+    flow<result<void>> apply_in_pages(Op all, std::uint64_t& as_of, std::size_t& refused) {
+        auto const items = std::exchange(all.items, {});
+        using item = typename decltype(all.items)::value_type;
+        std::span<item const> const everything{items};
+        for (std::size_t n = 0; !page_of(everything, n).empty(); ++n) {
+            auto const page = page_of(everything, n);
+            auto request = all;
+            request.items = {page.begin(), page.end()};
+            request.as_of = std::exchange(as_of, 0);
+            if constexpr (std::is_same_v<Op, op::adopt>) request.seen = seen();
+            auto const r = co_await driver_.perform(std::move(request));
+            if (!r) co_return r.error();
+            for (auto const& out : r->items) refused += out.ok() ? 0 : 1;
+            driver_.note_own_change(*r);
+        }
+        co_return result<void>{};
+    }
+
+    std::uint64_t server_time() {
+        auto const turn = driver_.mode.user_turn();
+        return driver_.core.server_time(driver_.now());
+    }
+    fencing_token seen() {
+        auto const turn = driver_.mode.user_turn();
+        return driver_.core.seen();
+    }
+
+    driver_type& driver_;
+    membership_calls<Mode, Defects>& membership_;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/engine/lock_calls.hpp -----------------------------------------------------------------------------
+// Locks: taken, extended and given back in pages, each page one request. Handles are the Mode's: here locks go by what
+// they are (lock_host::target).
+
+#include <iterator>
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class lock_calls {
+    using driver_type = driver<Mode, Defects>;
+    using operation = late<rota::operation, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
+public:
+    using target = lock_host::target;
+
+    /// What was granted, and until when it may be believed in.
+    struct grant {
+        target held;
+        instant until{};
+    };
+
+    explicit lock_calls(driver_type& d) : driver_{d} {}
+
+    // ---------------------------------------------------------------- taking them
+
+    flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
+                                                                 microseconds ttl) {
+        std::vector<result<grant>> grants;
+        grants.reserve(names.size());
+        if (auto r = check(kind, names, ttl); !r) {
+            while (grants.size() < names.size()) grants.push_back(r.error());
+            co_return grants;
+        }
+        while (grants.size() < names.size()) {
+            auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
+            auto const count = std::min<std::size_t>(op::max_batch, names.size() - grants.size());
+            std::vector<std::string> page{begin, begin + static_cast<std::ptrdiff_t>(count)};
+            auto const r = co_await acquire_page(kind, std::move(page), ttl, grants);
+            while (!r && grants.size() < names.size()) grants.push_back(r.error());
+        }
+        driver_.deliver();
+        co_return grants;
+    }
+
+    // ---------------------------------------------------------------- and keeping or giving back a page of them
+
+    /// All of one kind, at most op::max_batch. Until when each may be believed in from now on.
+    flow<std::vector<late<rota::result<instant>, Defects>>> extend(std::vector<target> held, microseconds ttl) {
+        std::vector<result<instant>> answers;
+        answers.reserve(held.size());
+        auto const turn = driver_.mode.user_turn();
+        auto may = driver_.enter();
+        if (may) may = check_ttl(ttl);
+        if (may) may = driver_.core.can_act(driver_.now());
+        if (!may) {
+            while (answers.size() < held.size()) answers.push_back(may.error());
+            co_return answers;
+        }
+        auto const kind = held.front().kind;
+        auto const self = driver_.core.self().incarnation;
+        op::extend_locks asked{.incarnation = self, .kind = kind, .ttl = ttl};
+        asked.items.reserve(held.size());
+        for (auto const& l : held) {
+            if (l.incarnation == self) asked.items.push_back({l.name, l.token});
+        }
+        if (asked.items.empty()) {
+            for (auto const& l : held) answers.push_back(error{errc::lock_lost, in_words(l.name)});
+            co_return answers;
+        }
+        operation const request{std::move(asked)};
+        auto const sent = driver_.now();
+        auto const answer = co_await driver_.attempt(request);
+        driver_.collect();
+        auto const at = driver_.now();
+        std::size_t next = 0;
+        for (auto const& l : held) {
+            if (l.incarnation != self) {  // of a membership that has ended
+                answers.push_back(error{errc::lock_lost, in_words(l.name)});
+                continue;
+            }
+            if (!answer) {
+                answers.push_back(answer.error());
+                continue;
+            }
+            auto const& out = std::get<op::outcomes>(*answer).items[next++];
+            if (out.ok()) {
+                answers.push_back(driver_.core.on_extended(kind, l.name, out, sent, at));
+            } else {
+                answers.push_back(error{out.code, in_words(l.name)});
+                if (out.code == errc::lock_lost) driver_.core.on_released(kind, l.name, l.token);
+            }
+        }
+        co_return answers;
+    }
+
+    /// All of one kind, at most op::max_batch; their handles are invalid already.
+    flow<std::vector<late<rota::result<void>, Defects>>> release(std::vector<target> held) {
+        std::vector<result<void>> answers(held.size());
+        op::release_locks request{.kind = held.front().kind};
+        request.items.reserve(held.size());
+        for (auto const& l : held) request.items.push_back({l.name, l.token});
+        auto const turn = driver_.mode.user_turn();
+        auto const r = co_await driver_.release_locked(std::move(request));
+        for (std::size_t i = 0; i < held.size(); ++i) {
+            if (!r) {
+                answers[i] = r.error();
+            } else if (!r->items[i].ok()) {
+                answers[i] = error{r->items[i].code, in_words(held[i].name)};
+            }
+        }
+        co_return answers;
+    }
+
+    result<void> check_ttl(microseconds ttl) const {
+        auto const& o = driver_.core.settings();
+        if (auto r = check_duration("ttl", ttl, microseconds{1000}, std::chrono::hours{24 * 30}); !r) return r;
+        if (anchored(o, instant{}, instant{}, ttl) > instant{}) return {};
+        return {errc::invalid_argument,
+                fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift", in_words(ttl),
+                            in_words(o.safety_margin))};
+    }
+
+private:
+    result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
+        if (auto r = driver_.enter(); !r) return r;
+        if (auto r = check_ttl(ttl); !r) return r;
+        char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
+        for (auto const& name : names) {
+            if (auto r = check_id(what, name); !r) return at_item(&name - names.data(), r.error());
+        }
+        if (names.size() == 1) return {};
+        return check_distinct({names.begin(), names.end()});
+    }
+
+    flow<result<void>> acquire_page(op::lock_kind kind, std::vector<std::string> names, microseconds ttl,
+                                    std::vector<late<rota::result<grant>, Defects>>& grants) {
+        auto const turn = driver_.mode.user_turn();
+        auto& core = driver_.core;
+        if (auto r = core.can_act(driver_.now()); !r) co_return r;
+        operation const request = core.acquisition(kind, std::move(names), ttl);
+        auto const& asked = std::get<op::acquire_locks>(request);
+        if constexpr (Mode::interleaves) core.on_acquiring(asked);
+        auto const sent = driver_.now();
+        auto const answer = co_await driver_.attempt(request);
+        if constexpr (Mode::interleaves) core.no_longer_acquiring(asked);
+        driver_.collect();
+        if (!answer) {
+            if (answer.error() == errc::outcome_unknown) driver_.note_unanswered(request, driver_.now() + ttl);
+            co_return answer.error();
+        }
+        auto const& granted = std::get<op::outcomes>(*answer).items;
+        auto const at = driver_.now();
+        for (std::size_t i = 0; i < granted.size(); ++i) {
+            auto const& name = asked.items[i].name;
+            if (!granted[i].ok()) {
+                grants.push_back(error{granted[i].code, why_not(granted[i], name)});
+                continue;
+            }
+            target held{kind, name, granted[i].token, asked.incarnation};
+            auto const until = core.on_acquired(kind, name, granted[i], sent, at);
+            if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
+                driver_.abandon(std::move(held));
+                grants.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
+                continue;
+            }
+            grants.push_back(grant{std::move(held), until});
+        }
+        co_return result<void>{};
+    }
+
+    static std::string why_not(op::outcome const& out, std::string const& name) {
+        if (out.code != errc::locked_by_other) return in_words(name);
+        return fmt::format("{}, for {} ms at most", in_words(name), out.remaining.count() / 1000 + 1);
+    }
+
+    driver_type& driver_;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/engine/schedule_calls.hpp -------------------------------------------------------------------------
+// Which schedules there are, and who has them: register, update, unregister, claim, transfer. In pages, each page one
+// request (or two, where it has to be looked up first who owns what). What is given by span must live until the end.
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class schedule_calls {
+    using driver_type = driver<Mode, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
+public:
+    schedule_calls(driver_type& d, group_calls<Mode, Defects>& group) : driver_{d}, group_{group} {}
+
+    flow<results<void>> register_schedules(std::span<schedule const> all) {
+        auto may = driver_.enter();
+        if (may) may = check_schedules(all);
+        if (!may) co_return all_failed<void>(all.size(), may.error());
+        results<void> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            op::register_schedules request;
+            for (auto const& s : page) request.items.push_back({s.id, s.weight, to_traits(s.rules)});
+            auto const r = co_await driver_.perform(std::move(request));
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (!r) {
+                    answers.push_back(r.error());
+                } else if (r->items[i].ok()) {
+                    answers.push_back({});
+                } else {
+                    answers.push_back(error{r->items[i].code, in_words(page[i].id)});
+                }
+            }
+        }
+        co_await driver_.after_change();
+        co_return answers;
+    }
+
+    flow<results<void>> update_schedules(std::span<schedule const> all) {
+        auto may = driver_.enter();
+        if (may) may = check_schedules(all);
+        if (!may) co_return all_failed<void>(all.size(), may.error());
+        results<void> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            std::vector<std::string> ids;
+            for (auto const& s : page) ids.push_back(s.id);
+            auto const ask = [page](std::vector<located> const& found) {
+                op::update_schedules request;
+                for (auto const& [i, owner] : found) {
+                    request.items.push_back({page[i].id, page[i].weight, to_traits(page[i].rules), owner});
+                }
+                return request;
+            };
+            co_await at_their_owners(ids, answers, ask);
+        }
+        co_await driver_.after_change();
+        co_return answers;
+    }
+
+    flow<results<void>> unregister_schedules(std::span<std::string const> all) {
+        auto may = driver_.enter();
+        if (may) may = check_ids(all);
+        if (!may) co_return all_failed<void>(all.size(), may.error());
+        results<void> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            auto const nonce = new_nonce();
+            auto const ask = [page, nonce](std::vector<located> const& found) {
+                op::unregister_schedules request{.nonce = nonce};
+                for (auto const& [i, owner] : found) request.items.push_back({page[i], owner});
+                return request;
+            };
+            co_await at_their_owners(page, answers, ask);
+        }
+        co_await driver_.after_change();
+        co_return answers;
+    }
+
+    flow<results<owned_schedule>> claim(std::span<std::string const> all) {
+        auto may = driver_.enter();
+        if (may) may = check_ids(all);
+        if (!may) co_return all_failed<owned_schedule>(all.size(), may.error());
+        results<owned_schedule> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            op::claim request{.ids = {page.begin(), page.end()}};
+            if (auto r = as_member(request); !r) {
+                for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(r.error());
+                continue;
+            }
+            auto const r = co_await driver_.perform(std::move(request));
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (!r) {
+                    answers.push_back(r.error());
+                } else if (!r->items[i].ok()) {
+                    bool const guarded = r->items[i].code == errc::conflict;
+                    auto const why = guarded ? ": registered anew, and an earlier owner may not have heard of it" : "";
+                    answers.push_back(error{r->items[i].code, in_words(page[i]) + why});
+                } else {
+                    answers.push_back(owned_schedule{page[i], r->items[i].token});
+                }
+            }
+            if (r) driver_.note_own_change(*r);
+        }
+        co_await driver_.after_change();
+        auto const turn = driver_.mode.user_turn();
+        for (auto& claimed : answers) {
+            if (!claimed) continue;
+            auto const s = driver_.belief->table().find(claimed->id);  // the weight is known by now
+            if (s != driver_.belief->table().end()) claimed->weight = s->second.weight;
+        }
+        co_return answers;
+    }
+
+    flow<result<void>> transfer(std::string id, std::string node_id) {
+        auto may = driver_.enter();
+        if (may) may = check_id("the schedule id", id);
+        if (!may) co_return may;
+        auto const to = co_await group_.incarnation_of(node_id);
+        if (!to) co_return to.error();
+        auto const found = co_await look_up(id);
+        if (!found) co_return found.error();
+        if (!found->registered) co_return error{errc::unknown_schedule, in_words(id)};
+        auto const& status = found->status;
+        if (status.owner == *to && status.moving_to == 0) co_return result<void>{};
+        fencing_token self = 0, term = 0, seen = 0;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto can = driver_.core.can_act(driver_.now()); !can) co_return can;
+            self = driver_.core.self().incarnation;
+            if (driver_.belief->leads(driver_.now())) term = driver_.belief->term();
+            seen = driver_.core.seen();
+        }
+        if (term == 0 && status.owner != self) {
+            co_return error{errc::not_leader, "only the owner or the leader transfers a schedule"};
+        }
+        if (status.owner == *to) co_return error{errc::conflict, in_words(id) + " is on its way to another node"};
+        result<op::outcomes> r = errc::not_leader;
+        if (status.owner == 0) {
+            op::adopt request{.incarnation = self, .term = term, .items = {}, .seen = seen};
+            request.items.push_back({id, status.generation, 0, *to, change_reason::transferred});
+            r = co_await driver_.perform(std::move(request));
+        } else {
+            op::revoke request{.incarnation = self,
+                               .term = status.owner == self ? 0 : term,
+                               .items = {},
+                               .handoff_deadline = driver_.core.settings().handoff_deadline};
+            request.items.push_back({id, status.generation, status.owner, *to, change_reason::transferred});
+            r = co_await driver_.perform(std::move(request));
+        }
+        if (!r) co_return r.error();
+        driver_.note_own_change(*r);
+        co_await driver_.after_change();
+        auto const& out = r->items.front();
+        if (out.ok()) co_return result<void>{};
+        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
+            auto const now_at = co_await look_up(id);
+            if (now_at && now_at->status.owner == *to) co_return result<void>{};
+        }
+        co_return error{out.code, in_words(id) + " to " + in_words(node_id)};
+    }
+
+private:
+    struct located {
+        std::size_t item = 0;
+        fencing_token owner = 0;
+    };
+
+    struct outcome_or_error {
+        bool settled = false;
+        errc code{};
+        std::string words;
+
+        void set(result<op::outcomes> const& r, std::size_t item) {
+            code = r ? r->items[item].code : r.error().code;
+            words = r ? std::string{} : r.error().detail;
+            settled = code != errc::conflict;
+        }
+        result<void> as_result(std::string const& what) const {
+            if (code == errc{}) return {};
+            return {code, words.empty() ? what : words};
+        }
+    };
+
+    // Requests that need to know where each schedule is: that is looked up first; who moved in between is looked up again.
+    template <typename Ask>
+    flow<void> at_their_owners(std::span<std::string const> page, results<void>& answers, Ask const& ask) {
+        std::vector<outcome_or_error> state(page.size());
+        for (int round = 0; round < 4; ++round) {
+            op::lookup look;
+            std::vector<located> open;
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (state[i].settled) continue;
+                look.ids.push_back(page[i]);
+                open.push_back({i, 0});
+            }
+            if (open.empty()) break;
+            auto const found = co_await driver_.perform(std::move(look));
+            for (std::size_t k = 0; found && k < open.size(); ++k) open[k].owner = found->items[k].status.owner;
+            result<op::outcomes> r = errc::unavailable;
+            if (found) {
+                auto request = ask(open);
+                r = co_await driver_.perform(std::move(request));
+            } else {
+                r = found.error();
+            }
+            for (std::size_t k = 0; k < open.size(); ++k) state[open[k].item].set(r, k);
+            if (r) driver_.note_own_change(*r);
+        }
+        for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
+    }
+
+    flow<result<op::lookup_reply::entry>> look_up(std::string const& id) {
+        op::lookup request;
+        request.ids.push_back(id);
+        auto found = co_await driver_.perform(std::move(request));
+        if (!found) co_return found.error();
+        co_return std::move(found->items.front());
+    }
+
+    static result<void> check_schedules(std::span<schedule const> list) {
+        std::vector<std::string_view> ids;
+        for (auto const& s : list) {
+            if (auto r = check_schedule(s); !r) return at_item(&s - list.data(), r.error());
+            ids.push_back(s.id);
+        }
+        return check_distinct(std::move(ids));
+    }
+
+    static result<void> check_schedule(schedule const& s) {
+        if (auto r = check_id("a schedule id", s.id); !r) return r;
+        if (!is_finite(s.weight) || s.weight <= 0) {
+            return {errc::invalid_argument,
+                    fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)};
+        }
+        if (!s.rules.pin.empty()) {
+            if (auto r = check_id("a pin", s.rules.pin); !r) return r;
+        }
+        if (auto r = check_label("a group", s.rules.group, 0); !r) return r;
+        if (auto r = check_labels({}, s.rules.required, "a required label"); !r) return r;
+        return check_labels({}, s.rules.forbidden, "a forbidden label");
+    }
+
+    std::uint64_t new_nonce() {
+        auto const turn = driver_.mode.user_turn();
+        return driver_.core.new_nonce();
+    }
+
+    result<void> as_member(op::claim& request) {
+        auto const turn = driver_.mode.user_turn();
+        if (auto r = driver_.core.can_act(driver_.now()); !r) return r;
+        request.incarnation = driver_.core.self().incarnation;
+        request.seen = driver_.core.seen();
+        return {};
+    }
+
+    driver_type& driver_;
+    group_calls<Mode, Defects>& group_;
+};
+
+}  // namespace rota::detail
+
 // ---- rota/detail/two_lane_mutex.hpp --------------------------------------------------------------------------------
 // A mutex with a fast lane: whoever comes by it waits for one holder at most, however many others queue up. A node's
 // heartbeats take it, so that threads which use the connection all the time cannot make the node miss its deadline.
@@ -10482,220 +12000,113 @@ private:
 namespace rota::detail {
 
 /// The policies of a blocking coordinator, type-erased.
-class ports {
+class blocking_ports : public ports {
 public:
-    virtual result<void> open(transport_settings const&) = 0;
     virtual result<reply> perform(operation const&, microseconds timeout) = 0;
     virtual wake_reason wait(subscription const&, microseconds timeout) = 0;
     virtual void wake() = 0;
-    virtual bool take_server_changed() = 0;
-    virtual std::vector<error> take_warnings() = 0;
-    virtual void deliver(event const&) noexcept = 0;
-    virtual planner strategy() = 0;
 
 protected:
-    ~ports() = default;
+    ~blocking_ports() = default;
+};
+
+/// How a flow takes turns, performs and sleeps where it may block its thread: see driver.hpp.
+template <typename Defects>
+class blocking_mode {
+public:
+    static constexpr bool interleaves = false;
+
+    explicit blocking_mode(blocking_ports& p) : ports_{p} {}
+
+    [[nodiscard]] auto user_turn() { return std::unique_lock{io_}; }
+    [[nodiscard]] auto quick_turn() { return std::unique_lock{lane_io_}; }
+    [[nodiscard]] auto whole_turn() { return ready{std::unique_lock{io_}}; }
+    [[nodiscard]] auto lane_turn() { return ready{std::unique_lock{lane_io_}}; }
+
+    [[nodiscard]] auto perform(late<operation, Defects> const& request, microseconds timeout) {
+        return ready<result<reply>>{ports_.perform(request, timeout)};
+    }
+    [[nodiscard]] auto sleep(subscription const& listen, microseconds span) {
+        std::lock_guard const turn{sleep_};
+        return ready{ports_.wait(listen, span)};
+    }
+    // A glance at what a sleep would be woken by; none if somebody is asleep.
+    [[nodiscard]] wake_reason look(subscription const& listen) {
+        std::unique_lock const turn{sleep_, std::try_to_lock};
+        return turn ? ports_.wait(listen, microseconds{}) : wake_reason::timeout;
+    }
+    void stir() { ports_.wake(); }
+
+    // run() has ended: somebody may wait for that.
+    template <typename Note>
+    void ended(Note&& note) {
+        std::lock_guard const lock{idle_mutex_};
+        note();
+        idle_.notify_all();
+    }
+    template <typename Until>
+    void await(Until&& until) {
+        std::unique_lock lock{idle_mutex_};
+        idle_.wait(lock, until);
+    }
+
+private:
+    blocking_ports& ports_;
+    two_lane_mutex io_;                       // of core and command connection
+    two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
+    std::mutex sleep_;                        // held by the thread that waits for what is pushed
+    std::mutex idle_mutex_;
+    std::condition_variable idle_;
 };
 
 template <typename Defects = sound>
 class blocking_engine final : private lock_host {
-    using event = late<rota::event, Defects>;
-    using operation = late<rota::operation, Defects>;
+    using mode_type = blocking_mode<Defects>;
     template <typename T>
     using result = late<rota::result<T>, Defects>;
     template <typename T>
     using results = late<rota::results<T>, Defects>;
 
 public:
-    blocking_engine(options given, ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
-        : ports_{policies},
-          belief_{std::move(published)},
-          core_{std::move(given), policies.strategy(), belief_, entropy},
-          link_{std::make_shared<lock_link>(static_cast<lock_host&>(*this), belief_)} {}
+    blocking_engine(options given, blocking_ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
+        : mode_{policies},
+          driver_{std::move(given), policies, mode_, std::move(published), entropy},
+          link_{std::make_shared<lock_link>(static_cast<lock_host&>(*this), driver_.belief)} {}
 
     /// The coordinator's destructor: no handle reaches in any more, then one bounded leave.
     void shut_down() {
         link_->close();
-        {
-            std::unique_lock lock{queue_mutex_};
-            closing_.store(true);
-            ports_.wake();
-            idle_.wait(lock, [this] { return !running_.load(); });
-        }
+        membership_.close();
+        mode_.stir();
+        mode_.await([this] { return !membership_.running(); });
         (void)leave();
     }
 
-    // ================================================================ membership
+    // ---------------------------------------------------------------- membership and leadership
 
-    result<void> join() {
-        if (auto r = enter(); !r) return r;
-        auto const began = begin_join();
-        if (!began) return began.error();
-        auto const limit = now() + core_.settings().operation_timeout;
-        bool unknown = false;
-        for (unsigned n = 1;; ++n) {
-            drive();
-            std::lock_guard const io{io_};
-            auto const state = core_.state();
-            if (state == standing::member) break;
-            auto failure = core_.last_failure().value_or(error{errc::unavailable, "could not join"});
-            bool const again = failure == errc::outcome_unknown;
-            unknown = unknown || again;
-            if (state == standing::joining && again && n < most_attempts && now() < limit) {
-                core_.want_tick(now());
-                continue;
-            }
-            // What run() is still trying, or a member that was taken for dead, is left to try.
-            if (*began && !running_.load()) core_.begin_leave();
-            if (unknown) failure.code = errc::outcome_unknown;
-            return failure;
-        }
-        if (has_more_to_do()) drive();  // its first tick, if joining took long
-        return {};
-    }
+    result<void> join() { return membership_.join().get(); }
+    result<void> tick() { return membership_.tick().get(); }
+    void be_watched() { membership_.be_watched(); }
+    result<void> run(std::stop_token stop, instant until) { return membership_.run(std::move(stop), until).get(); }
+    result<void> leave() { return membership_.leave().get(); }
+    [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
+    result<bool> try_become_leader() { return membership_.try_become_leader().get(); }
+    result<void> renounce() { return membership_.renounce().get(); }
+    result<void> rebalance() { return membership_.rebalance().get(); }
 
-    result<void> tick() {
-        if (auto r = enter(); !r) return r;
-        {
-            std::lock_guard const io{io_};
-            if (core_.state() == standing::out) return {errc::not_joined, "join() first"};
-            core_.want_tick(now());
-        }
-        drive();
-        if (watched_.load()) listen();
-        return outcome_of_tick();
-    }
-
-    /// From now on a loop watches the transport's wake_fd().
-    void be_watched() { watched_.store(true); }
-
-    result<void> run(std::stop_token stop, instant until) {
-        if (auto r = enter(); !r) return r;
-        if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
-        struct no_longer_running {
-            blocking_engine& engine;
-            ~no_longer_running() {
-                std::lock_guard const lock{engine.queue_mutex_};
-                engine.running_.store(false);
-                engine.idle_.notify_all();
-            }
-        } const guard{*this};
-        std::stop_callback const on_stop{stop, [this] { ports_.wake(); }};
-        if (state() == standing::fenced) return fenced();
-        if (stop.stop_requested() || now() >= until) return {};
-        if (state() != standing::member) {
-            if (auto r = begin_join(); !r) return r.error();
-        }
-        for (;;) {
-            drive();
-            auto const [state, failure] = where_we_are();
-            if (state == standing::fenced) return fenced();
-            if (state == standing::out) return failure ? result<void>{*failure} : result<void>{};
-            auto const at = now();
-            if (stop.stop_requested() || at >= until) return {};
-            if (closing_.load()) return {errc::cancelled, "the coordinator is being destroyed"};
-            auto const [listen, due] = fall_asleep();
-            auto const wake_at = std::min(due, until);
-            auto why = wake_reason::timeout;
-            if (wake_at > at) {
-                std::lock_guard const turn{sleep_};
-                why = ports_.wait(listen, std::min(wake_at - at, longest_sleep));
-            }
-            std::lock_guard const io{lane_io_};
-            nap_.reset();
-            if (why == wake_reason::pushed) core_.want_tick(now());
-        }
-    }
-
-    result<void> leave() {
-        if (auto r = enter(); !r) return r;
-        result<void> answer;
-        {
-            std::lock_guard const io{io_};
-            core_.begin_leave();
-            if (auto request = core_.leave_operation()) {
-                collect();
-                auto const reply = attempt(*request);
-                core_.finish_leave(reply.has_value());
-                if (!reply) answer = reply.error();
-            }
-            collect();
-        }
-        if (running_.load()) ports_.wake();
-        deliver();
-        return answer;
-    }
-
-    [[nodiscard]] microseconds next_tick() const {
-        auto const at = now();
-        auto const due = due_.load();
-        return due > at ? due - at : microseconds{};
-    }
-
-    // ================================================================ leadership
-
-    result<bool> try_become_leader() {
-        if (auto r = tick(); !r) return r.error();
-        return belief_->leads(now());
-    }
-
-    result<void> renounce() {
-        if (auto r = enter(); !r) return r;
-        result<void> answer;
-        {
-            std::lock_guard const io{io_};
-            auto const request = core_.begin_renounce(now());
-            if (!request) return {errc::not_leader, "this node does not lead"};
-            collect();
-            auto const sent = now();
-            auto const reply = attempt(*request);
-            if (reply) core_.done(*request, reply, sent, now());
-            if (!reply) answer = reply.error();
-            collect();
-        }
-        deliver();
-        return answer;
-    }
-
-    result<void> rebalance() {
-        if (auto r = enter(); !r) return r;
-        {
-            std::lock_guard const io{io_};
-            if (auto r = core_.can_act(now()); !r) return r;
-            if (!belief_->leads(now())) return {errc::not_leader, "only the leader rebalances"};
-            if (core_.feed().picture().maintenance()) {
-                return {errc::conflict, "the group is under maintenance: nothing is moved"};
-            }
-            core_.rebalance_now();
-            core_.want_tick(now());
-        }
-        drive();
-        if (auto r = outcome_of_tick(); !r) return r;
-        std::lock_guard const io{io_};
-        auto const& fault = core_.leading().last_fault();
-        return fault.empty() ? result<void>{} : result<void>{errc::invalid_argument, fault};
-    }
-
-    // ================================================================ locks
+    // ---------------------------------------------------------------- locks
 
     results<schedule_lock> lock_each(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
+        auto granted = locks_.acquire(kind, std::move(names), ttl).get();
         results<schedule_lock> locks;
-        locks.reserve(names.size());
-        auto refuse_rest = [&](error const& why) {
-            while (locks.size() < names.size()) locks.push_back(why);
-        };
-        if (auto r = check_locks(kind, names, ttl); !r) {
-            refuse_rest(r.error());
-            return locks;
-        }
-        while (locks.size() < names.size()) {
-            auto const begin = std::make_move_iterator(names.begin() + std::ssize(locks));
-            auto const count = std::min<std::size_t>(op::max_batch, names.size() - locks.size());
-            if (auto r = lock_page(kind, {begin, begin + static_cast<std::ptrdiff_t>(count)}, ttl, locks); !r) {
-                refuse_rest(r.error());
+        locks.reserve(granted.size());
+        for (auto& g : granted) {
+            if (g) {
+                locks.push_back(schedule_lock{link_, std::move(g->held), g->until});
+            } else {
+                locks.push_back(g.error());
             }
         }
-        deliver();
         return locks;
     }
 
@@ -10707,824 +12118,63 @@ public:
     }
 
     results<void> extend_each(std::span<schedule_lock> locks, microseconds ttl) {
-        return in_batches(
-            locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) { return extend_batch(batch, kind, ttl); });
+        return in_batches(locks, [&](std::span<schedule_lock*> batch) { return extend_batch(batch, ttl); });
     }
-
     results<void> release_each(std::span<schedule_lock> locks) {
-        return in_batches(
-            locks, [&](std::span<schedule_lock*> batch, op::lock_kind kind) { return release_batch(batch, kind); });
+        return in_batches(locks, [&](std::span<schedule_lock*> batch) {
+            for (auto* l : batch) l->forget();
+            return locks_.release(held_by(batch)).get();
+        });
     }
 
-    // ================================================================ schedules
+    // ---------------------------------------------------------------- schedules
 
     results<void> register_schedules(std::span<schedule const> list) {
-        results<void> answers;
-        if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
-        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
-        each_page(list, [&](std::span<schedule const> page) {
-            op::register_schedules request;
-            for (auto const& s : page) request.items.push_back({s.id, s.weight, to_traits(s.rules)});
-            auto const r = perform<op::register_schedules>(std::move(request));
-            add_outcomes(answers, page.size(), r, [&](std::size_t i) { return in_words(page[i].id); });
-        });
-        after_change();
-        return answers;
+        return schedules_.register_schedules(list).get();
     }
-
-    results<void> update_schedules(std::span<schedule const> list) {
-        results<void> answers;
-        if (auto r = enter(); !r) return all_failed<void>(list.size(), r.error());
-        if (auto r = check_schedules(list); !r) return all_failed<void>(list.size(), r.error());
-        each_page(list, [&](std::span<schedule const> page) {
-            std::vector<std::string> ids;
-            for (auto const& s : page) ids.push_back(s.id);
-            at_their_owners(ids, answers, [&](std::vector<located> const& found) {
-                op::update_schedules request;
-                for (auto const& [i, owner] : found) {
-                    request.items.push_back({page[i].id, page[i].weight, to_traits(page[i].rules), owner});
-                }
-                return perform<op::update_schedules>(std::move(request));
-            });
-        });
-        after_change();
-        return answers;
-    }
-
+    results<void> update_schedules(std::span<schedule const> list) { return schedules_.update_schedules(list).get(); }
     results<void> unregister_schedules(std::span<std::string const> ids) {
-        results<void> answers;
-        if (auto r = enter(); !r) return all_failed<void>(ids.size(), r.error());
-        if (auto r = check_ids(ids); !r) return all_failed<void>(ids.size(), r.error());
-        each_page(ids, [&](std::span<std::string const> page) {
-            auto const nonce = new_nonce();
-            at_their_owners(page, answers, [&](std::vector<located> const& found) {
-                op::unregister_schedules request{.nonce = nonce};
-                for (auto const& [i, owner] : found) request.items.push_back({page[i], owner});
-                return perform<op::unregister_schedules>(std::move(request));
-            });
-        });
-        after_change();
-        return answers;
+        return schedules_.unregister_schedules(ids).get();
     }
-
-    results<owned_schedule> claim(std::span<std::string const> ids) {
-        results<owned_schedule> answers;
-        if (auto r = enter(); !r) return all_failed<owned_schedule>(ids.size(), r.error());
-        if (auto r = check_ids(ids); !r) return all_failed<owned_schedule>(ids.size(), r.error());
-        each_page(ids, [&](std::span<std::string const> page) {
-            op::claim request{.ids = {page.begin(), page.end()}};
-            if (auto r = as_member(request); !r) {
-                for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(r.error());
-                return;
-            }
-            auto const r = perform<op::claim>(request);
-            for (std::size_t i = 0; i < page.size(); ++i) {
-                if (!r) {
-                    answers.push_back(r.error());
-                } else if (!r->items[i].ok()) {
-                    bool const guarded = r->items[i].code == errc::conflict;
-                    auto const why = guarded ? ": registered anew, and an earlier owner may not have heard of it" : "";
-                    answers.push_back(error{r->items[i].code, in_words(page[i]) + why});
-                } else {
-                    answers.push_back(owned_schedule{page[i], r->items[i].token});
-                }
-            }
-            if (r) note_own_change(*r);
-        });
-        after_change();
-        std::lock_guard const io{io_};
-        for (auto& claimed : answers) {
-            if (!claimed) continue;
-            auto const s = belief_->table().find(claimed->id);  // the weight is known by now
-            if (s != belief_->table().end()) claimed->weight = s->second.weight;
-        }
-        return answers;
-    }
-
+    results<owned_schedule> claim(std::span<std::string const> ids) { return schedules_.claim(ids).get(); }
     result<void> transfer(std::string const& id, std::string const& node_id) {
-        if (auto r = enter(); !r) return r;
-        if (auto r = check_id("the schedule id", id); !r) return r;
-        auto const to = incarnation_of(node_id);
-        if (!to) return to.error();
-        auto const found = perform<op::lookup>({.ids = {id}});
-        if (!found) return found.error();
-        auto const& [registered, status] = found->items.front();
-        if (!registered) return {errc::unknown_schedule, in_words(id)};
-        if (status.owner == *to && status.moving_to == 0) return {};
-        result<op::outcomes> r = errc::not_leader;
-        fencing_token self = 0, term = 0;
-        {
-            std::lock_guard const io{io_};
-            if (auto can = core_.can_act(now()); !can) return can;
-            self = core_.self().incarnation;
-            if (belief_->leads(now())) term = belief_->term();
-        }
-        if (term == 0 && status.owner != self) {
-            return {errc::not_leader, "only the owner or the leader transfers a schedule"};
-        }
-        auto const seen = seen_token();
-        if (status.owner == *to) return {errc::conflict, in_words(id) + " is on its way to another node"};
-        if (status.owner == 0) {
-            r = perform<op::adopt>({.incarnation = self,
-                                    .term = term,
-                                    .items = {{id, status.generation, 0, *to, change_reason::transferred}},
-                                    .seen = seen});
-        } else {
-            r = perform<op::revoke>({.incarnation = self,
-                                     .term = status.owner == self ? 0 : term,
-                                     .items = {{id, status.generation, status.owner, *to, change_reason::transferred}},
-                                     .handoff_deadline = core_.settings().handoff_deadline});
-        }
-        if (!r) return r.error();
-        note_own_change(*r);
-        after_change();
-        auto const& out = r->items.front();
-        if (out.ok()) return {};
-        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
-            auto const now_at = perform<op::lookup>({.ids = {id}});
-            if (now_at && now_at->items.front().status.owner == *to) return {};
-        }
-        return {out.code, in_words(id) + " to " + in_words(node_id)};
+        return schedules_.transfer(id, node_id).get();
     }
 
-    // ================================================================ queries
+    // ---------------------------------------------------------------- the group
 
-    result<std::vector<node_status>> nodes() {
-        if (auto r = enter(); !r) return r.error();
-        std::vector<node_status> all;
-        std::vector<std::string> drained;
-        for (fencing_token after = 0;;) {
-            auto page = perform<op::nodes_page>({.after = after});
-            if (!page) return page.error();
-            if (after == 0) drained = std::move(page->drained);
-            for (auto& n : page->items) {
-                after = n.node.incarnation;
-                n.draining = find_where(drained, [&](auto const& id) { return id == n.node.id; }) != drained.end();
-                all.push_back(std::move(n));
-            }
-            if (page->items.size() < op::max_batch) return all;
-        }
-    }
-
-    result<std::vector<schedule_status>> orphaned() {
-        auto const all = nodes();
-        if (!all) return all.error();
-        std::vector<schedule_status> orphans;
-        if (auto r = read_holder(0, orphans); !r) return r.error();
-        for (auto const& n : *all) {
-            if (n.alive && n.remaining > microseconds{}) continue;
-            if (auto r = read_holder(n.node.incarnation, orphans); !r) return r.error();
-        }
-        return orphans;
-    }
-
-    result<proposal> propose() {
-        return propose_for([](auto&) { return result<void>{}; }, false);
-    }
-
-    result<proposal> propose_if_lost(std::string const& node_id) {
-        return propose_for(
-            [&](group_picture<Defects>& picture) -> result<void> {
-                fencing_token lost = 0;
-                picture.each_node([&](fencing_token incarnation, auto const& n) {
-                    if (n.alive && n.id == node_id) lost = incarnation;
-                });
-                if (lost == 0) return {errc::unknown_node, in_words(node_id)};
-                picture.take_out(lost, false, 0);
-                return {};
-            },
-            true);
-    }
-
+    result<std::vector<node_status>> nodes() { return group_.nodes().get(); }
+    result<std::vector<node_load>> loads() { return group_.loads().get(); }
+    result<std::vector<schedule_status>> orphaned() { return group_.orphaned().get(); }
+    result<proposal> propose() { return group_.propose().get(); }
+    result<proposal> propose_if_lost(std::string const& node_id) { return group_.propose_if_lost(node_id).get(); }
     result<proposal> propose_if_joined(std::uint32_t count, node_attributes const& attributes) {
-        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r.error();
-        if (count > most_imagined) {
-            return error{errc::invalid_argument, fmt::format("{} nodes, at most {} may be", count, most_imagined)};
-        }
-        return propose_for(
-            [&](group_picture<Defects>& picture) -> result<void> {
-                for (std::uint32_t i = 1; i <= count; ++i) {
-                    picture.put_node((fencing_token{1} << 53) + i, fmt::format("new-{}", i),
-                                     attributes.capacity.value_or(unlimited), to_traits(attributes));
-                }
-                return {};
-            },
-            true);
+        return group_.propose_if_joined(count, attributes).get();
     }
-
-    result<void> apply(proposal const& p) {
-        if (auto r = enter(); !r) return r;
-        if (p.hypothetical) return {errc::invalid_argument, "the proposal is for a group that is not as it assumes"};
-        fencing_token self = 0, term = 0;
-        {
-            std::lock_guard const io{io_};
-            if (auto can = core_.can_act(now()); !can) return can;
-            if (!belief_->leads(now())) return {errc::not_leader, "only the leader applies a plan"};
-            if (p.epoch != core_.epoch()) return {errc::conflict, "the group has lost data since the plan was made"};
-            self = core_.self().incarnation;
-            term = belief_->term();
-            if (p.maintenance && p.voluntary > 0) {  // (if it was ordered since, the group has changed)
-                return {errc::conflict, "the group is under maintenance: nothing is moved"};
-            }
-        }
-        op::adopt placing{.incarnation = self, .term = term};
-        op::revoke moving{.incarnation = self, .term = term, .handoff_deadline = core_.settings().handoff_deadline};
-        for (auto const& m : p.moves) {
-            if (m.from.incarnation == 0) {
-                placing.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason});
-            } else {
-                moving.items.push_back({m.schedule, m.generation, m.owner, m.to.incarnation, m.reason, false});
-            }
-        }
-        auto as_of = p.as_of;  // asked of the first request alone: from then on the group changes by our own doing
-        std::size_t refused = 0;
-        auto r = apply_in_pages(placing, as_of, refused);
-        if (r) r = apply_in_pages(moving, as_of, refused);
-        after_change();
-        if (r && refused > 0) {
-            return {errc::conflict, fmt::format("{} of {} steps no longer applied", refused, p.moves.size())};
-        }
-        return r;
-    }
-
-    // ================================================================ attributes and orders
-
+    result<void> apply(proposal const& p) { return group_.apply(p).get(); }
     result<void> set_attributes(node_attributes attributes) {
-        if (auto r = enter(); !r) return r;
-        if (auto r = check_labels(attributes.zone, attributes.labels); !r) return r;
-        if (attributes.capacity == unlimited) {
-            return {errc::invalid_argument, "the capacity is too large (leave it out for no limit)"};
-        }
-        {
-            std::lock_guard const io{io_};
-            core_.describe(std::move(attributes));
-        }
-        return told_to_group();
+        return group_.set_attributes(std::move(attributes)).get();
     }
-
-    node_attributes attributes() {
-        std::lock_guard const io{io_};
-        return core_.attributes();
-    }
-
-    result<void> report_load(double load) {
-        if (auto r = enter(); !r) return r;
-        if (!is_finite(load) || load < 0) {
-            return {errc::invalid_argument, fmt::format("the load is {}, must be finite and not negative", load)};
-        }
-        {
-            std::lock_guard const io{io_};
-            core_.report_load(load, now());
-        }
-        return told_to_group();
-    }
-
+    node_attributes attributes() { return group_.attributes(); }
+    result<void> report_load(double load) { return group_.report_load(load).get(); }
     result<void> give_order(op::order_kind kind, std::string const& node_id) {
-        if (auto r = enter(); !r) return r;
-        bool const of_node = kind == op::order_kind::drain || kind == op::order_kind::undrain;
-        if (of_node) {
-            if (auto r = check_id("the node id", node_id); !r) return r;
-        }
-        auto const r = perform<op::give_order>({.kind = kind, .node_id = node_id});
-        if (!r) return r.error() == errc::unknown_node ? error{errc::unknown_node, in_words(node_id)} : r.error();
-        after_change();
-        return {};
+        return group_.give_order(kind, node_id).get();
     }
 
-    [[nodiscard]] instant now() const { return belief_->now(); }
-    [[nodiscard]] bool in_sink() const { return delivering_.load() == std::this_thread::get_id(); }
+    [[nodiscard]] instant now() const { return driver_.now(); }
 
 private:
-    using core = node_core<Defects>;
-    using standing = typename core::standing;
-    static constexpr microseconds longest_sleep = std::chrono::hours{1};
-    static constexpr unsigned most_attempts = 3;
-    static constexpr std::uint32_t most_imagined = 10'000;
-
-    struct outcome_or_error {
-        bool settled = false;
-        errc code{};
-        std::string words;
-
-        void set(result<op::outcomes> const& r, std::size_t item) {
-            code = r ? r->items[item].code : r.error().code;
-            words = r ? std::string{} : r.error().detail;
-            settled = code != errc::conflict;
-        }
-        result<void> as_result(std::string const& what) const {
-            if (code == errc{}) return {};
-            return {code, words.empty() ? what : words};
-        }
-    };
-
-    result<void> enter() const {
-        if (in_sink())
-            return {errc::reentrant_call, "called from inside an event sink: only local reads are allowed there"};
-        return {};
-    }
-
-    static result<void> fenced() { return {errc::fenced, "a newer process has this node_id"}; }
-
-    standing state() {
-        std::lock_guard const io{lane_io_};
-        return core_.state();
-    }
-    std::pair<standing, std::optional<error>> where_we_are() {
-        std::lock_guard const io{lane_io_};
-        return {core_.state(), core_.last_failure()};
-    }
-    // What run() sleeps for. Calls of other threads may change that: see collect().
-    struct nap {
-        subscription listen;
-        instant until{};
-    };
-    nap fall_asleep() {
-        std::lock_guard const io{lane_io_};
-        nap_ = {core_.what_to_listen_for(), core_.due()};
-        return *nap_;
-    }
-    std::uint64_t new_nonce() {
-        std::lock_guard const io{io_};
-        return core_.new_nonce();
-    }
-    fencing_token seen_token() {
-        std::lock_guard const io{io_};
-        return core_.seen();
-    }
-
-    result<void> outcome_of_tick() {
-        auto const [state, failure] = where_we_are();
-        if (state == standing::fenced) return fenced();
-        if (failure) return *failure;
-        if (state != standing::member) return {errc::not_joined, "join() first"};
-        return {};
-    }
-
-    // Whether it was neither a member nor trying to be one.
-    result<bool> begin_join() {
-        std::lock_guard const io{io_};
-        if (auto r = open_locked(); !r) return r.error();
-        if (core_.state() == standing::member) return false;
-        bool const fresh = core_.state() != standing::joining;
-        core_.want_join(now());
-        core_.want_tick(now());
-        return fresh;
-    }
-
-    bool has_more_to_do() {
-        std::lock_guard const io{lane_io_};
-        return core_.due() <= now();
-    }
-
-    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
-    // listens for what comes next.
-    void listen() {
-        std::unique_lock const turn{sleep_, std::try_to_lock};
-        if (!turn) return;  // run() is asleep: it listens
-        for (int rounds = 0; rounds < 2; ++rounds) {
-            subscription next;
-            {
-                std::lock_guard const io{lane_io_};
-                next = core_.what_to_listen_for();
-            }
-            if (ports_.wait(next, microseconds{}) != wake_reason::pushed) return;
-            {
-                std::lock_guard const io{lane_io_};
-                core_.want_tick(now());
-            }
-            drive();
-        }
-    }
-
-    // Before the first request: options and settings, as a whole.
-    result<void> open_locked() {
-        if (opened_) return {};
-        auto const& o = core_.settings();
-        if (auto r = validate(o); !r) return r;
-        if (auto r = ports_.open({o.key_prefix, o.node_id, o.operation_timeout}); !r) return r;
-        opened_ = true;
-        return {};
-    }
-
-    // ---------------------------------------------------------------- schedules and plans
-
-    struct located {
-        std::size_t item = 0;
-        fencing_token owner = 0;
-    };
-
-    // Requests that need to know where each schedule is: that is looked up first; who moved in between is looked up again.
-    template <typename Ask>
-    void at_their_owners(std::span<std::string const> page, results<void>& answers, Ask&& ask) {
-        std::vector<outcome_or_error> state(page.size());
-        for (int round = 0; round < 4; ++round) {
-            op::lookup look;
-            std::vector<located> open;
-            for (std::size_t i = 0; i < page.size(); ++i) {
-                if (state[i].settled) continue;
-                look.ids.push_back(page[i]);
-                open.push_back({i, 0});
-            }
-            if (open.empty()) break;
-            auto const found = perform<op::lookup>(look);
-            for (std::size_t k = 0; found && k < open.size(); ++k) open[k].owner = found->items[k].status.owner;
-            auto const r = found ? ask(open) : result<op::outcomes>{found.error()};
-            for (std::size_t k = 0; k < open.size(); ++k) state[open[k].item].set(r, k);
-            if (r) note_own_change(*r);
-        }
-        for (std::size_t i = 0; i < page.size(); ++i) answers.push_back(state[i].as_result(in_words(page[i])));
-    }
-
-    static result<void> check_schedules(std::span<schedule const> list) {
-        std::vector<std::string_view> ids;
-        for (auto const& s : list) {
-            if (auto r = check_schedule(s); !r) return at_item(&s - list.data(), r.error());
-            ids.push_back(s.id);
-        }
-        return check_distinct(std::move(ids));
-    }
-
-    static result<void> check_schedule(schedule const& s) {
-        if (auto r = check_id("a schedule id", s.id); !r) return r;
-        if (!is_finite(s.weight) || s.weight <= 0) {
-            return {errc::invalid_argument,
-                    fmt::format("the weight of {} is {}, must be finite and more than 0", in_words(s.id), s.weight)};
-        }
-        if (!s.rules.pin.empty()) {
-            if (auto r = check_id("a pin", s.rules.pin); !r) return r;
-        }
-        if (auto r = check_label("a group", s.rules.group, 0); !r) return r;
-        if (auto r = check_labels({}, s.rules.required, "a required label"); !r) return r;
-        return check_labels({}, s.rules.forbidden, "a forbidden label");
-    }
-
-    // What this node says of itself goes out with the lane, at once if it is a member.
-    result<void> told_to_group() {
-        bool member = false;
-        {
-            std::lock_guard const io{io_};
-            collect();
-            member = core_.state() == standing::member;
-        }
-        if (!member) return {};  // with the next join
-        drive();
-        auto r = outcome_of_tick();
-        deliver();
-        std::lock_guard const io{io_};
-        if (r && !core_.is_described()) return {errc::unavailable, "not told yet: it goes out with the next contact"};
-        return r;
-    }
-
-    // Reads the group as it is, makes of it what is to be assumed, and asks the strategy.
-    template <typename Assume>
-    result<proposal> propose_for(Assume&& assume, bool hypothetical) {
-        if (auto r = enter(); !r) return r.error();
-        group_feed<Defects> feed;
-        auto const start = perform<op::nodes_page>({.limit = 1});
-        if (!start) return start.error();
-        feed.start(start->epoch);
-        auto const server_time = [this] {
-            std::lock_guard const io{io_};
-            return core_.server_time(now());
-        };
-        while (auto request = feed.next()) {
-            auto const answer = perform_any(*request);
-            if (!answer) return answer.error();
-            auto const at = server_time();
-            if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
-            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
-            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
-        }
-        auto& picture = feed.picture();
-        if (auto r = assume(picture); !r) return r.error();
-        plan p;
-        std::string fault;
-        {
-            std::lock_guard const io{io_};  // the strategy is asked by one thread at a time
-            auto const view = picture.view(core_.server_time(now()));
-            fault = ports_.strategy()(view, p, [this] { return now(); }, microseconds::max());
-            if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
-        }
-        return error{errc::invalid_argument, std::move(fault)};
-    }
-
-    static proposal proposal_of(plan const& p, group_picture<Defects> const& picture, cluster_view const& view,
-                                group_feed<Defects> const& feed, bool hypothetical) {
-        proposal out{.forced = p.forced,
-                     .voluntary = p.voluntary,
-                     .bound = p.bound,
-                     .unplaced = p.unplaced,
-                     .spread_before = p.spread_before,
-                     .spread_after = p.spread_after,
-                     .imbalance = view.nodes.empty() ? 0 : imbalance_of(p, view),
-                     .epoch = feed.epoch(),
-                     .as_of = feed.cursor(),
-                     .maintenance = picture.maintenance(),
-                     .hypothetical = hypothetical};
-        auto const node = [&](std::uint32_t n) {
-            return n == cluster_view::none ? node_ref{}
-                                           : node_ref{std::string{view.nodes[n].id}, view.nodes[n].incarnation};
-        };
-        for (auto const& m : p.moves) {
-            auto const was = picture.record_of(m.schedule);
-            out.moves.push_back(
-                {picture.id_of(m.schedule), node(m.from), node(m.to), m.reason(), was.generation, was.owner});
-        }
-        for (auto const& s : p.stuck) out.stuck.push_back({picture.id_of(s.schedule), in_words(s.why)});
-        return out;
-    }
-
-    template <typename Op>
-    result<void> apply_in_pages(Op all, std::uint64_t& as_of, std::size_t& refused) {
-        auto items = std::exchange(all.items, {});
-        using item = typename decltype(all.items)::value_type;
-        result<void> outcome;
-        each_page(std::span<item const>{items}, [&](std::span<item const> page) {
-            if (!outcome) return;
-            auto request = all;
-            request.items = {page.begin(), page.end()};
-            request.as_of = std::exchange(as_of, 0);
-            if constexpr (std::is_same_v<Op, op::adopt>) request.seen = seen_token();
-            auto const r = perform<Op>(std::move(request));
-            if (!r) {
-                outcome = r.error();
-                return;
-            }
-            for (auto const& out : r->items) refused += out.ok() ? 0 : 1;
-            note_own_change(*r);
-        });
-        return outcome;
-    }
-
-    // ---------------------------------------------------------------- events
-
-    // Under io_: moves what happened to the queue, in order.
-    void collect() {
-        if (ports_.take_server_changed()) core_.server_changed();
-        auto const due = core_.due();
-        due_.store(due);
-        if (nap_) {
-            auto const listen = core_.what_to_listen_for();
-            bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
-                               listen.follow_group != nap_->listen.follow_group;
-            if (other || due < nap_->until) {
-                nap_.reset();
-                ports_.wake();
-            }
-        }
-        for (auto& w : ports_.take_warnings()) core_.tell(event{warning{std::move(w)}});
-        if (!core_.has_events()) return;
-        auto fresh = core_.take_events();
-        std::lock_guard const lock{queue_mutex_};
-        for (auto& e : fresh) queue_.push_back(std::move(e));
-    }
-
-    // Without any lock: one thread at a time delivers, in order. Who comes meanwhile leaves its events to that one, and
-    // does not wait: the sink may be waiting for something that it holds.
-    void deliver() {
-        std::unique_lock lock{queue_mutex_};
-        if (delivering_.load() != std::thread::id{}) return;
-        while (!queue_.empty()) {
-            delivering_.store(std::this_thread::get_id());
-            auto const batch = std::exchange(queue_, {});
-            lock.unlock();
-            for (auto const& e : batch) ports_.deliver(e);
-            lock.lock();
-        }
-        delivering_.store(std::thread::id{});
-    }
-
-    // ---------------------------------------------------------------- requests
-
-    // One request of the user's, under io_: repeated (every operation has one effect) while that may help and the time
-    // allowed is not up.
-    result<reply> attempt(operation const& request) {
-        auto const limit = now() + core_.settings().operation_timeout;
-        bool unknown = false;
-        for (unsigned n = 1;; ++n) {
-            auto const left = limit - now();
-            auto answer = ports_.perform(request, std::max(left, microseconds{1000}));
-            if (answer) return answer;
-            auto const code = answer.error().code;
-            unknown = unknown || code == errc::outcome_unknown;
-            bool const worth_it = code == errc::unavailable || code == errc::outcome_unknown;
-            if (code == errc::not_joined || code == errc::not_leader) core_.want_tick(now());
-            if (worth_it && n < most_attempts && now() < limit) continue;
-            if (unknown) return error{errc::outcome_unknown, answer.error().detail};  // an attempt may have done it
-            return answer;
-        }
-    }
-
-    result<reply> perform_any(operation const& request) {
-        std::lock_guard const io{io_};
-        if (auto r = open_locked(); !r) return r.error();
-        auto answer = attempt(request);
-        collect();
-        return answer;
-    }
-
-    template <typename Op>
-    result<typename Op::reply> perform(Op request) {
-        auto answer = perform_any(operation{std::move(request)});
-        if (!answer) return answer.error();
-        return std::get<typename Op::reply>(*std::move(answer));
-    }
-
-    // The background lane, until it has nothing to ask for. The mutex is free between requests. Where each takes longer
-    // than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
-    void drive() {
-        auto const until = now() + core_.settings().heartbeat_interval;
-        for (bool more = true; more; more = more && now() < until) {
-            {
-                std::lock_guard const io{lane_io_};
-                more = release_abandoned();
-                collect();  // what is read anew after the server changed begins with its first page
-                auto request = core_.next(now());
-                if (!request) more = settle_unanswered() || more;
-                if (request) {
-                    more = true;
-                    collect();
-                    auto const sent = now();
-                    auto const answer = ports_.perform(*request, core_.settings().operation_timeout);
-                    core_.done(*request, answer, sent, now());
-                }
-                collect();
-            }
-            deliver();
-        }
-    }
-
-    // After a request of ours that may have given us something to read or to do.
-    void after_change() {
-        bool member = false;
-        {
-            std::lock_guard const io{io_};
-            core_.group_log_moved();
-            member = core_.state() == standing::member;
-        }
-        if (member) drive();
-        deliver();
-    }
-
-    void note_own_change(op::outcomes const& r) {
-        std::lock_guard const io{io_};
-        for (auto const& out : r.items) {
-            core_.see(out.token);
-            if (out.ok()) {
-                core_.own_log_moved();
-                return;
-            }
-        }
-    }
-
-    result<void> as_member(op::claim& request) {
-        std::lock_guard const io{io_};
-        if (auto r = core_.can_act(now()); !r) return r;
-        request.incarnation = core_.self().incarnation;
-        request.seen = core_.seen();
-        return {};
-    }
-
-    template <typename T>
-    static results<T> all_failed(std::size_t count, error const& why) {
-        results<T> answers;
-        answers.reserve(count);
-        for (std::size_t i = 0; i < count; ++i) answers.push_back(why);
-        return answers;
-    }
-
-    template <typename Item, typename Use>
-    static void each_page(std::span<Item const> all, Use&& use) {
-        for (; !all.empty(); all = all.subspan(std::min(all.size(), op::max_batch))) {
-            use(all.first(std::min(all.size(), op::max_batch)));
-        }
-    }
-
-    template <typename Words>
-    static void add_outcomes(results<void>& answers, std::size_t count, result<op::outcomes> const& r, Words&& words) {
-        for (std::size_t i = 0; i < count; ++i) {
-            if (!r) {
-                answers.push_back(r.error());
-            } else if (r->items[i].ok()) {
-                answers.push_back({});
-            } else {
-                answers.push_back(error{r->items[i].code, words(i)});
-            }
-        }
-    }
-
-    static error at_item(std::ptrdiff_t index, error why) {
-        why.detail = fmt::format("item {}: {}", index, why.detail);
-        return why;
-    }
-
-    static result<void> check_ids(std::span<std::string const> ids) {
-        for (auto const& id : ids) {
-            if (auto r = check_id("a schedule id", id); !r) return at_item(&id - ids.data(), r.error());
-        }
-        return check_distinct({ids.begin(), ids.end()});
-    }
-
-    static result<void> check_distinct(std::vector<std::string_view> ids) {
-        std::set<late<std::string_view, Defects>> seen;
-        for (auto id : ids) {
-            if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
-        }
-        return {};
-    }
-
-    result<fencing_token> incarnation_of(std::string const& node_id) {
-        auto const all = nodes();
-        if (!all) return all.error();
-        for (auto const& n : *all) {
-            if (n.alive && n.node.id == node_id) return n.node.incarnation;
-        }
-        return {errc::unknown_node, in_words(node_id)};
-    }
-
-    result<void> read_holder(fencing_token holder, std::vector<schedule_status>& into) {
-        for (std::string after;;) {
-            auto page = perform<op::schedules_page>({.holder = holder, .after = after});
-            if (!page) return page.error();
-            auto const count = page->items.size() + page->strays.size();
-            if (!page->items.empty()) after = page->items.back().id;
-            for (auto const& id : page->strays) after = std::max(after, id);
-            for (auto& s : page->items) into.push_back(std::move(s));
-            if (count < op::max_batch) return {};
-        }
-    }
-
-    // ---------------------------------------------------------------- locks
-
-    result<void> check_locks(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
-        if (auto r = enter(); !r) return r;
-        if (auto r = check_ttl(ttl); !r) return r;
-        char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
-        for (auto const& name : names) {
-            if (auto r = check_id(what, name); !r) return at_item(&name - names.data(), r.error());
-        }
-        if (names.size() == 1) return {};
-        return check_distinct({names.begin(), names.end()});
-    }
-
-    result<void> check_ttl(microseconds ttl) const {
-        auto const& o = core_.settings();
-        if (auto r = check_duration("ttl", ttl, microseconds{1000}, std::chrono::hours{24 * 30}); !r) return r;
-        if (anchored(o, instant{}, instant{}, ttl) > instant{}) return {};
-        return {errc::invalid_argument,
-                fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift", in_words(ttl),
-                            in_words(o.safety_margin))};
-    }
-
-    result<void> lock_page(op::lock_kind kind, std::vector<std::string> names, microseconds ttl,
-                           results<schedule_lock>& locks) {
-        std::lock_guard const io{io_};
-        if (auto r = core_.can_act(now()); !r) return r;
-        operation const request = core_.acquisition(kind, std::move(names), ttl);
-        auto const& asked = std::get<op::acquire_locks>(request);
-        auto const sent = now();
-        auto const answer = attempt(request);
-        collect();
-        if (!answer) {
-            if (answer.error() == errc::outcome_unknown) unanswered_.push_back({request, now() + ttl});
-            return answer.error();
-        }
-        auto const& granted = std::get<op::outcomes>(*answer).items;
-        auto const at = now();
-        for (std::size_t i = 0; i < granted.size(); ++i) {
-            auto const& name = asked.items[i].name;
-            if (!granted[i].ok()) {
-                locks.push_back(error{granted[i].code, why_not(granted[i], name)});
-                continue;
-            }
-            auto const until = core_.on_acquired(kind, name, granted[i], sent, at);
-            if (at >= until || !belief_->alive(asked.incarnation, at)) {  // too late to be of use: given back
-                std::lock_guard const lock{queue_mutex_};
-                abandoned_.push_back({kind, name, granted[i].token, asked.incarnation});
-                locks.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
-                continue;
-            }
-            locks.push_back(schedule_lock{link_, {kind, name, granted[i].token, asked.incarnation}, until});
-        }
-        return {};
-    }
-
-    static std::string why_not(op::outcome const& out, std::string const& name) {
-        if (out.code != errc::locked_by_other) return in_words(name);
-        return fmt::format("{}, for {} ms at most", in_words(name), out.remaining.count() / 1000 + 1);
-    }
-
     // Locks of both kinds and of this coordinator alone, in requests of one kind; the others are lost ones.
     template <typename Send>
     results<void> in_batches(std::span<schedule_lock> locks, Send&& send) {
-        if (auto r = enter(); !r) return all_failed<void>(locks.size(), r.error());
+        if (auto r = driver_.enter(); !r) return all_failed<void>(locks.size(), r.error());
         results<void> answers = all_failed<void>(locks.size(), {errc::lock_lost, {}});
         for (auto kind : {op::lock_kind::schedule, op::lock_kind::name}) {
             std::vector<schedule_lock*> batch;
             std::vector<std::size_t> places;
             auto flush = [&] {
                 if (batch.empty()) return;
-                auto r = send(batch, kind);
+                auto r = send(std::span{batch});
                 for (std::size_t i = 0; i < batch.size(); ++i) answers[places[i]] = std::move(r[i]);
                 batch.clear();
                 places.clear();
@@ -11537,182 +12187,54 @@ private:
             }
             flush();
         }
-        after_locks();
+        driver_.after_locks().get();
         return answers;
     }
 
-    results<void> extend_batch(std::span<schedule_lock*> batch, op::lock_kind kind, microseconds ttl) {
-        if (auto r = check_ttl(ttl); !r) return all_failed<void>(batch.size(), r.error());
-        results<void> answers;
-        answers.reserve(batch.size());
-        std::lock_guard const io{io_};
-        if (auto r = core_.can_act(now()); !r) return all_failed<void>(batch.size(), r.error());
-        op::extend_locks request{.incarnation = core_.self().incarnation, .kind = kind, .ttl = ttl};
-        request.items.reserve(batch.size());
-        for (auto* l : batch) request.items.push_back({l->held().name, l->held().token});
-        auto const sent = now();
-        auto const answer = attempt(std::move(request));
-        collect();
-        if (!answer) return all_failed<void>(batch.size(), answer.error());
-        auto const& out = std::get<op::outcomes>(*answer).items;
-        auto const at = now();
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            if (out[i].ok()) {
-                batch[i]->extended_until(core_.on_extended(kind, batch[i]->held().name, out[i], sent, at));
-                answers.push_back({});
-                continue;
+    static std::vector<target> held_by(std::span<schedule_lock*> batch) {
+        std::vector<target> held;
+        held.reserve(batch.size());
+        for (auto const* l : batch) held.push_back(l->held());
+        return held;
+    }
+
+    std::vector<result<void>> extend_batch(std::span<schedule_lock*> batch, microseconds ttl) {
+        auto const extended = locks_.extend(held_by(batch), ttl).get();
+        std::vector<result<void>> answers(batch.size());
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (extended[i]) {
+                batch[i]->extended_until(*extended[i]);
+            } else {
+                answers[i] = extended[i].error();
+                if (answers[i].error() == errc::lock_lost) batch[i]->forget();
             }
-            answers.push_back(error{out[i].code, in_words(batch[i]->held().name)});
-            if (out[i].code != errc::lock_lost) continue;
-            core_.on_released(kind, batch[i]->held().name, batch[i]->held().token);
-            batch[i]->forget();
         }
         return answers;
-    }
-
-    results<void> release_batch(std::span<schedule_lock*> batch, op::lock_kind kind) {
-        op::release_locks request{.kind = kind};
-        request.items.reserve(batch.size());
-        for (auto* l : batch) {
-            request.items.push_back({l->held().name, l->held().token});
-            l->forget();
-        }
-        std::lock_guard const io{io_};
-        auto const r = release_locked(std::move(request));
-        if (!r) return all_failed<void>(batch.size(), r.error());
-        results<void> answers(r->items.size());
-        for (std::size_t i = 0; i < r->items.size(); ++i) {
-            if (!r->items[i].ok()) answers[i] = error{r->items[i].code, in_words(batch[i]->held().name)};
-        }
-        return answers;
-    }
-
-    // Under io_; the handles are invalid already.
-    result<op::outcomes> release_locked(op::release_locks released) {
-        operation const request{std::move(released)};
-        auto const& [kind, locks] = std::get<op::release_locks>(request);
-        for (auto const& l : locks) core_.on_releasing(kind, l.name, l.token);
-        auto answer = attempt(request);
-        collect();
-        if (!answer) return answer.error();
-        for (auto const& l : locks) core_.on_released(kind, l.name, l.token);
-        return std::get<op::outcomes>(*std::move(answer));
     }
 
     result<instant> extend_lock(target const& held, microseconds ttl) override {
-        if (auto r = enter(); !r) return r.error();
-        if (auto r = check_ttl(ttl); !r) return r.error();
-        auto answer = [&]() -> result<instant> {
-            std::lock_guard const io{io_};
-            if (held.incarnation != belief_->incarnation()) return {errc::lock_lost, in_words(held.name)};
-            if (auto r = core_.can_act(now()); !r) return r.error();
-            auto const sent = now();
-            auto const reply = attempt(op::extend_locks{
-                .incarnation = held.incarnation, .kind = held.kind, .items = {{held.name, held.token}}, .ttl = ttl});
-            collect();
-            if (!reply) return reply.error();
-            auto const& out = std::get<op::outcomes>(*reply).items.front();
-            if (out.ok()) return core_.on_extended(held.kind, held.name, out, sent, now());
-            if (out.code == errc::lock_lost) core_.on_released(held.kind, held.name, held.token);
-            return {out.code, in_words(held.name)};
-        }();
-        deliver();
-        return answer;
+        auto extended = locks_.extend({held}, ttl).get();
+        if (!driver_.in_sink()) driver_.deliver();
+        return std::move(extended.front());
     }
 
     result<void> release_lock(target const& held) override {
-        if (in_sink()) {  // a handle that dies in a sink: the lane tells the server
-            std::lock_guard const lock{queue_mutex_};
-            abandoned_.push_back(held);
+        if (driver_.in_sink()) {  // a handle that dies in a sink: the lane tells the server
+            driver_.abandon(held);
             return {};
         }
-        auto answer = [&]() -> result<void> {
-            std::lock_guard const io{io_};
-            auto const r = release_locked({.kind = held.kind, .items = {{held.name, held.token}}});
-            if (!r) return r.error();
-            auto const& out = r->items.front();
-            return out.ok() ? result<void>{} : result<void>{out.code, in_words(held.name)};
-        }();
-        after_locks();
-        return answer;
+        auto released = locks_.release({held}).get();
+        driver_.after_locks().get();
+        return std::move(released.front());
     }
 
-    // A hand-off may have waited for the lock just released.
-    void after_locks() {
-        bool waiting = false;
-        {
-            std::lock_guard const io{io_};
-            waiting = core_.state() == standing::member && core_.due() <= now();
-        }
-        if (waiting) drive();
-        deliver();
-    }
-
-    // Under io_: one request, for locks whose handles died in a sink, or were granted too late. False: there are none.
-    bool release_abandoned() {
-        op::release_locks request;
-        {
-            std::lock_guard const lock{queue_mutex_};
-            if (abandoned_.empty()) return false;
-            request.kind = abandoned_.front().kind;
-            std::erase_if(abandoned_, [&](target const& held) {
-                if (held.kind != request.kind || request.items.size() == op::max_batch) return false;
-                request.items.push_back({held.name, held.token});
-                return true;
-            });
-        }
-        (void)release_locked(std::move(request));
-        return true;
-    }
-
-    // Under io_: an acquisition that was never answered is asked about once there is contact again, and what it took is
-    // given back; else that would stand in this node's own way for its ttl. (A repeat has one effect.) False: nothing
-    // to ask.
-    bool settle_unanswered() {
-        if (unanswered_.empty() || core_.last_failure()) return false;
-        auto [request, until] = std::move(unanswered_.back());
-        unanswered_.pop_back();
-        auto const& asked = std::get<op::acquire_locks>(request);
-        if (now() >= until || asked.incarnation != core_.self().incarnation) return true;
-        auto const answer = attempt(request);
-        if (!answer) {  // another time
-            if (answer.error() != errc::not_joined) unanswered_.push_back({std::move(request), until});
-            return false;
-        }
-        op::release_locks taken{.kind = asked.kind};
-        auto const& out = std::get<op::outcomes>(*answer).items;
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            if (out[i].ok()) taken.items.push_back({asked.items[i].name, out[i].token});
-        }
-        if (!taken.items.empty()) (void)release_locked(std::move(taken));
-        return true;
-    }
-
-    ports& ports_;
-    std::shared_ptr<late<belief, Defects>> belief_;
-    two_lane_mutex io_;                       // of core and command connection
-    two_lane_mutex::fast_lane lane_io_{io_};  // ... for the background lane, which goes first
-    core core_;
-    bool opened_ = false;
-    std::optional<nap> nap_;  // while run() sleeps
-    struct unanswered {
-        operation request;
-        instant until{};
-    };
-    std::vector<unanswered> unanswered_;  // acquisitions
+    mode_type mode_;
+    driver<mode_type, Defects> driver_;
+    membership_calls<mode_type, Defects> membership_{driver_};
+    lock_calls<mode_type, Defects> locks_{driver_};
+    group_calls<mode_type, Defects> group_{driver_, membership_};
+    schedule_calls<mode_type, Defects> schedules_{driver_, group_};
     std::shared_ptr<lock_link> link_;
-    std::atomic<bool> running_{false};
-    atomic_instant due_;
-
-    std::mutex sleep_;                  // held by the thread that waits for what is pushed
-    std::atomic<bool> watched_{false};  // a loop polls wake_fd()
-
-    std::atomic<bool> closing_{false};
-    std::condition_variable idle_;               // with queue_mutex_: run() has returned
-    std::mutex queue_mutex_;                     // of what follows
-    std::atomic<std::thread::id> delivering_{};  // the thread that runs the sink
-    std::vector<event> queue_;
-    std::vector<target> abandoned_;
 };
 
 }  // namespace rota::detail
@@ -12218,15 +12740,7 @@ public:
     [[nodiscard]] result<std::vector<node_status>> nodes() { return engine().nodes(); }
 
     /// How loaded the live nodes are.
-    [[nodiscard]] result<std::vector<node_load>> loads() {
-        auto all = engine().nodes();
-        if (!all) return all.error();
-        std::vector<node_load> list;
-        for (auto& n : *all) {
-            if (n.alive) list.push_back({std::move(n.node), n.load, n.pending, n.capacity});
-        }
-        return list;
-    }
+    [[nodiscard]] result<std::vector<node_load>> loads() { return engine().loads(); }
 
     /// Schedules without a live owner.
     [[nodiscard]] result<std::vector<schedule_status>> orphaned() { return engine().orphaned(); }
@@ -12257,7 +12771,7 @@ public:
 private:
     using belief_type = detail::belief_on<clock_type>;
 
-    struct shell final : detail::ports {
+    struct shell final : detail::blocking_ports {
         shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
             : transport{std::move(t)},
               rules{std::move(s)},

@@ -1,0 +1,190 @@
+// Locks: taken, extended and given back in pages, each page one request. Handles are the Mode's: here locks go by what
+// they are (lock_host::target).
+#pragma once
+
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "driver.hpp"
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class lock_calls {
+    using driver_type = driver<Mode, Defects>;
+    using operation = late<rota::operation, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
+public:
+    using target = lock_host::target;
+
+    /// What was granted, and until when it may be believed in.
+    struct grant {
+        target held;
+        instant until{};
+    };
+
+    explicit lock_calls(driver_type& d) : driver_{d} {}
+
+    // ---------------------------------------------------------------- taking them
+
+    flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
+                                                                 microseconds ttl) {
+        std::vector<result<grant>> grants;
+        grants.reserve(names.size());
+        if (auto r = check(kind, names, ttl); !r) {
+            while (grants.size() < names.size()) grants.push_back(r.error());
+            co_return grants;
+        }
+        while (grants.size() < names.size()) {
+            auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
+            auto const count = std::min<std::size_t>(op::max_batch, names.size() - grants.size());
+            std::vector<std::string> page{begin, begin + static_cast<std::ptrdiff_t>(count)};
+            auto const r = co_await acquire_page(kind, std::move(page), ttl, grants);
+            while (!r && grants.size() < names.size()) grants.push_back(r.error());
+        }
+        driver_.deliver();
+        co_return grants;
+    }
+
+    // ---------------------------------------------------------------- and keeping or giving back a page of them
+
+    /// All of one kind, at most op::max_batch. Until when each may be believed in from now on.
+    flow<std::vector<late<rota::result<instant>, Defects>>> extend(std::vector<target> held, microseconds ttl) {
+        std::vector<result<instant>> answers;
+        answers.reserve(held.size());
+        auto const turn = driver_.mode.user_turn();
+        auto may = driver_.enter();
+        if (may) may = check_ttl(ttl);
+        if (may) may = driver_.core.can_act(driver_.now());
+        if (!may) {
+            while (answers.size() < held.size()) answers.push_back(may.error());
+            co_return answers;
+        }
+        auto const kind = held.front().kind;
+        auto const self = driver_.core.self().incarnation;
+        op::extend_locks asked{.incarnation = self, .kind = kind, .ttl = ttl};
+        asked.items.reserve(held.size());
+        for (auto const& l : held) {
+            if (l.incarnation == self) asked.items.push_back({l.name, l.token});
+        }
+        if (asked.items.empty()) {
+            for (auto const& l : held) answers.push_back(error{errc::lock_lost, in_words(l.name)});
+            co_return answers;
+        }
+        operation const request{std::move(asked)};
+        auto const sent = driver_.now();
+        auto const answer = co_await driver_.attempt(request);
+        driver_.collect();
+        auto const at = driver_.now();
+        std::size_t next = 0;
+        for (auto const& l : held) {
+            if (l.incarnation != self) {  // of a membership that has ended
+                answers.push_back(error{errc::lock_lost, in_words(l.name)});
+                continue;
+            }
+            if (!answer) {
+                answers.push_back(answer.error());
+                continue;
+            }
+            auto const& out = std::get<op::outcomes>(*answer).items[next++];
+            if (out.ok()) {
+                answers.push_back(driver_.core.on_extended(kind, l.name, out, sent, at));
+            } else {
+                answers.push_back(error{out.code, in_words(l.name)});
+                if (out.code == errc::lock_lost) driver_.core.on_released(kind, l.name, l.token);
+            }
+        }
+        co_return answers;
+    }
+
+    /// All of one kind, at most op::max_batch; their handles are invalid already.
+    flow<std::vector<late<rota::result<void>, Defects>>> release(std::vector<target> held) {
+        std::vector<result<void>> answers(held.size());
+        op::release_locks request{.kind = held.front().kind};
+        request.items.reserve(held.size());
+        for (auto const& l : held) request.items.push_back({l.name, l.token});
+        auto const turn = driver_.mode.user_turn();
+        auto const r = co_await driver_.release_locked(std::move(request));
+        for (std::size_t i = 0; i < held.size(); ++i) {
+            if (!r) {
+                answers[i] = r.error();
+            } else if (!r->items[i].ok()) {
+                answers[i] = error{r->items[i].code, in_words(held[i].name)};
+            }
+        }
+        co_return answers;
+    }
+
+    result<void> check_ttl(microseconds ttl) const {
+        auto const& o = driver_.core.settings();
+        if (auto r = check_duration("ttl", ttl, microseconds{1000}, std::chrono::hours{24 * 30}); !r) return r;
+        if (anchored(o, instant{}, instant{}, ttl) > instant{}) return {};
+        return {errc::invalid_argument,
+                fmt::format("ttl is {}: nothing is left of it after safety_margin ({}) and clock_drift", in_words(ttl),
+                            in_words(o.safety_margin))};
+    }
+
+private:
+    result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
+        if (auto r = driver_.enter(); !r) return r;
+        if (auto r = check_ttl(ttl); !r) return r;
+        char const* const what = kind == op::lock_kind::schedule ? "a schedule id" : "the name of a lock";
+        for (auto const& name : names) {
+            if (auto r = check_id(what, name); !r) return at_item(&name - names.data(), r.error());
+        }
+        if (names.size() == 1) return {};
+        return check_distinct({names.begin(), names.end()});
+    }
+
+    flow<result<void>> acquire_page(op::lock_kind kind, std::vector<std::string> names, microseconds ttl,
+                                    std::vector<late<rota::result<grant>, Defects>>& grants) {
+        auto const turn = driver_.mode.user_turn();
+        auto& core = driver_.core;
+        if (auto r = core.can_act(driver_.now()); !r) co_return r;
+        operation const request = core.acquisition(kind, std::move(names), ttl);
+        auto const& asked = std::get<op::acquire_locks>(request);
+        if constexpr (Mode::interleaves) core.on_acquiring(asked);
+        auto const sent = driver_.now();
+        auto const answer = co_await driver_.attempt(request);
+        if constexpr (Mode::interleaves) core.no_longer_acquiring(asked);
+        driver_.collect();
+        if (!answer) {
+            if (answer.error() == errc::outcome_unknown) driver_.note_unanswered(request, driver_.now() + ttl);
+            co_return answer.error();
+        }
+        auto const& granted = std::get<op::outcomes>(*answer).items;
+        auto const at = driver_.now();
+        for (std::size_t i = 0; i < granted.size(); ++i) {
+            auto const& name = asked.items[i].name;
+            if (!granted[i].ok()) {
+                grants.push_back(error{granted[i].code, why_not(granted[i], name)});
+                continue;
+            }
+            target held{kind, name, granted[i].token, asked.incarnation};
+            auto const until = core.on_acquired(kind, name, granted[i], sent, at);
+            if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
+                driver_.abandon(std::move(held));
+                grants.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
+                continue;
+            }
+            grants.push_back(grant{std::move(held), until});
+        }
+        co_return result<void>{};
+    }
+
+    static std::string why_not(op::outcome const& out, std::string const& name) {
+        if (out.code != errc::locked_by_other) return in_words(name);
+        return fmt::format("{}, for {} ms at most", in_words(name), out.remaining.count() / 1000 + 1);
+    }
+
+    driver_type& driver_;
+};
+
+}  // namespace rota::detail

@@ -1,0 +1,254 @@
+// What a node does to take part: join, tick, run, leave; and what it does about leadership.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+#include "driver.hpp"
+
+namespace rota::detail {
+
+template <typename Mode, typename Defects>
+class membership_calls {
+    using driver_type = driver<Mode, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+
+public:
+    explicit membership_calls(driver_type& d) : driver_{d} {}
+
+    flow<result<void>> join() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        auto const began = co_await begin_join();
+        if (!began) co_return began.error();
+        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        bool unknown = false;
+        for (unsigned n = 1;; ++n) {
+            co_await driver_.drive();
+            auto const turn = driver_.mode.user_turn();
+            auto const state = driver_.core.state();
+            if (state == standing::member) break;
+            auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
+            bool const again = failure == errc::outcome_unknown;
+            unknown = unknown || again;
+            if (state == standing::joining && again && n < most_attempts && driver_.now() < limit) {
+                driver_.core.want_tick(driver_.now());
+                continue;
+            }
+            // What run() is still trying, or a member that was taken for dead, is left to try.
+            if (*began && !running_.load()) driver_.core.begin_leave();
+            if (unknown) failure.code = errc::outcome_unknown;
+            co_return failure;
+        }
+        if (has_more_to_do()) co_await driver_.drive();  // its first tick, if joining took long
+        co_return result<void>{};
+    }
+
+    flow<result<void>> tick() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            driver_.core.want_tick(driver_.now());
+        }
+        co_await driver_.drive();
+        if (watched_.load()) co_await listen();
+        co_return outcome_of_tick();
+    }
+
+    /// From now on a loop watches the transport's wake_fd().
+    void be_watched() { watched_.store(true); }
+
+    flow<result<void>> run(std::stop_token stop, instant until) {
+        if (auto r = driver_.enter(); !r) co_return r;
+        if (running_.exchange(true)) {
+            co_return error{errc::already_running, "run() is under way already"};
+        }
+        struct no_longer_running {
+            membership_calls& self;
+            ~no_longer_running() { self.driver_.mode.ended([this] { self.running_.store(false); }); }
+        } const guard{*this};
+        auto const wake = [this] { driver_.mode.stir(); };
+        std::stop_callback const on_stop{stop, wake};
+        if (state() == standing::fenced) co_return fenced();
+        if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
+        if (state() != standing::member) {
+            auto const began = co_await begin_join();
+            if (!began) co_return began.error();
+        }
+        for (;;) {
+            co_await driver_.drive();
+            auto const where = where_we_are();
+            if (where.state == standing::fenced) co_return fenced();
+            if (where.state == standing::out) {
+                if (where.failure) co_return *where.failure;
+                co_return result<void>{};
+            }
+            auto const at = driver_.now();
+            if (stop.stop_requested() || at >= until) co_return result<void>{};
+            if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
+            auto const nap = fall_asleep();
+            auto const wake_at = std::min(nap.until, until);
+            auto why = wake_reason::timeout;
+            if (wake_at > at) why = co_await driver_.mode.sleep(nap.listen, std::min(wake_at - at, longest_sleep));
+            auto const turn = co_await driver_.mode.lane_turn();
+            driver_.wake_up();
+            if (why == wake_reason::pushed) driver_.core.want_tick(driver_.now());
+        }
+    }
+
+    /// run() returns soon, and is not entered again.
+    void close() { closing_.store(true); }
+    [[nodiscard]] bool running() const { return running_.load(); }
+
+    flow<result<void>> leave() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        result<void> answer;
+        {
+            auto const turn = co_await driver_.mode.whole_turn();
+            driver_.core.begin_leave();
+            auto request = driver_.core.leave_operation();
+            if (request) {
+                driver_.collect();
+                auto const reply = co_await driver_.attempt(*request);
+                driver_.core.finish_leave(reply.has_value());
+                if (!reply) answer = reply.error();
+            }
+            driver_.collect();
+        }
+        if (running_.load()) driver_.mode.stir();
+        driver_.deliver();
+        co_return answer;
+    }
+
+    [[nodiscard]] microseconds next_tick() const {
+        auto const at = driver_.now();
+        auto const due = driver_.due.load();
+        return due > at ? due - at : microseconds{};
+    }
+
+    // ================================================================ leadership
+
+    flow<result<bool>> try_become_leader() {
+        auto const ticked = co_await tick();
+        if (!ticked) co_return ticked.error();
+        co_return driver_.belief->leads(driver_.now());
+    }
+
+    flow<result<void>> renounce() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        result<void> answer;
+        {
+            auto const turn = co_await driver_.mode.whole_turn();
+            auto const request = driver_.core.begin_renounce(driver_.now());
+            if (!request) co_return error{errc::not_leader, "this node does not lead"};
+            driver_.collect();
+            auto const sent = driver_.now();
+            auto const reply = co_await driver_.attempt(*request);
+            if (reply) driver_.core.done(*request, reply, sent, driver_.now());
+            if (!reply) answer = reply.error();
+            driver_.collect();
+        }
+        driver_.deliver();
+        co_return answer;
+    }
+
+    flow<result<void>> rebalance() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto r = driver_.core.can_act(driver_.now()); !r) co_return r;
+            if (!driver_.belief->leads(driver_.now())) {
+                co_return error{errc::not_leader, "only the leader rebalances"};
+            }
+            if (driver_.core.feed().picture().maintenance()) {
+                co_return error{errc::conflict, "the group is under maintenance: nothing is moved"};
+            }
+            driver_.core.rebalance_now();
+            driver_.core.want_tick(driver_.now());
+        }
+        co_await driver_.drive();
+        if (auto r = outcome_of_tick(); !r) co_return r;
+        auto const turn = driver_.mode.user_turn();
+        auto const& fault = driver_.core.leading().last_fault();
+        if (!fault.empty()) co_return error{errc::invalid_argument, fault};
+        co_return result<void>{};
+    }
+
+    // ================================================================ of use to other calls
+
+    result<void> outcome_of_tick() {
+        auto const where = where_we_are();
+        if (where.state == standing::fenced) return fenced();
+        if (where.failure) return *where.failure;
+        if (where.state != standing::member) return {errc::not_joined, "join() first"};
+        return {};
+    }
+
+private:
+    static constexpr unsigned most_attempts = 3;
+    static constexpr microseconds longest_sleep = std::chrono::hours{1};
+
+    static error fenced() { return {errc::fenced, "a newer process has this node_id"}; }
+
+    standing state() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.core.state();
+    }
+    struct whereabouts {
+        standing state{};
+        std::optional<error> failure;
+    };
+    whereabouts where_we_are() {
+        auto const turn = driver_.mode.quick_turn();
+        return {driver_.core.state(), driver_.core.last_failure()};
+    }
+    typename driver_type::nap fall_asleep() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.fall_asleep();
+    }
+    bool has_more_to_do() {
+        auto const turn = driver_.mode.quick_turn();
+        return driver_.core.due() <= driver_.now();
+    }
+
+    // Whether it was neither a member nor trying to be one.
+    flow<result<bool>> begin_join() {
+        auto const turn = co_await driver_.mode.whole_turn();
+        if (auto r = driver_.open(); !r) co_return r.error();
+        if (driver_.core.state() == standing::member) co_return false;
+        bool const fresh = driver_.core.state() != standing::joining;
+        driver_.core.want_join(driver_.now());
+        driver_.core.want_tick(driver_.now());
+        co_return fresh;
+    }
+
+    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
+    // listens for what comes next.
+    flow<void> listen() {
+        for (int rounds = 0; rounds < 2; ++rounds) {
+            subscription next;
+            {
+                auto const turn = driver_.mode.quick_turn();
+                next = driver_.core.what_to_listen_for();
+            }
+            auto const why = driver_.mode.look(next);  // timeout, too, while run() sleeps: it listens
+            if (why != wake_reason::pushed) co_return;
+            {
+                auto const turn = driver_.mode.quick_turn();
+                driver_.core.want_tick(driver_.now());
+            }
+            co_await driver_.drive();
+        }
+    }
+
+    driver_type& driver_;
+    std::atomic<bool> running_{false};
+    std::atomic<bool> closing_{false};
+    std::atomic<bool> watched_{false};
+};
+
+}  // namespace rota::detail
