@@ -11005,7 +11005,9 @@ public:
         }
         struct no_longer_running {
             membership_calls& self;
-            ~no_longer_running() { self.driver_.mode.ended([this] { self.running_.store(false); }); }
+            ~no_longer_running() {
+                self.driver_.mode.ended([this] { self.running_.store(false); });
+            }
         } const guard{*this};
         auto const wake = [this] { driver_.mode.stir(); };
         std::stop_callback const on_stop{stop, wake};
@@ -11536,7 +11538,7 @@ public:
     // ---------------------------------------------------------------- taking them
 
     flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
-                                                                 microseconds ttl) {
+                                                                  microseconds ttl) {
         std::vector<result<grant>> grants;
         grants.reserve(names.size());
         if (auto r = check(kind, names, ttl); !r) {

@@ -35,7 +35,7 @@ public:
     // ---------------------------------------------------------------- taking them
 
     flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
-                                                                 microseconds ttl) {
+                                                                  microseconds ttl) {
         std::vector<result<grant>> grants;
         grants.reserve(names.size());
         if (auto r = check(kind, names, ttl); !r) {

@@ -69,7 +69,9 @@ public:
         }
         struct no_longer_running {
             membership_calls& self;
-            ~no_longer_running() { self.driver_.mode.ended([this] { self.running_.store(false); }); }
+            ~no_longer_running() {
+                self.driver_.mode.ended([this] { self.running_.store(false); });
+            }
         } const guard{*this};
         auto const wake = [this] { driver_.mode.stir(); };
         std::stop_callback const on_stop{stop, wake};
