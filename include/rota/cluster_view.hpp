@@ -39,8 +39,8 @@ struct cluster_view {
 
     struct schedule {
         std::string_view id;
-        fencing_token generation =
-            0;  ///< of its latest change of hands, near that moment on `now`'s clock; 0: none yet
+        /// Of its latest change of hands, near that moment on `now`'s clock; 0: none yet.
+        fencing_token generation = 0;
         double weight = 1;
         std::uint32_t owner = none;     ///< index of a live node; none: an orphan
         std::uint32_t kind = 0;         ///< index of its rules in `kinds`
@@ -108,7 +108,7 @@ enum class no_place : std::uint8_t {
     labels_missing,  ///< no node has the labels that it requires, and none that it forbids
     rules_conflict,  ///< its rules exclude each other: no node could ever do
     group_apart,     ///< each node that would do has another of its group
-    waits,           ///< it waits for its last node to return, or for the picture to be complete
+    waits,           ///< it waits for its last node to return, for room that this plan makes, or for the whole picture
 };
 
 struct unplaced_schedule {

@@ -512,6 +512,7 @@ struct nodes_reply {
     fencing_token epoch = 0;
     std::uint64_t seq = 0;
     std::vector<node_status> items{};
+    fencing_token now = 0;               ///< the server's time in µs, as in the tokens that it mints
     bool maintenance = false;            ///< the order stands
     std::vector<std::string> drained{};  ///< node_ids that are to be drained, in byte order; filled if after == 0
     friend bool operator==(nodes_reply const&, nodes_reply const&) = default;

@@ -1097,6 +1097,7 @@ struct nodes_reply {
     fencing_token epoch = 0;
     std::uint64_t seq = 0;
     std::vector<node_status> items{};
+    fencing_token now = 0;               ///< the server's time in µs, as in the tokens that it mints
     bool maintenance = false;            ///< the order stands
     std::vector<std::string> drained{};  ///< node_ids that are to be drained, in byte order; filled if after == 0
     friend bool operator==(nodes_reply const&, nodes_reply const&) = default;
@@ -1189,8 +1190,8 @@ struct cluster_view {
 
     struct schedule {
         std::string_view id;
-        fencing_token generation =
-            0;  ///< of its latest change of hands, near that moment on `now`'s clock; 0: none yet
+        /// Of its latest change of hands, near that moment on `now`'s clock; 0: none yet.
+        fencing_token generation = 0;
         double weight = 1;
         std::uint32_t owner = none;     ///< index of a live node; none: an orphan
         std::uint32_t kind = 0;         ///< index of its rules in `kinds`
@@ -1258,7 +1259,7 @@ enum class no_place : std::uint8_t {
     labels_missing,  ///< no node has the labels that it requires, and none that it forbids
     rules_conflict,  ///< its rules exclude each other: no node could ever do
     group_apart,     ///< each node that would do has another of its group
-    waits,           ///< it waits for its last node to return, or for the picture to be complete
+    waits,           ///< it waits for its last node to return, for room that this plan makes, or for the whole picture
 };
 
 struct unplaced_schedule {
@@ -11425,6 +11426,10 @@ private:
         auto const start = co_await driver_.perform(std::move(first));
         if (!start) co_return start.error();
         feed.start(start->epoch);
+        auto const began = driver_.now();
+        auto const server_time = [this, began, then = start->now] {
+            return then + static_cast<fencing_token>((driver_.now() - began).count());
+        };
         for (auto request = feed.next(); request; request = feed.next()) {
             auto const answer = co_await driver_.perform_any(*std::move(request));
             if (!answer) co_return answer.error();
@@ -11434,14 +11439,14 @@ private:
             if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();
-        co_return ask_strategy(feed, hypothetical);
+        co_return ask_strategy(feed, server_time(), hypothetical);
     }
 
-    result<proposal> ask_strategy(group_feed<Defects>& feed, bool hypothetical) {
+    result<proposal> ask_strategy(group_feed<Defects>& feed, fencing_token server_time, bool hypothetical) {
         plan p;
         auto& picture = feed.picture();
         auto const turn = driver_.mode.user_turn();  // it is asked by one thread at a time
-        auto const view = picture.view(driver_.core.server_time(driver_.now()));
+        auto const view = picture.view(server_time);
         auto fault = driver_.policies.strategy()(view, p, [this] { return driver_.now(); }, microseconds::max());
         if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
         return error{errc::invalid_argument, std::move(fault)};
@@ -11492,10 +11497,6 @@ private:
         co_return result<void>{};
     }
 
-    std::uint64_t server_time() {
-        auto const turn = driver_.mode.user_turn();
-        return driver_.core.server_time(driver_.now());
-    }
     fencing_token seen() {
         auto const turn = driver_.mode.user_turn();
         return driver_.core.seen();
@@ -12890,6 +12891,27 @@ explicit basic_coordinator(options, Policies...) -> basic_coordinator<Policies..
 #include <sys/time.h>
 #include <sys/un.h>
 
+// ---- rota/detail/io_clock.hpp --------------------------------------------------------------------------------------
+// The clock of all input and output: when a connection is given up, a timer of a loop fires, an attempt is due.
+// Promises: never goes back. Stands still while the machine is suspended, as the peer's timeouts are not rota's beliefs
+// (those go by the coordinator's clock).
+
+namespace rota::detail {
+
+[[nodiscard]] inline microseconds io_now() noexcept {
+    timespec t{};
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return microseconds{static_cast<std::int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1'000};
+}
+
+/// `now + timeout`, for timeouts up to microseconds::max().
+[[nodiscard]] inline microseconds io_deadline(microseconds now, microseconds timeout) noexcept {
+    constexpr microseconds year = std::chrono::hours{24 * 365};
+    return now + (timeout < year ? timeout : year);
+}
+
+}  // namespace rota::detail
+
 // ---- rota/detail/redis_address.hpp ---------------------------------------------------------------------------------
 // Where a Redis is and who asks, from the text that a user writes: host, host:port, [v6]:port,
 // redis://[user:password@]host[:port][/db] or unix://[user:password@]/path[?db=N]. Pure text: nothing is resolved here.
@@ -13197,19 +13219,6 @@ namespace rota::detail {
 
 // ---------------------------------------------------------------- time
 
-/// The clock of all input and output here; suspended with the machine, as the peer's timeouts are not rota's beliefs.
-[[nodiscard]] inline microseconds io_now() noexcept {
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC, &t);
-    return microseconds{static_cast<std::int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1'000};
-}
-
-/// `now + timeout`, for timeouts up to microseconds::max().
-[[nodiscard]] inline microseconds io_deadline(microseconds now, microseconds timeout) noexcept {
-    constexpr microseconds year = std::chrono::hours{24 * 365};
-    return now + (timeout < year ? timeout : year);
-}
-
 /// ppoll for at most `timeout`, to the microsecond; true if a descriptor is ready. EINTR counts as not ready.
 inline bool io_poll(pollfd* descriptors, std::size_t count, microseconds timeout) noexcept {
     if (timeout < microseconds{0}) timeout = microseconds{0};
@@ -13302,8 +13311,12 @@ struct endpoint {
     socklen_t size = 0;
 };
 
-/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now.
-[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address) {
+enum class resolving : std::uint8_t { names, numbers_only };
+
+/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now; or, of
+/// numbers_only, which asks nobody and so never blocks, it is a name.
+[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address,
+                                                           resolving what = resolving::names) {
     std::vector<endpoint> found;
     if (!address.path.empty()) {
         sockaddr_un local{};
@@ -13320,7 +13333,7 @@ struct endpoint {
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
+    hints.ai_flags = AI_NUMERICSERV | (what == resolving::numbers_only ? AI_NUMERICHOST : 0);
     addrinfo* list = nullptr;
     auto const port = std::to_string(address.port);
     if (int const failure = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list); failure != 0) {
@@ -13400,7 +13413,6 @@ public:
         }
         reader_.reset(::redisReaderCreate());
         if (!reader_) throw std::bad_alloc{};
-        if (!input_) input_ = std::make_unique<char[]>(input_size);
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
@@ -13461,12 +13473,13 @@ public:
     /// The next reply, never null. On failure (unavailable: connection lost; timed_out; protocol) requests that were sent
     /// may or may not have been carried out.
     result<reply_ptr> receive(microseconds deadline) {
+        if (!input_) input_ = std::make_unique_for_overwrite<char[]>(input_size);
         for (;;) {
             auto next = parse();
             if (!next || *next) return next;
             auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
             if (count > 0) {
-                feed(static_cast<std::size_t>(count));
+                feed(input_.get(), static_cast<std::size_t>(count));
                 // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
                 next = parse();
                 if (!next || *next) return next;
@@ -13507,22 +13520,52 @@ public:
 
     /// Reads what is there; false (and closed) at the end of the connection.
     bool receive_now() {
-        auto const count = ::recv(descriptor_, input_.get(), input_size, MSG_DONTWAIT);
-        if (count > 0) {
-            feed(static_cast<std::size_t>(count));
-            return true;
-        }
-        if (count < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+        if (receive_some()) return true;
         close();
         return false;
     }
 
     /// The next reply in what was read, null if none is complete. protocol: the bytes are not Redis' (and closed).
     result<reply_ptr> parse() {
+        auto next = next_reply();
+        if (!next) close();
+        return next;
+    }
+
+    // The same for whoever watches the descriptor, and so must be the one that closes it: these leave it open.
+
+    /// Hands as many of the bytes to the system as it takes now, and tells how many. unavailable: the connection is lost;
+    /// last_words() may tell why.
+    result<std::size_t> send_some(std::string_view bytes) {
+        for (;;) {
+            auto const count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (count >= 0) return static_cast<std::size_t>(count);
+            if (errno == EAGAIN) return std::size_t{0};
+            if (errno == EINTR) continue;
+            error why{errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+            keep_last_words();
+            return why;
+        }
+    }
+
+    /// Reads what is there, up to a limit, and tells how much; 0: nothing yet. unavailable: the connection is over.
+    result<std::size_t> receive_some() {
+        char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
+        auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (count > 0) {
+            feed(bytes, static_cast<std::size_t>(count));
+            return static_cast<std::size_t>(count);
+        }
+        if (count == 0) return {errc::unavailable, "the server closed the connection"};
+        if (errno == EAGAIN || errno == EINTR) return std::size_t{0};
+        return {errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+    }
+
+    /// As parse().
+    result<reply_ptr> next_reply() {
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
             std::string why = static_cast<char const*>(reader_->errstr);
-            close();
             return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
         }
         return reply_ptr{static_cast<redisReply*>(raw)};
@@ -13530,6 +13573,7 @@ public:
 
 private:
     static constexpr std::size_t input_size = 64 * 1024;
+    static constexpr std::size_t nonblocking_size = 16 * 1024;
 
     struct reader_deleter {
         void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
@@ -13574,14 +13618,14 @@ private:
         return false;
     }
 
-    void feed(std::size_t count) {
-        if (::redisReaderFeed(reader_.get(), input_.get(), count) != REDIS_OK) throw std::bad_alloc{};
+    void feed(char const* bytes, std::size_t count) {
+        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
     }
 
     // A server that drops a connection at once (too many clients, protected mode) says why first.
     void keep_last_words() {
         last_words_.clear();
-        if (!receive_now()) return;
+        if (!receive_some()) return;
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
         reply_ptr const said{static_cast<redisReply*>(raw)};
@@ -13890,17 +13934,13 @@ private:
 #endif
 
 // ---- rota/detail/redis_session.hpp ---------------------------------------------------------------------------------
-// The command connection of a Redis transport: brings a connection to the point where operations can be performed
-// (authenticated, scripts loaded, rights checked, numbered within its session), and performs one operation at a time as
-// one EVALSHA.
-// Promises: nothing is written before every right that rota needs has been checked; each connection raises its number in
-// the session's record first, so that a command of an earlier one that arrives late is refused; attempts to connect are
-// spaced with backoff, whoever asks; a script that the server forgot is loaded and the operation sent again.
+// The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
+// performs one operation at a time as one EVALSHA.
+// Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
+// operation sent again.
 // Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
-
-#include <array>
 
 // ---- rota/detail/redis_codec.hpp -----------------------------------------------------------------------------------
 // How operations travel to Redis and back: encode() makes the call of a script out of an operation, decode() the reply to
@@ -14290,7 +14330,7 @@ struct redis_decoder {
 
     reply operator()(op::nodes_page const&) const {
         op::nodes_reply answer;
-        auto const now = in.number();
+        auto const now = answer.now = in.number();
         answer.epoch = in.number();
         answer.seq = in.number();
         answer.maintenance = in.number() != 0;
@@ -16875,6 +16915,20 @@ void encode(operation const& request, std::string_view key_prefix, std::uint64_t
 
 #endif
 
+// ---- rota/detail/redis_handshake.hpp -------------------------------------------------------------------------------
+// How a connection to Redis is brought to the point where operations can be performed (authenticated, the server looked
+// at, scripts loaded, rights checked, numbered within its session), and what is known from it afterwards: a machine that
+// gives bytes to send and takes replies, and does no input or output itself. The blocking session (redis_session.hpp)
+// and the pipelined one (redis_pipeline.hpp) drive the same.
+// Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
+// its number in the session's record before its first operation, so that a command of an earlier one that arrives late
+// is refused; no message holds a password.
+// Does not: time anything, or decide when to try again (that is reconnect_backoff).
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <array>
+
 namespace rota::detail {
 
 /// The value of a field in the text of INFO; empty if it is not there.
@@ -16888,26 +16942,37 @@ namespace rota::detail {
     return {};
 }
 
-/// See the top of the file.
-class redis_session {
-public:
-    redis_session() : session_{entropy()}, backoff_{session_} {}
+/// What a handshake needs next.
+enum class handshake_step : std::uint8_t {
+    send,     ///< the bytes that it appended must go out
+    receive,  ///< the next reply
+    ready,    ///< nothing: operations can be sent
+    failed,   ///< nothing more can come of it: see failure()
+};
 
-    /// Where operations go from now on, as whom, for which group.
-    void open(redis_address address, std::string key_prefix, std::string client_name) {
-        if (address == address_ && key_prefix == key_prefix_ && client_name == client_name_) return;
-        connection_.close();
-        ready_ = false;
+/// See the top of the file. begin(), then a take() for each reply, until it is ready or failed.
+class redis_handshake {
+public:
+    redis_handshake() : session_{entropy()} {}
+
+    // ---------------------------------------------------------------- whose connections they are
+
+    /// Where connections go from now on, as whom, for which group. False: just as before.
+    bool open(redis_address address, std::string key_prefix, std::string client_name) {
+        if (address == address_ && key_prefix == key_prefix_ && client_name == client_name_) return false;
         address_ = std::move(address);
         key_prefix_ = std::move(key_prefix);
         client_name_ = std::move(client_name);
         server_.clear();
-        backoff_.succeeded();
+        return true;
     }
 
     [[nodiscard]] redis_address const& address() const noexcept { return address_; }
-    /// Where the latest connection went, and how many there have been that were fit for use.
-    [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
+    [[nodiscard]] std::string const& key_prefix() const noexcept { return key_prefix_; }
+    /// What scripts know the sender of an operation by: the session, and the number of the present connection in it.
+    [[nodiscard]] std::uint64_t session() const noexcept { return session_; }
+    [[nodiscard]] std::uint64_t connection_number() const noexcept { return connections_; }
+    /// How many connections there have been that became fit for use.
     [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
 
     /// Whether another server, or another run of it, answers than when this was last asked.
@@ -16915,100 +16980,71 @@ public:
     /// What an operator should know; taken away by the caller.
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
-    /// One attempt. unavailable, timed_out, refused_by_server, protocol: nothing was done; outcome_unknown: it may have been.
-    template <typename T = void>
-    result<late<reply, T>> perform(late<operation, T> const& request, microseconds timeout) {
-        if (timeout <= microseconds{0}) return {errc::timed_out, "no time was allowed for the request"};
-        auto const now = io_now();
-        auto const deadline = io_deadline(now, timeout);
-        // A server that was restarted, or closes what is idle, has long said so: better to see it before than after
-        // sending. Requests in quick succession do without the look.
-        if (ready_ && now - last_used_ > quick_succession && connection_.has_unasked_input()) ready_ = false;
-        if (!ready_) {
-            if (auto ok = make_ready(now, deadline); !ok) return ok.error();
-            connection_.allow(deadline - io_now());
-        } else {
-            connection_.allow(deadline - now);
-        }
-        last_used_ = now;
-        encode(request, key_prefix_, session_, connections_, command_);
-        append_call(command_);
-        for (bool reloaded = false;; reloaded = true) {
-            if (auto sent = connection_.send(deadline); !sent) return lost(sent.error());
-            auto const got = connection_.receive(deadline);
-            if (!got) {
-                auto failure = lost(got.error());
-                failure.code = errc::outcome_unknown;  // whatever came of the connection, the request had gone out
-                return failure;
-            }
-            if (!is_error(**got)) {
-                backoff_.succeeded();
-                auto answer = decode(request, got->get());
-                if (!answer && answer.error() == errc::protocol) return lost(answer.error());
-                return answer;
-            }
-            auto const next = meaning_of(readable_error(text_of(**got))).next;
-            auto refusal = server_error(address_, script_name(command_.script), text_of(**got));
-            if (next == after_error::reload && !reloaded) {
-                if (auto ok = load_scripts(deadline); !ok) return ok.error();
-                connection_.allow(deadline - io_now());
-                append_call(command_);
-                continue;
-            }
-            if (next == after_error::close) {
-                // As after a failure to connect: what is not fit to serve us is not to be asked in a tight loop.
-                drop(refusal);
-            } else {
-                backoff_.succeeded();
-            }
-            return refusal;
-        }
+    /// For tests: where scripts take their time from, in place of the server's clock; and as whom operations are sent.
+    void set_time_source(std::string lua) { time_source_ = std::move(lua); }
+    void pretend(std::uint64_t session, std::uint64_t number) noexcept {
+        session_ = session;
+        connections_ = number;
     }
 
-private:
-    static constexpr microseconds quick_succession = std::chrono::milliseconds{20};
+    // ---------------------------------------------------------------- a new connection
 
-    // ---------------------------------------------------------------- failures
-
-    [[nodiscard]] error at_server(error const& why) const { return {why.code, redacted(address_) + ": " + why.detail}; }
-
-    // While a connection is made ready: what an error reply comes to, and whether the connection outlives it.
-    [[nodiscard]] error refuse(std::string_view what, std::string_view text) {
-        auto const meaning = meaning_of(readable_error(text));
-        keep_ = meaning.code == errc::unavailable && meaning.next == after_error::keep;
-        return server_error(address_, what, text);
+    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the scripts.
+    handshake_step begin(std::string& out) {
+        phase_ = phase::greeting;
+        keep_ = false;
+        outcome_ = {};
+        said_.clear();
+        info_.clear();
+        greeting_ = append_greeting(out, address_, client_name_);
+        // INFO tells all that is to be known with one right; CONFIG GET would need another, which many services refuse.
+        for (auto const section : {"server", "replication", "memory"}) append_command(out, {"INFO", section});
+        append_script_loads(out);
+        return expect(greeting_.count + sections + script_count);
     }
 
-    // The connection is gone; the next attempt makes a new one, at once.
-    [[nodiscard]] error lost(error const& why) {
-        connection_.close();
-        ready_ = false;
+    /// Takes the next reply, and may append what is to be sent next.
+    handshake_step take(redisReply const& reply, std::string& out) {
+        said_ = is_error(reply) ? text_of(reply) : std::string_view{};
+        // After a failure, replies are only counted: the connection may be kept, and must not answer for the past.
+        if (outcome_) outcome_ = judge(reply);
+        if (++taken_ < expected_) return handshake_step::receive;
+        if (!outcome_) return handshake_step::failed;
+        switch (phase_) {
+            case phase::greeting:
+                look_at(info_);
+                phase_ = phase::rights;
+                append_call(out, probe_command(key_prefix_));
+                return expect(1);
+            case phase::rights:
+                phase_ = phase::numbering;
+                ++connections_;
+                append_call(out, session_command(key_prefix_, session_, connections_));
+                return expect(1);
+            case phase::numbering: break;
+        }
+        ++established_;
+        return handshake_step::ready;
+    }
+
+    /// Why it failed, once it did.
+    [[nodiscard]] error const& failure() const { return outcome_.error(); }
+    /// Whether the connection may be kept for the next attempt: a server that is loading is asked again over the same.
+    [[nodiscard]] bool keeps_connection() const noexcept { return keep_; }
+
+    /// The connection broke while this went on: what that comes to. What the server said before it closed the connection
+    /// tells more than that it did, even where an error would have been tolerated.
+    [[nodiscard]] error broken_off(error const& why, std::string_view last_words) {
+        if (!outcome_) return outcome_.error();
+        if (!last_words.empty()) return refuse("connecting", last_words);
+        if (!said_.empty() && why == errc::unavailable) return refuse("connecting", said_);
         return at_server(why);
     }
 
-    // The same, and the next attempt waits.
-    void drop(error const& why) {
-        connection_.close();
-        ready_ = false;
-        backoff_.failed(io_now());
-        last_failure_ = why;
-    }
+    // ---------------------------------------------------------------- on a connection that is ready
 
-    void warn(std::string detail) {
-        constexpr std::size_t most = 64;
-        for (auto const& known : warned_) {
-            if (known == detail) return;
-        }
-        if (warned_.size() == most) return;
-        warned_.push_back(detail);
-        warnings_.push_back({errc{}, redacted(address_) + ": " + detail});
-    }
-
-    // ---------------------------------------------------------------- requests
-
-    void append_call(redis_command const& command) {
-        auto& out = connection_.request();
-        out.clear();
+    /// The call of a script.
+    void append_call(std::string& out, redis_command const& command) const {
         append_header(out, '*', 3 + command.keys.size() + command.args.size());
         out.append("$7\r\nEVALSHA\r\n");
         append_bulk(out, digests_[static_cast<std::size_t>(command.script)]);
@@ -17022,36 +17058,12 @@ private:
         for (auto const& argument : command.args) append_bulk(out, argument);
     }
 
-    // Sends the request and hands its `count` replies to take(index, reply), up to the first that it refuses.
-    template <typename Take>
-    result<void> exchange(std::size_t count, microseconds deadline, Take&& take) {
-        connection_.allow(deadline - io_now());
-        if (auto sent = connection_.send(deadline); !sent) {
-            auto const& words = connection_.last_words();
-            return words.empty() ? at_server(sent.error()) : refuse("connecting", words);
-        }
-        result<void> outcome;
-        std::string said;
-        for (std::size_t i = 0; i < count; ++i) {
-            auto const got = connection_.receive(deadline);
-            if (!got) {
-                // What the server said before it closed the connection tells more than that it did, even where an error
-                // would have been tolerated.
-                if (outcome && !said.empty() && got.error() == errc::unavailable) outcome = refuse("connecting", said);
-                return outcome ? at_server(got.error()) : outcome;
-            }
-            said = is_error(**got) ? text_of(**got) : std::string_view{};
-            if (outcome) outcome = take(i, **got);
-        }
-        return outcome;
-    }
-
-    void append_script_loads() {
+    /// What loads the scripts, with script_count replies, each for take_digest().
+    void append_script_loads(std::string& out) const {
         for (std::size_t i = 0; i < script_count; ++i) {
-            append_command(connection_.request(), {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i))});
+            append_command(out, {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i), time_source_)});
         }
     }
-
     result<void> take_digest(std::size_t index, redisReply const& reply) {
         if (is_error(reply)) return refuse("loading rota's scripts", text_of(reply));
         if (text_of(reply).size() != 40) return at_server({errc::protocol, "SCRIPT LOAD gave no digest"});
@@ -17059,78 +17071,76 @@ private:
         return {};
     }
 
-    result<void> load_scripts(microseconds deadline) {
-        connection_.request().clear();
-        append_script_loads();
-        auto outcome =
-            exchange(script_count, deadline, [this](std::size_t i, redisReply const& r) { return take_digest(i, r); });
-        if (!outcome) drop(outcome.error());
-        return outcome;
+    /// What an error reply to the call of a script comes to, for the caller and for the connection.
+    struct verdict {
+        error why;
+        after_error next{};
+    };
+    [[nodiscard]] verdict verdict_on(script_id script, redisReply const& reply) const {
+        return {server_error(address_, script_name(script), text_of(reply)),
+                meaning_of(readable_error(text_of(reply))).next};
     }
 
-    // ---------------------------------------------------------------- making a connection ready
+    [[nodiscard]] error at_server(error const& why) const { return {why.code, redacted(address_) + ": " + why.detail}; }
 
-    result<void> make_ready(microseconds now, microseconds deadline) {
-        ready_ = false;
-        keep_ = false;
-        if (auto const earliest = backoff_.not_before(); earliest > now) {
-            io_sleep(earliest < deadline ? earliest : deadline);
-            if (earliest >= deadline) return last_failure_;
+private:
+    enum class phase : std::uint8_t { greeting, rights, numbering };
+    static constexpr std::size_t sections = 3;
+
+    handshake_step expect(std::size_t replies) noexcept {
+        expected_ = replies;
+        taken_ = 0;
+        return handshake_step::send;
+    }
+
+    // What an error reply comes to, and whether the connection outlives it.
+    [[nodiscard]] error refuse(std::string_view what, std::string_view text) {
+        auto const meaning = meaning_of(readable_error(text));
+        keep_ = meaning.code == errc::unavailable && meaning.next == after_error::keep;
+        return server_error(address_, what, text);
+    }
+
+    void warn(std::string detail) {
+        constexpr std::size_t most = 64;
+        for (auto const& known : warned_) {
+            if (known == detail) return;
         }
-        if (connection_.is_open() && connection_.has_unasked_input()) connection_.close();
-        auto outcome = connect(deadline);
-        if (outcome) outcome = greet(deadline);
-        if (outcome) outcome = check_rights(deadline);
-        if (outcome) outcome = begin_session(deadline);
-        if (outcome) {
-            ready_ = true;
-            ++established_;
-        } else {
-            // A server that is loading is asked again over the same connection.
-            if (!keep_) connection_.close();
-            backoff_.failed(io_now());
-            last_failure_ = outcome.error();
+        if (warned_.size() == most) return;
+        warned_.push_back(detail);
+        warnings_.push_back({errc{}, redacted(address_) + ": " + detail});
+    }
+
+    result<void> judge(redisReply const& reply) {
+        switch (phase_) {
+            case phase::greeting: return judge_greeting(taken_, reply);
+            case phase::rights:
+                // Every command that the scripts and the push connection use is tried, on a key to throw away.
+                if (!is_error(reply) && text_of(reply) == "OK") return {};
+                return refuse("checking the rights that rota needs", text_of(reply));
+            case phase::numbering: break;
         }
-        return outcome;
-    }
-
-    result<void> connect(microseconds deadline) {
-        if (connection_.is_open()) return {};
-        if (auto ok = connection_.connect(address_, deadline); !ok) return at_server(ok.error());
-        return {};
-    }
-
-    // All that writes nothing, in one round trip: who we are, what the server is, the scripts.
-    result<void> greet(microseconds deadline) {
-        auto& out = connection_.request();
-        out.clear();
-        auto const greeting = append_greeting(out, address_, client_name_);
-        // INFO tells all that is to be known with one right; CONFIG GET would need another, which many services refuse.
-        for (auto const section : {"server", "replication", "memory"}) append_command(out, {"INFO", section});
-        append_script_loads();
-        constexpr std::size_t sections = 3;
-        std::string info;
-        auto outcome =
-            exchange(greeting.count + sections + script_count, deadline, [&](std::size_t i, redisReply const& reply) {
-                if (i < greeting.count) return take_greeting(greeting.steps[i], reply);
-                if (i < greeting.count + sections) {
-                    if (reply.type == REDIS_REPLY_STRING)
-                        info.append(text_of(reply)).append("\r\n");  // else no right to know
-                    return result<void>{};
-                }
-                return take_digest(i - greeting.count - sections, reply);
-            });
-        if (outcome) look_at(info);
-        return outcome;
-    }
-
-    result<void> take_greeting(greeting::step step, redisReply const& reply) {
-        if (is_error(reply)) {
-            if (step == greeting::step::set_name) return {};  // the name is for people only
-            auto const* what = step == greeting::step::authenticate ? "AUTH" : "SELECT";
-            return refuse(what, text_of(reply));
+        if (is_error(reply)) return refuse("beginning a session", text_of(reply));
+        // {0}, or what is wrong and why in words.
+        if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
+            return at_server({errc::protocol, "the session's script gave no status"});
         }
-        return {};
+        auto const& status = *reply.element[0];
+        if (status.type == REDIS_REPLY_INTEGER && status.integer == 0) return {};
+        std::string why = reply.elements > 1 ? std::string{text_of(*reply.element[1])} : std::string{};
+        return at_server({errc::conflict, "beginning a session: " + std::move(why)});
+    }
+
+    result<void> judge_greeting(std::size_t index, redisReply const& reply) {
+        if (index < greeting_.count) {
+            auto const step = greeting_.steps[index];
+            if (!is_error(reply) || step == greeting::step::set_name) return {};  // the name is for people only
+            return refuse(step == greeting::step::authenticate ? "AUTH" : "SELECT", text_of(reply));
+        }
+        if (index < greeting_.count + sections) {
+            if (reply.type == REDIS_REPLY_STRING) info_.append(text_of(reply)).append("\r\n");  // else no right to know
+            return {};
+        }
+        return take_digest(index - greeting_.count - sections, reply);
     }
 
     void look_at(std::string_view info) {
@@ -17165,51 +17175,199 @@ private:
         }
     }
 
-    // Every command that the scripts and the push connection use is tried, on a key to throw away.
-    result<void> check_rights(microseconds deadline) {
-        append_call(probe_command(key_prefix_));
-        return exchange(1, deadline, [this](std::size_t, redisReply const& reply) -> result<void> {
-            if (!is_error(reply) && text_of(reply) == "OK") return {};
-            return refuse("checking the rights that rota needs", text_of(reply));
-        });
-    }
-
-    result<void> begin_session(microseconds deadline) {
-        ++connections_;
-        append_call(session_command(key_prefix_, session_, connections_));
-        return exchange(1, deadline, [this](std::size_t, redisReply const& reply) -> result<void> {
-            if (is_error(reply)) return refuse("beginning a session", text_of(reply));
-            // {0}, or what is wrong and why in words.
-            if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
-                return at_server({errc::protocol, "the session's script gave no status"});
-            }
-            auto const& status = *reply.element[0];
-            if (status.type == REDIS_REPLY_INTEGER && status.integer == 0) return {};
-            std::string why = reply.elements > 1 ? std::string{text_of(*reply.element[1])} : std::string{};
-            return at_server({errc::conflict, "beginning a session: " + std::move(why)});
-        });
-    }
-
     std::uint64_t session_;
     std::uint64_t connections_ = 0;  // the number of the present one
+    std::uint64_t established_ = 0;
     redis_address address_;
     std::string key_prefix_;
     std::string client_name_;
+    std::string time_source_;
+    std::array<std::string, script_count> digests_;
 
+    // Of the connection that is being made ready.
+    phase phase_{};
+    greeting greeting_;
+    std::size_t expected_ = 0;  // replies, to what was last sent
+    std::size_t taken_ = 0;     // of them
+    std::string info_;
+    std::string said_;  // the error that the last reply was
+    result<void> outcome_;
+    bool keep_ = false;
+
+    bool changed_ = false;
+    std::string server_;  // run id and replication id
+    std::vector<std::string> warned_;
+    std::vector<error> warnings_;
+};
+
+}  // namespace rota::detail
+
+#endif
+
+namespace rota::detail {
+
+/// See the top of the file.
+class redis_session {
+public:
+    redis_session() : backoff_{handshake_.session()} {}
+
+    /// Where operations go from now on, as whom, for which group.
+    void open(redis_address address, std::string key_prefix, std::string client_name) {
+        if (!handshake_.open(std::move(address), std::move(key_prefix), std::move(client_name))) return;
+        connection_.close();
+        ready_ = false;
+        backoff_.succeeded();
+    }
+
+    /// Where the latest connection went, and how many there have been that were fit for use.
+    [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
+    [[nodiscard]] std::uint64_t established() const noexcept { return handshake_.established(); }
+
+    [[nodiscard]] bool take_server_changed() noexcept { return handshake_.take_server_changed(); }
+    [[nodiscard]] std::vector<error>& warnings() noexcept { return handshake_.warnings(); }
+
+    /// One attempt. unavailable, timed_out, refused_by_server, protocol: nothing was done; outcome_unknown: it may have been.
+    template <typename T = void>
+    result<late<reply, T>> perform(late<operation, T> const& request, microseconds timeout) {
+        if (timeout <= microseconds{0}) return {errc::timed_out, "no time was allowed for the request"};
+        auto const now = io_now();
+        auto const deadline = io_deadline(now, timeout);
+        // A server that was restarted, or closes what is idle, has long said so: better to see it before than after
+        // sending. Requests in quick succession do without the look.
+        if (ready_ && now - last_used_ > quick_succession && connection_.has_unasked_input()) ready_ = false;
+        if (!ready_) {
+            if (auto ok = make_ready(now, deadline); !ok) return ok.error();
+            connection_.allow(deadline - io_now());
+        } else {
+            connection_.allow(deadline - now);
+        }
+        last_used_ = now;
+        encode(request, handshake_.key_prefix(), handshake_.session(), handshake_.connection_number(), command_);
+        for (bool reloaded = false;; reloaded = true) {
+            connection_.request().clear();
+            handshake_.append_call(connection_.request(), command_);
+            if (auto sent = connection_.send(deadline); !sent) return lost(sent.error());
+            auto const got = connection_.receive(deadline);
+            if (!got) {
+                auto failure = lost(got.error());
+                failure.code = errc::outcome_unknown;  // whatever came of the connection, the request had gone out
+                return failure;
+            }
+            if (!is_error(**got)) {
+                backoff_.succeeded();
+                auto answer = decode(request, got->get());
+                if (!answer && answer.error() == errc::protocol) return lost(answer.error());
+                return answer;
+            }
+            auto refusal = handshake_.verdict_on(command_.script, **got);
+            if (refusal.next == after_error::reload && !reloaded) {
+                if (auto ok = load_scripts(deadline); !ok) return ok.error();
+                connection_.allow(deadline - io_now());
+                continue;
+            }
+            if (refusal.next == after_error::close) {
+                // As after a failure to connect: what is not fit to serve us is not to be asked in a tight loop.
+                drop(refusal.why);
+            } else {
+                backoff_.succeeded();
+            }
+            return std::move(refusal.why);
+        }
+    }
+
+private:
+    static constexpr microseconds quick_succession = std::chrono::milliseconds{20};
+
+    // The connection is gone; the next attempt makes a new one, at once.
+    [[nodiscard]] error lost(error const& why) {
+        connection_.close();
+        ready_ = false;
+        return handshake_.at_server(why);
+    }
+
+    // The same, and the next attempt waits.
+    void drop(error const& why) {
+        connection_.close();
+        ready_ = false;
+        backoff_.failed(io_now());
+        last_failure_ = why;
+    }
+
+    result<void> load_scripts(microseconds deadline) {
+        auto outcome = exchange_loads(deadline);
+        if (!outcome) drop(outcome.error());
+        return outcome;
+    }
+    result<void> exchange_loads(microseconds deadline) {
+        connection_.request().clear();
+        handshake_.append_script_loads(connection_.request());
+        connection_.allow(deadline - io_now());
+        if (auto sent = connection_.send(deadline); !sent) return handshake_.at_server(sent.error());
+        for (std::size_t i = 0; i < script_count; ++i) {
+            auto const got = connection_.receive(deadline);
+            if (!got) return handshake_.at_server(got.error());
+            if (auto ok = handshake_.take_digest(i, **got); !ok) return ok;
+        }
+        return {};
+    }
+
+    // ---------------------------------------------------------------- making a connection ready
+
+    result<void> make_ready(microseconds now, microseconds deadline) {
+        ready_ = false;
+        if (auto const earliest = backoff_.not_before(); earliest > now) {
+            io_sleep(earliest < deadline ? earliest : deadline);
+            if (earliest >= deadline) return last_failure_;
+        }
+        if (connection_.is_open() && connection_.has_unasked_input()) connection_.close();
+        bool keep = false;
+        auto outcome = connect(deadline);
+        if (outcome) {
+            outcome = shake_hands(deadline);
+            keep = handshake_.keeps_connection();
+        }
+        if (outcome) {
+            ready_ = true;
+        } else {
+            if (!keep) connection_.close();
+            backoff_.failed(io_now());
+            last_failure_ = outcome.error();
+        }
+        return outcome;
+    }
+
+    result<void> connect(microseconds deadline) {
+        if (connection_.is_open()) return {};
+        if (auto ok = connection_.connect(handshake_.address(), deadline); !ok) return handshake_.at_server(ok.error());
+        return {};
+    }
+
+    result<void> shake_hands(microseconds deadline) {
+        auto& out = connection_.request();
+        out.clear();
+        for (auto step = handshake_.begin(out);;) {
+            if (step == handshake_step::ready) return {};
+            if (step == handshake_step::failed) return handshake_.failure();
+            if (step == handshake_step::send) {
+                connection_.allow(deadline - io_now());
+                if (auto sent = connection_.send(deadline); !sent) {
+                    return handshake_.broken_off(sent.error(), connection_.last_words());
+                }
+                out.clear();
+            }
+            auto const got = connection_.receive(deadline);
+            if (!got) return handshake_.broken_off(got.error(), {});
+            step = handshake_.take(**got, out);
+        }
+    }
+
+    redis_handshake handshake_;
     redis_connection connection_;
     bool ready_ = false;
-    bool keep_ = false;  // the connection, although it could not be made ready
-    std::uint64_t established_ = 0;
-    bool changed_ = false;
-    std::array<std::string, script_count> digests_;
     redis_command command_;  // recycled
     microseconds last_used_{};
     reconnect_backoff backoff_;
     error last_failure_;  // while backoff_ is in force
-
-    std::string server_;  // run id and replication id
-    std::vector<std::string> warned_;
-    std::vector<error> warnings_;
 };
 
 }  // namespace rota::detail
@@ -18516,6 +18674,7 @@ private:
         op::nodes_reply answer;
         answer.epoch = epoch_;
         answer.seq = seq_;
+        answer.now = static_cast<fencing_token>(now_);
         answer.maintenance = maintenance_;
         if (r.after == 0) answer.drained.assign(drained_.begin(), drained_.end());
         for (auto i = nodes_.upper_bound(r.after); i != nodes_.end() && answer.items.size() < r.limit; ++i) {

@@ -426,6 +426,25 @@ TEST_CASE("a strategy sees the group as it is: indices, loads, capacities, weigh
     CHECK(lock.valid());
 }
 
+TEST_CASE("a strategy is told the server's time whoever asks it, a member or not") {
+    uneven group{2, 3};
+    auto& stranger = group.add("stranger");
+    std::vector<rota::fencing_token> told;
+    auto const note = [&told](rota::cluster_view const& view, rota::plan& into) {
+        into.clear();
+        told.push_back(view.now);
+        CHECK(view.nodes.size() == 2);
+        for (auto& s : view.schedules) CHECK(s.generation <= view.now);
+    };
+    stranger.strategy.use(note);
+    REQUIRE(stranger->propose());
+    group.pass(2s);
+    REQUIRE(stranger->propose());
+    REQUIRE(told.size() == 2);
+    CHECK(told[0] > 0);
+    CHECK(told[1] - told[0] == 2'000'000);
+}
+
 TEST_CASE("a plan made on yesterday's picture does no harm") {
     uneven group{4, 4};
     auto& a = group.a;

@@ -35,25 +35,13 @@
 
 #include "../result.hpp"
 #include "../types.hpp"
+#include "io_clock.hpp"
 #include "redis_address.hpp"
 #include "redis_error.hpp"
 
 namespace rota::detail {
 
 // ---------------------------------------------------------------- time
-
-/// The clock of all input and output here; suspended with the machine, as the peer's timeouts are not rota's beliefs.
-[[nodiscard]] inline microseconds io_now() noexcept {
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC, &t);
-    return microseconds{static_cast<std::int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1'000};
-}
-
-/// `now + timeout`, for timeouts up to microseconds::max().
-[[nodiscard]] inline microseconds io_deadline(microseconds now, microseconds timeout) noexcept {
-    constexpr microseconds year = std::chrono::hours{24 * 365};
-    return now + (timeout < year ? timeout : year);
-}
 
 /// ppoll for at most `timeout`, to the microsecond; true if a descriptor is ready. EINTR counts as not ready.
 inline bool io_poll(pollfd* descriptors, std::size_t count, microseconds timeout) noexcept {
@@ -147,8 +135,12 @@ struct endpoint {
     socklen_t size = 0;
 };
 
-/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now.
-[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address) {
+enum class resolving : std::uint8_t { names, numbers_only };
+
+/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now; or, of
+/// numbers_only, which asks nobody and so never blocks, it is a name.
+[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address,
+                                                           resolving what = resolving::names) {
     std::vector<endpoint> found;
     if (!address.path.empty()) {
         sockaddr_un local{};
@@ -165,7 +157,7 @@ struct endpoint {
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
+    hints.ai_flags = AI_NUMERICSERV | (what == resolving::numbers_only ? AI_NUMERICHOST : 0);
     addrinfo* list = nullptr;
     auto const port = std::to_string(address.port);
     if (int const failure = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list); failure != 0) {
@@ -245,7 +237,6 @@ public:
         }
         reader_.reset(::redisReaderCreate());
         if (!reader_) throw std::bad_alloc{};
-        if (!input_) input_ = std::make_unique<char[]>(input_size);
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
@@ -306,12 +297,13 @@ public:
     /// The next reply, never null. On failure (unavailable: connection lost; timed_out; protocol) requests that were sent
     /// may or may not have been carried out.
     result<reply_ptr> receive(microseconds deadline) {
+        if (!input_) input_ = std::make_unique_for_overwrite<char[]>(input_size);
         for (;;) {
             auto next = parse();
             if (!next || *next) return next;
             auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
             if (count > 0) {
-                feed(static_cast<std::size_t>(count));
+                feed(input_.get(), static_cast<std::size_t>(count));
                 // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
                 next = parse();
                 if (!next || *next) return next;
@@ -352,22 +344,52 @@ public:
 
     /// Reads what is there; false (and closed) at the end of the connection.
     bool receive_now() {
-        auto const count = ::recv(descriptor_, input_.get(), input_size, MSG_DONTWAIT);
-        if (count > 0) {
-            feed(static_cast<std::size_t>(count));
-            return true;
-        }
-        if (count < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+        if (receive_some()) return true;
         close();
         return false;
     }
 
     /// The next reply in what was read, null if none is complete. protocol: the bytes are not Redis' (and closed).
     result<reply_ptr> parse() {
+        auto next = next_reply();
+        if (!next) close();
+        return next;
+    }
+
+    // The same for whoever watches the descriptor, and so must be the one that closes it: these leave it open.
+
+    /// Hands as many of the bytes to the system as it takes now, and tells how many. unavailable: the connection is lost;
+    /// last_words() may tell why.
+    result<std::size_t> send_some(std::string_view bytes) {
+        for (;;) {
+            auto const count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (count >= 0) return static_cast<std::size_t>(count);
+            if (errno == EAGAIN) return std::size_t{0};
+            if (errno == EINTR) continue;
+            error why{errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+            keep_last_words();
+            return why;
+        }
+    }
+
+    /// Reads what is there, up to a limit, and tells how much; 0: nothing yet. unavailable: the connection is over.
+    result<std::size_t> receive_some() {
+        char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
+        auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (count > 0) {
+            feed(bytes, static_cast<std::size_t>(count));
+            return static_cast<std::size_t>(count);
+        }
+        if (count == 0) return {errc::unavailable, "the server closed the connection"};
+        if (errno == EAGAIN || errno == EINTR) return std::size_t{0};
+        return {errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+    }
+
+    /// As parse().
+    result<reply_ptr> next_reply() {
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
             std::string why = static_cast<char const*>(reader_->errstr);
-            close();
             return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
         }
         return reply_ptr{static_cast<redisReply*>(raw)};
@@ -375,6 +397,7 @@ public:
 
 private:
     static constexpr std::size_t input_size = 64 * 1024;
+    static constexpr std::size_t nonblocking_size = 16 * 1024;
 
     struct reader_deleter {
         void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
@@ -419,14 +442,14 @@ private:
         return false;
     }
 
-    void feed(std::size_t count) {
-        if (::redisReaderFeed(reader_.get(), input_.get(), count) != REDIS_OK) throw std::bad_alloc{};
+    void feed(char const* bytes, std::size_t count) {
+        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
     }
 
     // A server that drops a connection at once (too many clients, protected mode) says why first.
     void keep_last_words() {
         last_words_.clear();
-        if (!receive_now()) return;
+        if (!receive_some()) return;
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
         reply_ptr const said{static_cast<redisReply*>(raw)};

@@ -1051,6 +1051,7 @@ private:
         op::nodes_reply answer;
         answer.epoch = epoch_;
         answer.seq = seq_;
+        answer.now = static_cast<fencing_token>(now_);
         answer.maintenance = maintenance_;
         if (r.after == 0) answer.drained.assign(drained_.begin(), drained_.end());
         for (auto i = nodes_.upper_bound(r.after); i != nodes_.end() && answer.items.size() < r.limit; ++i) {

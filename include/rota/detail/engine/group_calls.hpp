@@ -247,6 +247,10 @@ private:
         auto const start = co_await driver_.perform(std::move(first));
         if (!start) co_return start.error();
         feed.start(start->epoch);
+        auto const began = driver_.now();
+        auto const server_time = [this, began, then = start->now] {
+            return then + static_cast<fencing_token>((driver_.now() - began).count());
+        };
         for (auto request = feed.next(); request; request = feed.next()) {
             auto const answer = co_await driver_.perform_any(*std::move(request));
             if (!answer) co_return answer.error();
@@ -256,14 +260,14 @@ private:
             if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();
-        co_return ask_strategy(feed, hypothetical);
+        co_return ask_strategy(feed, server_time(), hypothetical);
     }
 
-    result<proposal> ask_strategy(group_feed<Defects>& feed, bool hypothetical) {
+    result<proposal> ask_strategy(group_feed<Defects>& feed, fencing_token server_time, bool hypothetical) {
         plan p;
         auto& picture = feed.picture();
         auto const turn = driver_.mode.user_turn();  // it is asked by one thread at a time
-        auto const view = picture.view(driver_.core.server_time(driver_.now()));
+        auto const view = picture.view(server_time);
         auto fault = driver_.policies.strategy()(view, p, [this] { return driver_.now(); }, microseconds::max());
         if (fault.empty()) return proposal_of(p, picture, view, feed, hypothetical);
         return error{errc::invalid_argument, std::move(fault)};
@@ -314,10 +318,6 @@ private:
         co_return result<void>{};
     }
 
-    std::uint64_t server_time() {
-        auto const turn = driver_.mode.user_turn();
-        return driver_.core.server_time(driver_.now());
-    }
     fencing_token seen() {
         auto const turn = driver_.mode.user_turn();
         return driver_.core.seen();

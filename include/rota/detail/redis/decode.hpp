@@ -188,7 +188,7 @@ struct redis_decoder {
 
     reply operator()(op::nodes_page const&) const {
         op::nodes_reply answer;
-        auto const now = in.number();
+        auto const now = answer.now = in.number();
         answer.epoch = in.number();
         answer.seq = in.number();
         answer.maintenance = in.number() != 0;

@@ -1,0 +1,300 @@
+// How a connection to Redis is brought to the point where operations can be performed (authenticated, the server looked
+// at, scripts loaded, rights checked, numbered within its session), and what is known from it afterwards: a machine that
+// gives bytes to send and takes replies, and does no input or output itself. The blocking session (redis_session.hpp)
+// and the pipelined one (redis_pipeline.hpp) drive the same.
+// Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
+// its number in the session's record before its first operation, so that a command of an earlier one that arrives late
+// is refused; no message holds a password.
+// Does not: time anything, or decide when to try again (that is reconnect_backoff).
+#pragma once
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../result.hpp"
+#include "entropy.hpp"
+#include "redis_codec.hpp"
+#include "redis_connection.hpp"
+#include "redis_scripts.hpp"
+
+namespace rota::detail {
+
+/// The value of a field in the text of INFO; empty if it is not there.
+[[nodiscard]] inline std::string_view info_field(std::string_view text, std::string_view name) {
+    for (std::size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+        auto const end = at + name.size();
+        if ((at != 0 && text[at - 1] != '\n') || end >= text.size() || text[end] != ':') continue;
+        auto const value = text.substr(end + 1);
+        return value.substr(0, value.find_first_of("\r\n"));
+    }
+    return {};
+}
+
+/// What a handshake needs next.
+enum class handshake_step : std::uint8_t {
+    send,     ///< the bytes that it appended must go out
+    receive,  ///< the next reply
+    ready,    ///< nothing: operations can be sent
+    failed,   ///< nothing more can come of it: see failure()
+};
+
+/// See the top of the file. begin(), then a take() for each reply, until it is ready or failed.
+class redis_handshake {
+public:
+    redis_handshake() : session_{entropy()} {}
+
+    // ---------------------------------------------------------------- whose connections they are
+
+    /// Where connections go from now on, as whom, for which group. False: just as before.
+    bool open(redis_address address, std::string key_prefix, std::string client_name) {
+        if (address == address_ && key_prefix == key_prefix_ && client_name == client_name_) return false;
+        address_ = std::move(address);
+        key_prefix_ = std::move(key_prefix);
+        client_name_ = std::move(client_name);
+        server_.clear();
+        return true;
+    }
+
+    [[nodiscard]] redis_address const& address() const noexcept { return address_; }
+    [[nodiscard]] std::string const& key_prefix() const noexcept { return key_prefix_; }
+    /// What scripts know the sender of an operation by: the session, and the number of the present connection in it.
+    [[nodiscard]] std::uint64_t session() const noexcept { return session_; }
+    [[nodiscard]] std::uint64_t connection_number() const noexcept { return connections_; }
+    /// How many connections there have been that became fit for use.
+    [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
+
+    /// Whether another server, or another run of it, answers than when this was last asked.
+    [[nodiscard]] bool take_server_changed() noexcept { return std::exchange(changed_, false); }
+    /// What an operator should know; taken away by the caller.
+    [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
+
+    /// For tests: where scripts take their time from, in place of the server's clock; and as whom operations are sent.
+    void set_time_source(std::string lua) { time_source_ = std::move(lua); }
+    void pretend(std::uint64_t session, std::uint64_t number) noexcept {
+        session_ = session;
+        connections_ = number;
+    }
+
+    // ---------------------------------------------------------------- a new connection
+
+    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the scripts.
+    handshake_step begin(std::string& out) {
+        phase_ = phase::greeting;
+        keep_ = false;
+        outcome_ = {};
+        said_.clear();
+        info_.clear();
+        greeting_ = append_greeting(out, address_, client_name_);
+        // INFO tells all that is to be known with one right; CONFIG GET would need another, which many services refuse.
+        for (auto const section : {"server", "replication", "memory"}) append_command(out, {"INFO", section});
+        append_script_loads(out);
+        return expect(greeting_.count + sections + script_count);
+    }
+
+    /// Takes the next reply, and may append what is to be sent next.
+    handshake_step take(redisReply const& reply, std::string& out) {
+        said_ = is_error(reply) ? text_of(reply) : std::string_view{};
+        // After a failure, replies are only counted: the connection may be kept, and must not answer for the past.
+        if (outcome_) outcome_ = judge(reply);
+        if (++taken_ < expected_) return handshake_step::receive;
+        if (!outcome_) return handshake_step::failed;
+        switch (phase_) {
+            case phase::greeting:
+                look_at(info_);
+                phase_ = phase::rights;
+                append_call(out, probe_command(key_prefix_));
+                return expect(1);
+            case phase::rights:
+                phase_ = phase::numbering;
+                ++connections_;
+                append_call(out, session_command(key_prefix_, session_, connections_));
+                return expect(1);
+            case phase::numbering: break;
+        }
+        ++established_;
+        return handshake_step::ready;
+    }
+
+    /// Why it failed, once it did.
+    [[nodiscard]] error const& failure() const { return outcome_.error(); }
+    /// Whether the connection may be kept for the next attempt: a server that is loading is asked again over the same.
+    [[nodiscard]] bool keeps_connection() const noexcept { return keep_; }
+
+    /// The connection broke while this went on: what that comes to. What the server said before it closed the connection
+    /// tells more than that it did, even where an error would have been tolerated.
+    [[nodiscard]] error broken_off(error const& why, std::string_view last_words) {
+        if (!outcome_) return outcome_.error();
+        if (!last_words.empty()) return refuse("connecting", last_words);
+        if (!said_.empty() && why == errc::unavailable) return refuse("connecting", said_);
+        return at_server(why);
+    }
+
+    // ---------------------------------------------------------------- on a connection that is ready
+
+    /// The call of a script.
+    void append_call(std::string& out, redis_command const& command) const {
+        append_header(out, '*', 3 + command.keys.size() + command.args.size());
+        out.append("$7\r\nEVALSHA\r\n");
+        append_bulk(out, digests_[static_cast<std::size_t>(command.script)]);
+        char const* const no_keys = "$1\r\n0\r\n";
+        if (command.keys.empty()) {
+            out.append(no_keys);
+        } else {
+            append_bulk(out, std::to_string(command.keys.size()));
+        }
+        for (auto const& key : command.keys) append_bulk(out, key);
+        for (auto const& argument : command.args) append_bulk(out, argument);
+    }
+
+    /// What loads the scripts, with script_count replies, each for take_digest().
+    void append_script_loads(std::string& out) const {
+        for (std::size_t i = 0; i < script_count; ++i) {
+            append_command(out, {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i), time_source_)});
+        }
+    }
+    result<void> take_digest(std::size_t index, redisReply const& reply) {
+        if (is_error(reply)) return refuse("loading rota's scripts", text_of(reply));
+        if (text_of(reply).size() != 40) return at_server({errc::protocol, "SCRIPT LOAD gave no digest"});
+        digests_[index] = text_of(reply);
+        return {};
+    }
+
+    /// What an error reply to the call of a script comes to, for the caller and for the connection.
+    struct verdict {
+        error why;
+        after_error next{};
+    };
+    [[nodiscard]] verdict verdict_on(script_id script, redisReply const& reply) const {
+        return {server_error(address_, script_name(script), text_of(reply)),
+                meaning_of(readable_error(text_of(reply))).next};
+    }
+
+    [[nodiscard]] error at_server(error const& why) const { return {why.code, redacted(address_) + ": " + why.detail}; }
+
+private:
+    enum class phase : std::uint8_t { greeting, rights, numbering };
+    static constexpr std::size_t sections = 3;
+
+    handshake_step expect(std::size_t replies) noexcept {
+        expected_ = replies;
+        taken_ = 0;
+        return handshake_step::send;
+    }
+
+    // What an error reply comes to, and whether the connection outlives it.
+    [[nodiscard]] error refuse(std::string_view what, std::string_view text) {
+        auto const meaning = meaning_of(readable_error(text));
+        keep_ = meaning.code == errc::unavailable && meaning.next == after_error::keep;
+        return server_error(address_, what, text);
+    }
+
+    void warn(std::string detail) {
+        constexpr std::size_t most = 64;
+        for (auto const& known : warned_) {
+            if (known == detail) return;
+        }
+        if (warned_.size() == most) return;
+        warned_.push_back(detail);
+        warnings_.push_back({errc{}, redacted(address_) + ": " + detail});
+    }
+
+    result<void> judge(redisReply const& reply) {
+        switch (phase_) {
+            case phase::greeting: return judge_greeting(taken_, reply);
+            case phase::rights:
+                // Every command that the scripts and the push connection use is tried, on a key to throw away.
+                if (!is_error(reply) && text_of(reply) == "OK") return {};
+                return refuse("checking the rights that rota needs", text_of(reply));
+            case phase::numbering: break;
+        }
+        if (is_error(reply)) return refuse("beginning a session", text_of(reply));
+        // {0}, or what is wrong and why in words.
+        if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
+            return at_server({errc::protocol, "the session's script gave no status"});
+        }
+        auto const& status = *reply.element[0];
+        if (status.type == REDIS_REPLY_INTEGER && status.integer == 0) return {};
+        std::string why = reply.elements > 1 ? std::string{text_of(*reply.element[1])} : std::string{};
+        return at_server({errc::conflict, "beginning a session: " + std::move(why)});
+    }
+
+    result<void> judge_greeting(std::size_t index, redisReply const& reply) {
+        if (index < greeting_.count) {
+            auto const step = greeting_.steps[index];
+            if (!is_error(reply) || step == greeting::step::set_name) return {};  // the name is for people only
+            return refuse(step == greeting::step::authenticate ? "AUTH" : "SELECT", text_of(reply));
+        }
+        if (index < greeting_.count + sections) {
+            if (reply.type == REDIS_REPLY_STRING) info_.append(text_of(reply)).append("\r\n");  // else no right to know
+            return {};
+        }
+        return take_digest(index - greeting_.count - sections, reply);
+    }
+
+    void look_at(std::string_view info) {
+        if (auto const policy = info_field(info, "maxmemory_policy"); !policy.empty() && policy != "noeviction") {
+            warn("maxmemory-policy is " + std::string{policy} +
+                 ": when memory is short the server deletes leases and ownership; set it to noeviction");
+        }
+        if (auto const version = info_field(info, "redis_version"); !version.empty()) {
+            unsigned major = 0;
+            unsigned minor = 0;
+            std::size_t at = 0;
+            for (; at < version.size() && version[at] >= '0' && version[at] <= '9'; ++at) {
+                major = major * 10 + static_cast<unsigned>(version[at] - '0');
+            }
+            for (++at; at < version.size() && version[at] >= '0' && version[at] <= '9'; ++at) {
+                minor = minor * 10 + static_cast<unsigned>(version[at] - '0');
+            }
+            if (major < 6 || (major == 6 && minor < 2)) {
+                warn("its version is " + std::string{version} + "; rota needs Redis 6.2 or Valkey 7.2");
+            }
+        }
+        std::string server{info_field(info, "run_id")};
+        server += ' ';
+        server += info_field(info, "master_replid");
+        if (server.size() > 1) {
+            if (!server_.empty() && server != server_) {
+                warn("the server was restarted or another took its place (run id and replication id were " + server_ +
+                     ", are " + server + "): writes that it had not saved or replicated are lost");
+            }
+            if (!server_.empty() && server != server_) changed_ = true;
+            server_ = std::move(server);
+        }
+    }
+
+    std::uint64_t session_;
+    std::uint64_t connections_ = 0;  // the number of the present one
+    std::uint64_t established_ = 0;
+    redis_address address_;
+    std::string key_prefix_;
+    std::string client_name_;
+    std::string time_source_;
+    std::array<std::string, script_count> digests_;
+
+    // Of the connection that is being made ready.
+    phase phase_{};
+    greeting greeting_;
+    std::size_t expected_ = 0;  // replies, to what was last sent
+    std::size_t taken_ = 0;     // of them
+    std::string info_;
+    std::string said_;  // the error that the last reply was
+    result<void> outcome_;
+    bool keep_ = false;
+
+    bool changed_ = false;
+    std::string server_;  // run id and replication id
+    std::vector<std::string> warned_;
+    std::vector<error> warnings_;
+};
+
+}  // namespace rota::detail
+
+#endif
