@@ -1,0 +1,14 @@
+// Runs a schedule when worker::trigger() asks for it, on the node that owns it, and at no other time.
+#pragma once
+
+#include <optional>
+
+#include "trigger.hpp"
+
+namespace rota {
+
+struct on_demand {
+    [[nodiscard]] constexpr std::optional<microseconds> next_run(schedule_times const&) const { return std::nullopt; }
+};
+
+}  // namespace rota
