@@ -24,9 +24,10 @@
 
 #include "clock/boottime_clock.hpp"
 #include "detail/blocking_engine.hpp"
-#include "detail/deliver.hpp"
 #include "detail/entropy.hpp"
+#include "detail/handler.hpp"
 #include "detail/late.hpp"
+#include "detail/policy_ports.hpp"
 #include "detail/policy_set.hpp"
 #include "options.hpp"
 #include "policies.hpp"
@@ -61,6 +62,7 @@ template <typename... Policies>
 class basic_coordinator {
     using set = detail::policy_set<Policies...>;
     static_assert(detail::refuse<set::fault>());
+    static_assert(!set::is_async, "rota: include rota/async_coordinator.hpp for an asynchronous transport");
 
     // See late.hpp: who includes this does not pay for what it does not call.
     using engine_type = detail::late<detail::blocking_engine<>, set>;
@@ -312,6 +314,37 @@ public:
     /// many steps no longer applied); or the group is under maintenance. not_leader; invalid_argument: a hypothetical one.
     [[nodiscard]] result<void> apply(proposal const& p) { return engine().apply(p); }
 
+    // ---------------------------------------------------------------- what an asynchronous coordinator has
+
+    ROTA_DETAIL_TAKES_NO_HANDLER(join)
+    ROTA_DETAIL_TAKES_NO_HANDLER(tick)
+    ROTA_DETAIL_TAKES_NO_HANDLER(leave)
+    ROTA_DETAIL_TAKES_NO_HANDLER(run)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_become_leader)
+    ROTA_DETAIL_TAKES_NO_HANDLER(renounce_leadership)
+    ROTA_DETAIL_TAKES_NO_HANDLER(rebalance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock_name)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock_each)
+    ROTA_DETAIL_TAKES_NO_HANDLER(register_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(update_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(unregister_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(claim)
+    ROTA_DETAIL_TAKES_NO_HANDLER(transfer)
+    ROTA_DETAIL_TAKES_NO_HANDLER(set_attributes)
+    ROTA_DETAIL_TAKES_NO_HANDLER(report_load)
+    ROTA_DETAIL_TAKES_NO_HANDLER(drain)
+    ROTA_DETAIL_TAKES_NO_HANDLER(undrain)
+    ROTA_DETAIL_TAKES_NO_HANDLER(begin_maintenance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(end_maintenance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(nodes)
+    ROTA_DETAIL_TAKES_NO_HANDLER(loads)
+    ROTA_DETAIL_TAKES_NO_HANDLER(orphaned)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose_if_lost)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose_if_joined)
+    ROTA_DETAIL_TAKES_NO_HANDLER(apply)
+
     // ---------------------------------------------------------------- the policies
 
     [[nodiscard]] auto& transport() noexcept { return detail::unwrap(shell_.transport); }
@@ -320,56 +353,20 @@ public:
 private:
     using belief_type = detail::belief_on<clock_type>;
 
-    struct shell final : detail::blocking_ports {
+    struct shell final : detail::policy_ports<detail::blocking_ports, set> {
         shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
-            : transport{std::move(t)},
-              rules{std::move(s)},
-              sink{std::move(k)},
+            : detail::policy_ports<detail::blocking_ports, set>{std::move(t), std::move(s), std::move(k)},
               published{std::make_shared<belief_type>(std::move(clock))},
               engine{std::make_unique<engine_type>(std::move(o), *this, published, detail::entropy())} {}
 
-        result<void> open(transport_settings const& settings) override {
-            return detail::unwrap(transport).open(settings);
-        }
         result<reply> perform(operation const& request, microseconds timeout) override {
-            return detail::unwrap(transport).perform(request, timeout);
+            return detail::unwrap(this->transport).perform(request, timeout);
         }
         wake_reason wait(subscription const& sub, microseconds timeout) override {
-            return detail::unwrap(transport).wait(sub, timeout);
+            return detail::unwrap(this->transport).wait(sub, timeout);
         }
-        void wake() override { detail::unwrap(transport).wake(); }
-        bool take_server_changed() override {
-            if constexpr (requires { detail::unwrap(transport).take_server_changed(); }) {
-                return detail::unwrap(transport).take_server_changed();
-            } else {
-                return false;
-            }
-        }
-        std::vector<error> take_warnings() override {
-            if constexpr (requires { detail::unwrap(transport).take_warnings(); }) {
-                return detail::unwrap(transport).take_warnings();
-            } else {
-                return {};
-            }
-        }
-        void deliver(event const& e) noexcept override { detail::deliver(sink, e); }
+        void wake() override { detail::unwrap(this->transport).wake(); }
 
-        detail::planner strategy() override {
-            using plain = detail::unwrapped_t<strategy_type>;
-            auto const& policy = detail::unwrap(std::as_const(rules));
-            return {&policy, [](void const* self, cluster_view const& view, plan& into) {
-                        auto const& s = *static_cast<plain const*>(self);
-                        if constexpr (requires { s.make_plan(view, into); }) {
-                            s.make_plan(view, into);
-                        } else {
-                            into = s.make_plan(view);
-                        }
-                    }};
-        }
-
-        [[no_unique_address]] transport_type transport;
-        [[no_unique_address]] strategy_type rules;
-        [[no_unique_address]] sink_type sink;
         std::shared_ptr<belief_type> published;
         std::unique_ptr<engine_type> engine;
     };

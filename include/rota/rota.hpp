@@ -34,6 +34,8 @@
 #include "strategy/weighted_least_moves.hpp"
 #include "strategy/zoned.hpp"
 
+#include "async_coordinator.hpp"
+#include "async_lock.hpp"
 #include "coordinator.hpp"
 #include "schedule_lock.hpp"
 

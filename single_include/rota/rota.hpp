@@ -7302,35 +7302,25 @@ template <typename = void>
 
 }  // namespace rota
 
-// ---- rota/coordinator.hpp ------------------------------------------------------------------------------------------
-// basic_coordinator<Policies...>: a node of a group. The one type that user code holds.
+// ---- rota/async_coordinator.hpp ------------------------------------------------------------------------------------
+// basic_coordinator over an asynchronous transport: the same calls by the same names, with a handler last.
 //
-//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::memory_transport{store}};
-//   std::jthread heart{[&](std::stop_token stop) { (void)node.run(stop); }};
-//   for (auto& s : node.owned())
-//       if (auto lock = node.try_lock(s.id, 5s)) process(s.id, lock->token());
-//   node.leave();
+//   rota::poll_loop loop;
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
+//   node.run([](rota::result<void> ended) { ... });
+//   node.try_lock("feed-1", 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   loop.run();
 //
-// Policies come in any order; each role is recognised by one name (policies.hpp). The transport is never defaulted; the
-// strategy is least_moves, the clock boottime_clock and the sink null_sink unless given.
+// transport/hiredis_async.hpp includes this.
 
 #include <initializer_list>
 #include <stop_token>
 
-// ---- rota/detail/blocking_engine.hpp -------------------------------------------------------------------------------
-// The calls of a coordinator over a blocking transport, for any number of calling threads: flows that never suspend, run
-// to their end on the calling thread. It owns the mutex that guards core and command connection, and the sleep of run().
-//
-// Lock order: sleep_, io_, the driver's queue. None is held while a sink runs; while run() sleeps, only sleep_ is.
+// ---- rota/async_lock.hpp -------------------------------------------------------------------------------------------
+// async_lock: the handle of a lock that an asynchronous coordinator holds. As schedule_lock, but for how it waits: extend
+// and release take a handler.
 
-#include <condition_variable>
-
-// ---- rota/schedule_lock.hpp ----------------------------------------------------------------------------------------
-// schedule_lock: the exclusive right to process one schedule (or to use one name) for a while, and its fencing token.
-//
-// valid() is a promise about this instant only: nothing stops a thread between a check and its effect. Work in steps,
-// check between them, extend() well before remaining() runs out, and pass token() along with every effect, so that the
-// resource can reject whoever comes late.
+#include <algorithm>
 
 // ---- rota/detail/life.hpp ------------------------------------------------------------------------------------------
 // The part of a node's belief that lock handles share: under which incarnation it counts as alive, and until when.
@@ -7385,6 +7375,100 @@ private:
 };
 
 }  // namespace rota::detail
+
+// ---- rota/detail/unique_function.hpp -------------------------------------------------------------------------------
+// A callable that is called through one type and only moved, never copied: C++23's std::move_only_function, as far as
+// callbacks need it. Callables up to six words that move without throwing are held in place, others on the heap.
+
+#include <new>
+
+namespace rota::detail {
+
+template <typename Signature>
+class unique_function;
+
+template <typename... Arguments>
+class unique_function<void(Arguments...)> {
+public:
+    unique_function() = default;
+    unique_function(std::nullptr_t) noexcept {}
+    template <typename F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, unique_function> &&
+                 std::is_invocable_v<std::decay_t<F>&, Arguments...>)
+    unique_function(F&& callable) {
+        using held = std::decay_t<F>;
+        if constexpr (fits<held>) {
+            ::new (static_cast<void*>(room_)) held(std::forward<F>(callable));
+            table_ = &in_place<held>;
+        } else {
+            ::new (static_cast<void*>(room_)) held*(new held(std::forward<F>(callable)));
+            table_ = &on_heap<held>;
+        }
+    }
+    unique_function(unique_function&& other) noexcept { take(other); }
+    unique_function& operator=(unique_function&& other) noexcept {
+        if (this != &other) {
+            clear();
+            take(other);
+        }
+        return *this;
+    }
+    ~unique_function() { clear(); }
+
+    explicit operator bool() const noexcept { return table_ != nullptr; }
+    /// Precondition: it holds a callable.
+    void operator()(Arguments... arguments) { table_->call(room_, std::forward<Arguments>(arguments)...); }
+
+private:
+    static constexpr std::size_t room = 6 * sizeof(void*);
+
+    struct table {
+        void (*call)(void*, Arguments&&...);
+        void (*move)(void* from, void* to) noexcept;
+        void (*destroy)(void*) noexcept;
+    };
+
+    template <typename F>
+    static constexpr bool fits =
+        sizeof(F) <= room && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
+
+    template <typename F>
+    static constexpr table in_place{
+        [](void* at, Arguments&&... arguments) { (*static_cast<F*>(at))(std::forward<Arguments>(arguments)...); },
+        [](void* from, void* to) noexcept {
+            ::new (to) F(std::move(*static_cast<F*>(from)));
+            static_cast<F*>(from)->~F();
+        },
+        [](void* at) noexcept { static_cast<F*>(at)->~F(); }};
+    template <typename F>
+    static constexpr table on_heap{
+        [](void* at, Arguments&&... arguments) { (**static_cast<F**>(at))(std::forward<Arguments>(arguments)...); },
+        [](void* from, void* to) noexcept { ::new (to) F*(*static_cast<F**>(from)); },
+        [](void* at) noexcept { delete *static_cast<F**>(at); }};
+
+    void take(unique_function& other) noexcept {
+        if (other.table_ == nullptr) return;
+        other.table_->move(other.room_, room_);
+        table_ = std::exchange(other.table_, nullptr);
+    }
+    void clear() noexcept {
+        if (auto const* held = std::exchange(table_, nullptr)) held->destroy(room_);
+    }
+
+    alignas(std::max_align_t) std::byte room_[room];
+    table const* table_ = nullptr;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/schedule_lock.hpp ----------------------------------------------------------------------------------------
+// schedule_lock: the exclusive right to process one schedule (or to use one name) for a while, and its fencing token.
+//
+// valid() is a promise about this instant only: nothing stops a thread between a check and its effect. Work in steps,
+// check between them, extend() well before remaining() runs out, and pass token() along with every effect, so that the
+// resource can reject whoever comes late.
+
+#include <condition_variable>
 
 namespace rota {
 
@@ -7546,6 +7630,121 @@ private:
 
 }  // namespace rota
 
+namespace rota {
+
+namespace detail {
+
+class async_lock_host;
+
+/// What a handle and the requests about it share. It is read by any thread, and changed by the loop's.
+struct async_hold {
+    lock_host::target held;
+    std::shared_ptr<life const> node;
+    async_lock_host* host = nullptr;  ///< null: the coordinator is gone
+    atomic_instant until;
+    std::atomic<bool> ended{false};
+};
+
+using lock_handler = unique_function<void(result<void>)>;
+
+class async_lock_host {
+public:
+    virtual void extend(std::shared_ptr<async_hold>, microseconds ttl, lock_handler) = 0;
+    virtual void release(std::shared_ptr<async_hold>, lock_handler) = 0;
+    /// A lock that there is no coordinator for, or no lock: the handler is called all the same, later.
+    virtual void refuse(error, lock_handler) = 0;
+
+protected:
+    ~async_lock_host() = default;
+};
+
+}  // namespace detail
+
+/// A held lock. Move-only; releases itself when destroyed (errors are swallowed: the lock then ends with its ttl). May
+/// outlive its coordinator, and is invalid then. token, valid and remaining: any thread; all else: the loop's. Handlers
+/// are called exactly once, on the loop's thread, never inside the call; but for those of a lock whose coordinator is
+/// gone, or of none, which are told lock_lost at once.
+class async_lock {
+public:
+    /// Holds nothing.
+    async_lock() = default;
+    async_lock(async_lock&&) noexcept = default;
+    async_lock& operator=(async_lock&& other) noexcept {
+        if (this != &other) {
+            let_go();
+            hold_ = std::move(other.hold_);
+        }
+        return *this;
+    }
+    ~async_lock() { let_go(); }
+
+    /// As of schedule_lock.
+    [[nodiscard]] std::string const& name() const noexcept {
+        static std::string const none;
+        return hold_ ? hold_->held.name : none;
+    }
+    [[nodiscard]] fencing_token token() const noexcept { return hold_ ? hold_->held.token : 0; }
+    [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
+    [[nodiscard]] microseconds remaining() const {
+        if (!hold_ || hold_->ended.load()) return {};
+        auto const now = hold_->node->now();
+        if (!hold_->node->alive(hold_->held.incarnation, now)) return {};
+        auto const end = std::min(hold_->until.load(), hold_->node->alive_until());
+        return end > now ? end - now : microseconds{};
+    }
+
+    /// Makes it last `ttl` from now on; `handler(result<void>)`. Errors as schedule_lock::extend.
+    template <std::invocable<result<void>> Handler>
+    void extend(microseconds ttl, Handler&& handler) {
+        if (!is_held()) return refuse(std::forward<Handler>(handler));
+        hold_->host->extend(hold_, ttl, std::forward<Handler>(handler));
+    }
+
+    /// Invalid at once, then one request tells the server; `handler(result<void>)`. Errors as schedule_lock::release.
+    template <std::invocable<result<void>> Handler>
+    void release(Handler&& handler) {
+        if (!is_held() || hold_->ended.exchange(true)) return refuse(std::forward<Handler>(handler));
+        hold_->host->release(hold_, std::forward<Handler>(handler));
+    }
+
+    /// For coordinators.
+    explicit async_lock(std::shared_ptr<detail::async_hold> hold) : hold_{std::move(hold)} {}
+    [[nodiscard]] std::shared_ptr<detail::async_hold> const& hold() const noexcept { return hold_; }
+
+private:
+    [[nodiscard]] bool is_held() const { return hold_ && hold_->host && !hold_->ended.load(); }
+
+    void refuse(detail::lock_handler handler) {
+        if (hold_ && hold_->host) return hold_->host->refuse({errc::lock_lost, {}}, std::move(handler));
+        handler(errc::lock_lost);
+    }
+    void let_go() noexcept {
+        if (is_held() && !hold_->ended.exchange(true)) hold_->host->release(hold_, {});
+    }
+
+    std::shared_ptr<detail::async_hold> hold_;
+};
+
+}  // namespace rota
+
+// ---- rota/coordinator.hpp ------------------------------------------------------------------------------------------
+// basic_coordinator<Policies...>: a node of a group. The one type that user code holds.
+//
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::memory_transport{store}};
+//   std::jthread heart{[&](std::stop_token stop) { (void)node.run(stop); }};
+//   for (auto& s : node.owned())
+//       if (auto lock = node.try_lock(s.id, 5s)) process(s.id, lock->token());
+//   node.leave();
+//
+// Policies come in any order; each role is recognised by one name (policies.hpp). The transport is never defaulted; the
+// strategy is least_moves, the clock boottime_clock and the sink null_sink unless given.
+
+// ---- rota/detail/blocking_engine.hpp -------------------------------------------------------------------------------
+// The calls of a coordinator over a blocking transport, for any number of calling threads: flows that never suspend, run
+// to their end on the calling thread. It owns the mutex that guards core and command connection, and the sleep of run().
+//
+// Lock order: sleep_, io_, the driver's queue. None is held while a sink runs; while run() sleeps, only sleep_ is.
+
 // ---- rota/detail/engine/group_calls.hpp ----------------------------------------------------------------------------
 // Looking at the group, and telling it what to do: nodes, orphans, proposals and their application, attributes, orders.
 
@@ -7565,7 +7764,6 @@ private:
 // Policies are reached through `ports`, so all this is compiled once whatever they are; and only where it is used, being
 // a template.
 
-#include <algorithm>
 #include <set>
 #include <thread>
 
@@ -9804,6 +10002,19 @@ public:
             request.items.push_back({std::move(name), generation});
         }
         return request;
+    }
+
+    /// Over a transport that has several requests under way: what may be granted counts as held until the reply is there.
+    void on_acquiring(op::acquire_locks const& asked) {
+        for (auto const& item : asked.items)
+            held(asked.kind).try_emplace(item.name, held_lock{0, instant::max(), false});
+    }
+    void no_longer_acquiring(op::acquire_locks const& asked) {
+        for (auto const& item : asked.items) {
+            auto const l = held(asked.kind).find(item.name);
+            if (l != held(asked.kind).end() && l->second.token == 0) held(asked.kind).erase(l);
+        }
+        if (asked.kind == op::lock_kind::schedule) try_swap_ = true;
     }
 
     /// Until when a granted lock may be believed in.
@@ -12264,6 +12475,63 @@ namespace rota::detail {
 
 }  // namespace rota::detail
 
+// ---- rota/detail/handler.hpp ---------------------------------------------------------------------------------------
+// Tells handlers from other arguments, so that a call of the wrong kind (with a handler over a blocking transport, without
+// one over an asynchronous one) is refused in one line.
+
+namespace rota::detail {
+
+struct fallback_call {
+    void operator()();
+};
+template <typename T>
+struct probe_call : T, fallback_call {};
+
+template <typename T>
+constexpr bool is_callable() {
+    if constexpr (std::is_pointer_v<T>) {
+        return std::is_function_v<std::remove_pointer_t<T>>;
+    } else if constexpr (!std::is_class_v<T>) {
+        return false;
+    } else if constexpr (std::is_final_v<T>) {
+        return requires { &T::operator(); };
+    } else {
+        return !requires { &probe_call<T>::operator(); };  // also overloaded and generic ones
+    }
+}
+
+template <typename... Arguments>
+struct last_is_callable : std::false_type {};
+template <typename Last>
+struct last_is_callable<Last> : std::bool_constant<is_callable<std::decay_t<Last>>()> {};
+template <typename First, typename Second, typename... Rest>
+struct last_is_callable<First, Second, Rest...> : last_is_callable<Second, Rest...> {};
+
+template <typename...>
+inline constexpr bool never = false;
+
+}  // namespace rota::detail
+
+// For the two kinds of coordinator: each refuses what only the other has.
+#define ROTA_DETAIL_TAKES_NO_HANDLER(name)                                                                      \
+    template <typename... Arguments>                                                                            \
+        requires(detail::last_is_callable<Arguments...>::value)                                                 \
+    void name(Arguments&&...) {                                                                                 \
+        static_assert(detail::never<Arguments...>, "rota: over a blocking transport " #name                     \
+                                                   " returns its result and takes no handler (an asynchronous " \
+                                                   "one is rota::hiredis_async)");                              \
+    }
+#define ROTA_DETAIL_TAKES_A_HANDLER(name)                                                                        \
+    template <typename... Arguments>                                                                             \
+        requires(!detail::last_is_callable<Arguments...>::value)                                                 \
+    void name(Arguments&&...) {                                                                                  \
+        static_assert(detail::never<Arguments...>,                                                               \
+                      "rota: over an asynchronous transport " #name " takes a handler last, and does not wait"); \
+    }
+
+// ---- rota/detail/policy_ports.hpp ----------------------------------------------------------------------------------
+// The policies of a coordinator, held by value, and the way of an engine to those that every mode has.
+
 // ---- rota/detail/policy_set.hpp ------------------------------------------------------------------------------------
 // Sorts the policies of a basic_coordinator into their roles, fills in defaults, and refuses what does not fit with one
 // readable line per fault. A set that is not valid still has types for every role (stand-ins), so that the one line is
@@ -12295,6 +12563,9 @@ constexpr role role_of() {
         return role::unknown;
 }
 
+template <typename T>
+inline constexpr bool has_submit_only = has_submit<T> && !has_perform<T>;
+
 template <role Role, typename... Policies>
 inline constexpr std::size_t count_of = (std::size_t{0} + ... + (role_of<Policies>() == Role ? 1 : 0));
 
@@ -12325,6 +12596,9 @@ enum class policy_fault {
     transport_lacks_perform,
     transport_lacks_wait,
     transport_lacks_wake,
+    transport_lacks_submit,
+    transport_lacks_listen,
+    transport_lacks_loop,
     strategy_is_not_const,
     strategy_lacks_make_plan,
     clock_is_not_const,
@@ -12338,11 +12612,31 @@ enum class policy_fault {
 };
 
 template <typename T>
+constexpr policy_fault fault_of_async_transport() {
+    if constexpr (!requires(T t, operation const& request, microseconds timeout,
+                            unique_function<void(result<reply>)> handler) {
+                      t.submit(request, timeout, std::move(handler));
+                  }) {
+        return policy_fault::transport_lacks_submit;
+    } else if constexpr (!requires(T t, subscription const& sub, unique_function<void()> pushed) {
+                             t.listen(sub, std::move(pushed));
+                         }) {
+        return policy_fault::transport_lacks_listen;
+    } else if constexpr (!requires(T t) { t.loop(); }) {
+        return policy_fault::transport_lacks_loop;
+    } else {
+        return policy_fault::none;
+    }
+}
+
+template <typename T>
 constexpr policy_fault fault_of_transport() {
     if constexpr (!requires(T t, transport_settings const& s) {
                       { t.open(s) } -> std::same_as<result<void>>;
                   }) {
         return policy_fault::transport_lacks_open;
+    } else if constexpr (has_submit<T> && !has_perform<T>) {
+        return fault_of_async_transport<T>();
     } else if constexpr (!requires(T t, operation const& request, microseconds timeout) {
                              { t.perform(request, timeout) } -> std::same_as<result<reply>>;
                          }) {
@@ -12431,6 +12725,12 @@ constexpr bool refuse() {
                   "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, "
                   "rota::microseconds timeout)`");
     static_assert(Fault != transport_lacks_wake, "rota: the transport policy lacks `void wake()`");
+    static_assert(Fault != transport_lacks_submit,
+                  "rota: the transport policy lacks `void submit(rota::operation const&, rota::microseconds timeout, "
+                  "handler of rota::result<rota::reply>)`");
+    static_assert(Fault != transport_lacks_listen,
+                  "rota: the transport policy lacks `void listen(rota::subscription const&, handler of nothing)`");
+    static_assert(Fault != transport_lacks_loop, "rota: the transport policy lacks `rota::loop_ref loop()`");
     static_assert(Fault != strategy_is_not_const,
                   "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
     static_assert(Fault != strategy_lacks_make_plan,
@@ -12456,6 +12756,8 @@ template <typename... Policies>
 struct policy_set {
     static constexpr policy_fault fault = fault_of_set<Policies...>();
     static constexpr bool valid = fault == policy_fault::none;
+    // Calls take a handler last, and nothing waits.
+    static constexpr bool is_async = valid && (has_submit_only<unwrapped_t<Policies>> || ...);
 
     template <role Role, typename Fallback, typename Refused>
     using type_for = std::conditional_t<valid, typename first_of_role<Role, Fallback, Policies...>::type, Refused>;
@@ -12489,6 +12791,61 @@ T pick(First& first, Rest&... rest) {
 
 }  // namespace rota::detail
 
+namespace rota::detail {
+
+/// `Ports`: blocking_ports or async_ports, whose other members the coordinator adds.
+template <typename Ports, typename Set>
+class policy_ports : public Ports {
+    using transport_type = typename Set::transport;
+    using strategy_type = typename Set::strategy;
+    using sink_type = typename Set::sink;
+
+public:
+    policy_ports(transport_type t, strategy_type s, sink_type k)
+        : transport{std::move(t)},
+          rules{std::move(s)},
+          sink{std::move(k)} {}
+
+    result<void> open(transport_settings const& settings) final { return unwrap(transport).open(settings); }
+    bool take_server_changed() final {
+        if constexpr (requires { unwrap(transport).take_server_changed(); }) {
+            return unwrap(transport).take_server_changed();
+        } else {
+            return false;
+        }
+    }
+    std::vector<error> take_warnings() final {
+        if constexpr (requires { unwrap(transport).take_warnings(); }) {
+            return unwrap(transport).take_warnings();
+        } else {
+            return {};
+        }
+    }
+    void deliver(event const& e) noexcept final { detail::deliver(sink, e); }
+
+    planner strategy() final {
+        using plain = unwrapped_t<strategy_type>;
+        auto const& policy = unwrap(std::as_const(rules));
+        return {&policy, [](void const* self, cluster_view const& view, plan& into) {
+                    auto const& s = *static_cast<plain const*>(self);
+                    if constexpr (requires { s.make_plan(view, into); }) {
+                        s.make_plan(view, into);
+                    } else {
+                        into = s.make_plan(view);
+                    }
+                }};
+    }
+
+    [[no_unique_address]] transport_type transport;
+    [[no_unique_address]] strategy_type rules;
+    [[no_unique_address]] sink_type sink;
+
+protected:
+    ~policy_ports() = default;
+};
+
+}  // namespace rota::detail
+
 namespace rota {
 
 namespace detail {
@@ -12515,6 +12872,7 @@ template <typename... Policies>
 class basic_coordinator {
     using set = detail::policy_set<Policies...>;
     static_assert(detail::refuse<set::fault>());
+    static_assert(!set::is_async, "rota: include rota/async_coordinator.hpp for an asynchronous transport");
 
     // See late.hpp: who includes this does not pay for what it does not call.
     using engine_type = detail::late<detail::blocking_engine<>, set>;
@@ -12766,6 +13124,37 @@ public:
     /// many steps no longer applied); or the group is under maintenance. not_leader; invalid_argument: a hypothetical one.
     [[nodiscard]] result<void> apply(proposal const& p) { return engine().apply(p); }
 
+    // ---------------------------------------------------------------- what an asynchronous coordinator has
+
+    ROTA_DETAIL_TAKES_NO_HANDLER(join)
+    ROTA_DETAIL_TAKES_NO_HANDLER(tick)
+    ROTA_DETAIL_TAKES_NO_HANDLER(leave)
+    ROTA_DETAIL_TAKES_NO_HANDLER(run)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_become_leader)
+    ROTA_DETAIL_TAKES_NO_HANDLER(renounce_leadership)
+    ROTA_DETAIL_TAKES_NO_HANDLER(rebalance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock_name)
+    ROTA_DETAIL_TAKES_NO_HANDLER(try_lock_each)
+    ROTA_DETAIL_TAKES_NO_HANDLER(register_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(update_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(unregister_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(claim)
+    ROTA_DETAIL_TAKES_NO_HANDLER(transfer)
+    ROTA_DETAIL_TAKES_NO_HANDLER(set_attributes)
+    ROTA_DETAIL_TAKES_NO_HANDLER(report_load)
+    ROTA_DETAIL_TAKES_NO_HANDLER(drain)
+    ROTA_DETAIL_TAKES_NO_HANDLER(undrain)
+    ROTA_DETAIL_TAKES_NO_HANDLER(begin_maintenance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(end_maintenance)
+    ROTA_DETAIL_TAKES_NO_HANDLER(nodes)
+    ROTA_DETAIL_TAKES_NO_HANDLER(loads)
+    ROTA_DETAIL_TAKES_NO_HANDLER(orphaned)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose_if_lost)
+    ROTA_DETAIL_TAKES_NO_HANDLER(propose_if_joined)
+    ROTA_DETAIL_TAKES_NO_HANDLER(apply)
+
     // ---------------------------------------------------------------- the policies
 
     [[nodiscard]] auto& transport() noexcept { return detail::unwrap(shell_.transport); }
@@ -12774,56 +13163,20 @@ public:
 private:
     using belief_type = detail::belief_on<clock_type>;
 
-    struct shell final : detail::blocking_ports {
+    struct shell final : detail::policy_ports<detail::blocking_ports, set> {
         shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
-            : transport{std::move(t)},
-              rules{std::move(s)},
-              sink{std::move(k)},
+            : detail::policy_ports<detail::blocking_ports, set>{std::move(t), std::move(s), std::move(k)},
               published{std::make_shared<belief_type>(std::move(clock))},
               engine{std::make_unique<engine_type>(std::move(o), *this, published, detail::entropy())} {}
 
-        result<void> open(transport_settings const& settings) override {
-            return detail::unwrap(transport).open(settings);
-        }
         result<reply> perform(operation const& request, microseconds timeout) override {
-            return detail::unwrap(transport).perform(request, timeout);
+            return detail::unwrap(this->transport).perform(request, timeout);
         }
         wake_reason wait(subscription const& sub, microseconds timeout) override {
-            return detail::unwrap(transport).wait(sub, timeout);
+            return detail::unwrap(this->transport).wait(sub, timeout);
         }
-        void wake() override { detail::unwrap(transport).wake(); }
-        bool take_server_changed() override {
-            if constexpr (requires { detail::unwrap(transport).take_server_changed(); }) {
-                return detail::unwrap(transport).take_server_changed();
-            } else {
-                return false;
-            }
-        }
-        std::vector<error> take_warnings() override {
-            if constexpr (requires { detail::unwrap(transport).take_warnings(); }) {
-                return detail::unwrap(transport).take_warnings();
-            } else {
-                return {};
-            }
-        }
-        void deliver(event const& e) noexcept override { detail::deliver(sink, e); }
+        void wake() override { detail::unwrap(this->transport).wake(); }
 
-        detail::planner strategy() override {
-            using plain = detail::unwrapped_t<strategy_type>;
-            auto const& policy = detail::unwrap(std::as_const(rules));
-            return {&policy, [](void const* self, cluster_view const& view, plan& into) {
-                        auto const& s = *static_cast<plain const*>(self);
-                        if constexpr (requires { s.make_plan(view, into); }) {
-                            s.make_plan(view, into);
-                        } else {
-                            into = s.make_plan(view);
-                        }
-                    }};
-        }
-
-        [[no_unique_address]] transport_type transport;
-        [[no_unique_address]] strategy_type rules;
-        [[no_unique_address]] sink_type sink;
         std::shared_ptr<belief_type> published;
         std::unique_ptr<engine_type> engine;
     };
@@ -12836,6 +13189,902 @@ private:
 
 template <typename... Policies>
 explicit basic_coordinator(options, Policies...) -> basic_coordinator<Policies...>;
+
+}  // namespace rota
+
+// ---- rota/detail/async_engine.hpp ----------------------------------------------------------------------------------
+// The calls of a coordinator over an asynchronous transport: the same flows as a blocking one's (engine/), suspended while
+// a request is under way and resumed on the loop's thread. Calls go on side by side, their requests pipelined; only the
+// background lane, leave and renounce take turns, so that node_core sees one of its own requests at a time.
+//
+// Promises: a handler is posted to the loop when its call is done, so it is never called inside another call of rota's,
+// and may destroy the coordinator. shut_down() ends whatever is under way with errc::cancelled; nothing that the transport
+// or the loop still holds reaches in afterwards.
+
+// ---- rota/loop/event_loop.hpp --------------------------------------------------------------------------------------
+// What rota's asynchronous side asks of an event loop: to watch a descriptor, to call back after a time, and to run
+// something later. poll_loop.hpp is one of rota's own; libuv_loop.hpp, libevent_loop.hpp and asio_loop.hpp adapt others
+// in a hundred lines each, and so may you.
+// Promises of a loop: callbacks run on its thread, one at a time, never inside the call that asked for them; a watch or
+// timer that was destroyed or stopped calls back no more, also when that was done inside a callback, its own included.
+// All of rota holds loops by a loop_ref, so that what uses one is compiled once, whichever it is.
+
+namespace rota {
+
+/// What a descriptor is watched for, or has become; a set of bits.
+enum class io_interest : std::uint8_t { none = 0, readable = 1, writable = 2, both = 3 };
+
+[[nodiscard]] constexpr io_interest operator|(io_interest a, io_interest b) noexcept {
+    return static_cast<io_interest>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+[[nodiscard]] constexpr bool includes(io_interest all, io_interest some) noexcept {
+    return (static_cast<unsigned>(all) & static_cast<unsigned>(some)) != 0;
+}
+
+/// A descriptor that a loop watches, until this is destroyed; which must be before the descriptor is closed, and before
+/// the loop is destroyed. Loop's thread only.
+class loop_watch {
+public:
+    loop_watch() = default;
+    loop_watch(loop_watch const&) = delete;
+    loop_watch& operator=(loop_watch const&) = delete;
+    virtual ~loop_watch() = default;
+    /// What to watch for from now on.
+    virtual void want(io_interest interest) = 0;
+};
+
+/// A timer that fires once, each time it is started. Loop's thread only; to be destroyed before the loop.
+class loop_timer {
+public:
+    loop_timer() = default;
+    loop_timer(loop_timer const&) = delete;
+    loop_timer& operator=(loop_timer const&) = delete;
+    virtual ~loop_timer() = default;
+    /// Fires that much later, and not at the time that it was set to before. 0 or less: soon.
+    virtual void start(microseconds after) = 0;
+    virtual void stop() = 0;
+};
+
+using watch_handle = std::unique_ptr<loop_watch>;
+using timer_handle = std::unique_ptr<loop_timer>;
+
+/// What they call. Level-triggered: called again and again while the descriptor stays ready. Errors and hang-ups count
+/// as readable, or as writable if that is all that was asked for.
+using watch_callback = detail::unique_function<void(io_interest ready)>;
+using loop_task = detail::unique_function<void()>;
+
+/// Requirements of an event loop `l`. Threads: post() by any, all else by the thread that runs the loop.
+///
+/// | expression                    | type         | meaning |
+/// | l.watch(fd, interest, called) | watch_handle | calls `called(ready)` whenever fd is ready for what is of interest; one watch per descriptor |
+/// | l.timer(called)               | timer_handle | calls `called()` when it fires; not started yet |
+/// | l.post(task)                  | -            | runs the task once, later, in the order of posting; dropped unrun if the loop never runs again |
+template <typename L>
+concept event_loop =
+    requires(L& l, int fd, io_interest interest, watch_callback watch_called, loop_task timer_called, loop_task task) {
+        { l.watch(fd, interest, std::move(watch_called)) } -> std::same_as<watch_handle>;
+        { l.timer(std::move(timer_called)) } -> std::same_as<timer_handle>;
+        l.post(std::move(task));
+    };
+
+/// Any event_loop, by reference: the loop must outlive it, and everything that was made through it. Copied freely.
+class loop_ref {
+public:
+    template <typename L>
+        requires(!std::same_as<std::remove_cv_t<L>, loop_ref> && event_loop<L>)
+    loop_ref(L& loop) noexcept : loop_{&loop},
+                                 calls_{&of<L>} {}
+
+    [[nodiscard]] watch_handle watch(int fd, io_interest interest, watch_callback called) const {
+        return calls_->watch(loop_, fd, interest, std::move(called));
+    }
+    [[nodiscard]] timer_handle timer(loop_task called) const { return calls_->timer(loop_, std::move(called)); }
+    /// Any thread.
+    void post(loop_task task) const { calls_->post(loop_, std::move(task)); }
+
+    /// Whether both are the same loop.
+    friend bool operator==(loop_ref a, loop_ref b) noexcept { return a.loop_ == b.loop_; }
+
+private:
+    struct calls {
+        watch_handle (*watch)(void*, int, io_interest, watch_callback);
+        timer_handle (*timer)(void*, loop_task);
+        void (*post)(void*, loop_task);
+    };
+    template <typename L>
+    static constexpr calls of{[](void* l, int fd, io_interest interest, watch_callback called) {
+                                  return static_cast<L*>(l)->watch(fd, interest, std::move(called));
+                              },
+                              [](void* l, loop_task called) { return static_cast<L*>(l)->timer(std::move(called)); },
+                              [](void* l, loop_task task) { static_cast<L*>(l)->post(std::move(task)); }};
+
+    void* loop_;
+    calls const* calls_;
+};
+
+}  // namespace rota
+
+namespace rota::detail {
+
+/// The policies of an asynchronous coordinator, type-erased.
+class async_ports : public ports {
+public:
+    using reply_handler = unique_function<void(result<reply>)>;
+    virtual void submit(operation const&, microseconds timeout, reply_handler) = 0;
+    virtual void listen(subscription const&, loop_task pushed) = 0;
+    [[nodiscard]] virtual loop_ref loop() const = 0;
+
+protected:
+    ~async_ports() = default;
+};
+
+/// How a flow takes turns, performs and sleeps on a loop: see driver.hpp.
+template <typename Defects>
+class async_mode {
+    using reply = late<rota::reply, Defects>;
+    using operation = late<rota::operation, Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+
+public:
+    static constexpr bool interleaves = true;
+
+    explicit async_mode(async_ports& p) : ports_{p} {}
+    async_mode(async_mode const&) = delete;
+    async_mode& operator=(async_mode const&) = delete;
+
+    // ---------------------------------------------------------------- turns
+
+    // There is one thread, and it goes on until it awaits something.
+    struct no_turn {
+        ~no_turn() {}  // g++ warns of variables that nothing is done with, unless they end in some way
+    };
+    [[nodiscard]] no_turn user_turn() const { return {}; }
+    [[nodiscard]] no_turn quick_turn() const { return {}; }
+
+    class turn {
+    public:
+        explicit turn(async_mode& m) noexcept : mode_{&m} {}
+        turn(turn&& other) noexcept : mode_{std::exchange(other.mode_, nullptr)} {}
+        turn& operator=(turn&&) = delete;
+        ~turn() {
+            if (mode_) mode_->end_turn();
+        }
+
+    private:
+        async_mode* mode_;
+    };
+    struct turn_awaiter {
+        async_mode& mode;
+        bool await_ready() noexcept { return !std::exchange(mode.taken_, true); }
+        void await_suspend(std::coroutine_handle<> h) { mode.waiting_.push_back(h); }
+        turn await_resume() noexcept { return turn{mode}; }
+    };
+    [[nodiscard]] turn_awaiter lane_turn() { return {*this}; }
+    [[nodiscard]] turn_awaiter whole_turn() { return {*this}; }
+
+    // ---------------------------------------------------------------- requests
+
+    // One that is under way. The transport's handler shares it, and may outlive the coordinator.
+    struct exchange {
+        std::coroutine_handle<> awaits;
+        std::optional<result<reply>> answer;
+        exchange* before = nullptr;
+        exchange* after = nullptr;
+
+        void end(result<reply> with) {
+            if (!awaits) return;
+            answer.emplace(std::move(with));
+            std::exchange(awaits, {}).resume();
+        }
+    };
+    class exchange_awaiter {
+    public:
+        exchange_awaiter(async_mode& m, operation const& request, microseconds timeout)
+            : mode_{m},
+              request_{request},
+              timeout_{timeout} {}
+        [[nodiscard]] bool await_ready() const noexcept { return mode_.closing_; }
+        void await_suspend(std::coroutine_handle<> h) {
+            exchange_ = std::make_shared<exchange>();
+            exchange_->awaits = h;
+            mode_.link(*exchange_);
+            mode_.ports_.submit(request_, timeout_,
+                                [e = exchange_](result<reply> answer) { e->end(std::move(answer)); });
+        }
+        result<reply> await_resume() {
+            if (!exchange_) return error{errc::cancelled, "the coordinator is being destroyed"};
+            mode_.unlink(*exchange_);
+            return *std::move(exchange_->answer);
+        }
+
+    private:
+        async_mode& mode_;
+        operation const& request_;
+        microseconds timeout_;
+        std::shared_ptr<exchange> exchange_;
+    };
+    [[nodiscard]] exchange_awaiter perform(operation const& request, microseconds timeout) {
+        return {*this, request, timeout};
+    }
+
+    // ---------------------------------------------------------------- the sleep of run()
+
+    class sleep_awaiter {
+    public:
+        sleep_awaiter(async_mode& m, subscription const& listen, microseconds span)
+            : mode_{m},
+              listen_{listen},
+              span_{span} {}
+        [[nodiscard]] bool await_ready() const noexcept { return mode_.closing_ || mode_.stirred_.exchange(false); }
+        void await_suspend(std::coroutine_handle<> h) {
+            mode_.sleeper_ = h;
+            if (!mode_.timer_) {
+                mode_.timer_ = mode_.ports_.loop().timer([&m = mode_] { m.wake(wake_reason::timeout); });
+            }
+            mode_.timer_->start(span_);
+            mode_.ports_.listen(listen_, [&m = mode_, still = std::weak_ptr<char>{mode_.alive_}] {
+                if (!still.expired()) m.wake(wake_reason::pushed);
+            });
+        }
+        [[nodiscard]] wake_reason await_resume() const noexcept {
+            return std::exchange(mode_.why_, wake_reason::woken);
+        }
+
+    private:
+        async_mode& mode_;
+        subscription listen_;
+        microseconds span_;
+    };
+    [[nodiscard]] sleep_awaiter sleep(subscription const& listen, microseconds span) { return {*this, listen, span}; }
+    [[nodiscard]] wake_reason look(subscription const&) const { return wake_reason::timeout; }
+
+    /// Any thread.
+    void stir() {
+        stirred_.store(true);
+        later([this] {
+            if (sleeper_ && stirred_.exchange(false)) wake(wake_reason::woken);
+        });
+    }
+
+    template <typename Note>
+    void ended(Note&& note) {
+        note();
+    }
+
+    /// Ends all that is under way, and whatever it begins.
+    void close() {
+        closing_ = true;
+        alive_.reset();
+        for (;;) {
+            if (first_ != nullptr) {
+                first_->end(error{errc::cancelled, "the coordinator is being destroyed"});
+            } else if (sleeper_) {
+                wake(wake_reason::woken);
+            } else if (next_) {
+                std::exchange(next_, {}).resume();
+            } else {
+                break;
+            }
+        }
+        timer_.reset();
+        ports_.listen({}, [] {});
+    }
+
+private:
+    // On the loop, if this is still there by then.
+    template <typename Task>
+    void later(Task task) {
+        ports_.loop().post([still = std::weak_ptr<char>{alive_}, task]() mutable {
+            if (!still.expired()) task();
+        });
+    }
+
+    // Not at once: the one whose turn it was has more to do.
+    void end_turn() {
+        if (waiting_.empty()) {
+            taken_ = false;
+            return;
+        }
+        next_ = waiting_.front();
+        waiting_.pop_front();
+        if (closing_) return;
+        later([this] {
+            if (next_) std::exchange(next_, {}).resume();
+        });
+    }
+
+    void wake(wake_reason why) {
+        if (!sleeper_) return;  // it looks by itself before it sleeps
+        why_ = why;
+        timer_->stop();
+        std::exchange(sleeper_, {}).resume();
+    }
+
+    void link(exchange& e) noexcept {
+        e.after = first_;
+        if (first_ != nullptr) first_->before = &e;
+        first_ = &e;
+    }
+    void unlink(exchange& e) noexcept {
+        (e.before != nullptr ? e.before->after : first_) = e.after;
+        if (e.after != nullptr) e.after->before = e.before;
+    }
+
+    async_ports& ports_;
+    std::shared_ptr<char> alive_ = std::make_shared<char>('\0');
+    bool closing_ = false;
+
+    bool taken_ = false;  // the lane's turn
+    std::deque<std::coroutine_handle<>> waiting_;
+    std::coroutine_handle<> next_;  // whose turn it is, and who goes on when the loop comes to it
+
+    exchange* first_ = nullptr;
+
+    std::coroutine_handle<> sleeper_;
+    wake_reason why_ = wake_reason::woken;
+    std::atomic<bool> stirred_{false};
+    timer_handle timer_;
+};
+
+/// A call that nobody awaits: it runs from here on by itself.
+struct detached_flow {
+    struct promise_type {
+        static detached_flow get_return_object() noexcept { return {}; }
+        static std::suspend_never initial_suspend() noexcept { return {}; }
+        static std::suspend_never final_suspend() noexcept { return {}; }
+        static void return_void() noexcept {}
+        [[noreturn]] static void unhandled_exception() { throw; }
+    };
+};
+
+template <typename Defects = sound>
+class async_engine final : private async_lock_host {
+    using mode_type = async_mode<Defects>;
+    template <typename T>
+    using result = late<rota::result<T>, Defects>;
+    template <typename T>
+    using results = late<rota::results<T>, Defects>;
+
+public:
+    async_engine(options given, async_ports& policies, std::shared_ptr<belief> published, std::uint64_t entropy)
+        : ports_{policies},
+          mode_{policies},
+          driver_{std::move(given), policies, mode_, std::move(published), entropy} {}
+
+    /// The coordinator's destructor: no handle reaches in any more, and every call ends.
+    void shut_down() {
+        for (auto& hold : holds_) {
+            if (auto const still = hold.lock()) {
+                still->ended.store(true);
+                still->host = nullptr;
+            }
+        }
+        membership_.close();
+        mode_.close();
+    }
+
+    // ---------------------------------------------------------------- membership and leadership
+
+    template <typename Handler>
+    void join(Handler h) {
+        start(membership_.join(), std::move(h));
+    }
+    template <typename Handler>
+    void tick(Handler h) {
+        start(membership_.tick(), std::move(h));
+    }
+    template <typename Handler>
+    void run(std::stop_token stop, Handler h) {
+        start(membership_.run(std::move(stop), instant::max()), std::move(h));
+    }
+    template <typename Handler>
+    void leave(Handler h) {
+        start(membership_.leave(), std::move(h));
+    }
+    void wake() { mode_.stir(); }
+    [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
+    template <typename Handler>
+    void try_become_leader(Handler h) {
+        start(membership_.try_become_leader(), std::move(h));
+    }
+    template <typename Handler>
+    void renounce(Handler h) {
+        start(membership_.renounce(), std::move(h));
+    }
+    template <typename Handler>
+    void rebalance(Handler h) {
+        start(membership_.rebalance(), std::move(h));
+    }
+
+    // ---------------------------------------------------------------- locks
+
+    template <typename Handler>
+    void lock_each(op::lock_kind kind, std::vector<std::string> names, microseconds ttl, Handler h) {
+        start(lock_each_flow(kind, std::move(names), ttl), std::move(h));
+    }
+    template <typename Handler>
+    void lock_one(op::lock_kind kind, std::string name, microseconds ttl, Handler h) {
+        start(lock_one_flow(kind, std::move(name), ttl), std::move(h));
+    }
+
+    // ---------------------------------------------------------------- schedules
+
+    template <typename Handler>
+    void register_schedules(std::vector<schedule> list, Handler h) {
+        start(register_flow(std::move(list)), std::move(h));
+    }
+    template <typename Handler>
+    void update_schedules(std::vector<schedule> list, Handler h) {
+        start(update_flow(std::move(list)), std::move(h));
+    }
+    template <typename Handler>
+    void unregister_schedules(std::vector<std::string> ids, Handler h) {
+        start(unregister_flow(std::move(ids)), std::move(h));
+    }
+    template <typename Handler>
+    void claim(std::vector<std::string> ids, Handler h) {
+        start(claim_flow(std::move(ids)), std::move(h));
+    }
+    template <typename Handler>
+    void transfer(std::string id, std::string node_id, Handler h) {
+        start(schedules_.transfer(std::move(id), std::move(node_id)), std::move(h));
+    }
+
+    // ---------------------------------------------------------------- the group
+
+    template <typename Handler>
+    void nodes(Handler h) {
+        start(group_.nodes(), std::move(h));
+    }
+    template <typename Handler>
+    void loads(Handler h) {
+        start(group_.loads(), std::move(h));
+    }
+    template <typename Handler>
+    void orphaned(Handler h) {
+        start(group_.orphaned(), std::move(h));
+    }
+    template <typename Handler>
+    void propose(Handler h) {
+        start(group_.propose(), std::move(h));
+    }
+    template <typename Handler>
+    void propose_if_lost(std::string node_id, Handler h) {
+        start(group_.propose_if_lost(std::move(node_id)), std::move(h));
+    }
+    template <typename Handler>
+    void propose_if_joined(std::uint32_t count, node_attributes each, Handler h) {
+        start(group_.propose_if_joined(count, std::move(each)), std::move(h));
+    }
+    template <typename Handler>
+    void apply(proposal p, Handler h) {
+        start(apply_flow(std::move(p)), std::move(h));
+    }
+    template <typename Handler>
+    void set_attributes(node_attributes attributes, Handler h) {
+        start(group_.set_attributes(std::move(attributes)), std::move(h));
+    }
+    node_attributes attributes() { return group_.attributes(); }
+    template <typename Handler>
+    void report_load(double load, Handler h) {
+        start(group_.report_load(load), std::move(h));
+    }
+    template <typename Handler>
+    void give_order(op::order_kind kind, std::string node_id, Handler h) {
+        start(group_.give_order(kind, std::move(node_id)), std::move(h));
+    }
+
+    [[nodiscard]] instant now() const { return driver_.now(); }
+
+private:
+    template <typename T, typename Handler>
+    void start(flow<T> call, Handler handler) {
+        static_assert(std::is_invocable_v<Handler&, T>,
+                      "rota: this handler cannot take the call's result: see the call's documentation for its type");
+        run_and_tell(std::move(call), std::move(handler), ports_.loop());
+    }
+    template <typename T, typename Handler>
+    static detached_flow run_and_tell(flow<T> call, Handler handler, loop_ref loop) {
+        T answer = co_await call;
+        loop.post(loop_task{told<T, Handler>{std::move(handler), std::move(answer)}});
+    }
+    template <typename T, typename Handler>
+    struct told {
+        Handler handler;
+        T answer;
+        void operator()() { handler(std::move(answer)); }
+    };
+
+    // ---------------------------------------------------------------- what a call's arguments live in
+
+    flow<results<void>> register_flow(std::vector<schedule> list) {
+        std::span<schedule const> const all{list};
+        auto answers = co_await schedules_.register_schedules(all);
+        co_return answers;
+    }
+    flow<results<void>> update_flow(std::vector<schedule> list) {
+        std::span<schedule const> const all{list};
+        auto answers = co_await schedules_.update_schedules(all);
+        co_return answers;
+    }
+    flow<results<void>> unregister_flow(std::vector<std::string> ids) {
+        std::span<std::string const> const all{ids};
+        auto answers = co_await schedules_.unregister_schedules(all);
+        co_return answers;
+    }
+    flow<results<owned_schedule>> claim_flow(std::vector<std::string> ids) {
+        std::span<std::string const> const all{ids};
+        auto answers = co_await schedules_.claim(all);
+        co_return answers;
+    }
+    flow<result<void>> apply_flow(proposal p) {
+        auto answer = co_await group_.apply(p);
+        co_return answer;
+    }
+
+    // ---------------------------------------------------------------- locks and their handles
+
+    flow<results<async_lock>> lock_each_flow(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
+        auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
+        results<async_lock> locks;
+        locks.reserve(granted.size());
+        for (auto& g : granted) {
+            if (g) {
+                locks.push_back(handle(std::move(g->held), g->until));
+            } else {
+                locks.push_back(g.error());
+            }
+        }
+        co_return locks;
+    }
+    flow<result<async_lock>> lock_one_flow(op::lock_kind kind, std::string name, microseconds ttl) {
+        std::vector<std::string> names;
+        names.push_back(std::move(name));
+        auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
+        auto& g = granted.front();
+        if (!g) co_return g.error();
+        co_return handle(std::move(g->held), g->until);
+    }
+
+    async_lock handle(lock_host::target held, instant until) {
+        auto hold = std::make_shared<async_hold>();
+        hold->held = std::move(held);
+        hold->node = driver_.belief;
+        hold->host = this;
+        hold->until.store(until);
+        if (holds_.size() >= 2 * held_before_ + 64) {  // those that are gone, now and then
+            std::erase_if(holds_, [](auto const& h) { return h.expired(); });
+            held_before_ = holds_.size();
+        }
+        holds_.push_back(hold);
+        return async_lock{std::move(hold)};
+    }
+
+    void extend(std::shared_ptr<async_hold> hold, microseconds ttl, lock_handler handler) override {
+        start(extend_flow(std::move(hold), ttl), std::move(handler));
+    }
+    flow<result<void>> extend_flow(std::shared_ptr<async_hold> hold, microseconds ttl) {
+        std::vector<lock_host::target> held;
+        held.push_back(hold->held);
+        auto extended = co_await locks_.extend(std::move(held), ttl);
+        if (!driver_.in_sink()) driver_.deliver();
+        auto const& until = extended.front();
+        if (!until) {
+            if (until.error() == errc::lock_lost) hold->ended.store(true);
+            co_return until.error();
+        }
+        if (*until > hold->until.load()) hold->until.store(*until);
+        co_return result<void>{};
+    }
+
+    void release(std::shared_ptr<async_hold> hold, lock_handler handler) override {
+        if (driver_.in_sink()) {  // a handle that dies in a sink: the lane tells the server
+            driver_.abandon(hold->held);
+            if (handler) refuse({}, std::move(handler));
+            return;
+        }
+        if (!handler) handler = [](result<void>) {};
+        start(release_flow(std::move(hold)), std::move(handler));
+    }
+    flow<result<void>> release_flow(std::shared_ptr<async_hold> hold) {
+        std::vector<lock_host::target> held;
+        held.push_back(hold->held);
+        auto released = co_await locks_.release(std::move(held));
+        co_await driver_.after_locks();
+        co_return std::move(released.front());
+    }
+
+    void refuse(error why, lock_handler handler) override {
+        result<void> answer;
+        if (why.code != errc{}) answer = std::move(why);
+        ports_.loop().post(loop_task{told<result<void>, lock_handler>{std::move(handler), std::move(answer)}});
+    }
+
+    async_ports& ports_;
+    mode_type mode_;
+    driver<mode_type, Defects> driver_;
+    membership_calls<mode_type, Defects> membership_{driver_};
+    lock_calls<mode_type, Defects> locks_{driver_};
+    group_calls<mode_type, Defects> group_{driver_, membership_};
+    schedule_calls<mode_type, Defects> schedules_{driver_, group_};
+    std::vector<std::weak_ptr<async_hold>> holds_;
+    std::size_t held_before_ = 0;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// A node of a group over an asynchronous transport (policies.hpp). Neither copied nor moved.
+///
+/// Threads: belongs to the thread that runs the transport's loop, as all its calls do; only wake() and the local reads
+/// (is_leader, leader, owned) are for any thread. A call returns at once; its handler is called exactly once, on the
+/// loop's thread, never inside a call, with what the blocking call of that name returns. The handler may do anything,
+/// also destroy the coordinator: then the calls that are under way end with errc::cancelled (a request that was sent may
+/// take effect). Calls may be made without waiting for each other; their requests go out in the order of the calls.
+///
+/// Errors as of the blocking one, and cancelled.
+template <typename... Policies>
+    requires(detail::policy_set<Policies...>::is_async)
+class basic_coordinator<Policies...> {
+    using set = detail::policy_set<Policies...>;
+    using engine_type = detail::late<detail::async_engine<>, set>;
+    using leader_info = detail::late<rota::leader_info, set>;
+    using owned_schedule = detail::late<rota::owned_schedule, set>;
+    using reply = detail::late<rota::reply, set>;
+    template <typename T>
+    using result = detail::late<rota::result<T>, set>;
+
+public:
+    using transport_type = typename set::transport;
+    using strategy_type = typename set::strategy;
+    using clock_type = typename set::clock;
+    using sink_type = typename set::sink;
+
+    /// Connects to nothing and refuses nothing: join() and run() do.
+    template <typename... Given>
+    explicit basic_coordinator(rota::options given_options, Given... policies)
+        : shell_{std::move(given_options), detail::pick<clock_type>(policies...),
+                 detail::pick<transport_type>(policies...), detail::pick<strategy_type>(policies...),
+                 detail::pick<sink_type>(policies...)} {
+        static_assert((detail::one_of<Given, transport_type, strategy_type, clock_type, sink_type> && ...),
+                      "rota: an argument is none of this coordinator's policies");
+        static_assert(detail::all_different<Given...>, "rota: an argument is given twice");
+    }
+
+    basic_coordinator(basic_coordinator const&) = delete;
+    basic_coordinator& operator=(basic_coordinator const&) = delete;
+
+    /// Ends all calls with errc::cancelled (their handlers are posted to the loop). Does not leave: call leave() first,
+    /// and destroy in its handler, or others wait for the node's ttl.
+    ~basic_coordinator() { engine().shut_down(); }
+
+    // ---------------------------------------------------------------- taking part
+
+    /// As the blocking calls; handlers take a result<void>.
+    template <typename Handler>
+    void join(Handler handler) {
+        engine().join(std::move(handler));
+    }
+    template <typename Handler>
+    void tick(Handler handler) {
+        engine().tick(std::move(handler));
+    }
+    template <typename Handler>
+    void leave(Handler handler) {
+        engine().leave(std::move(handler));
+    }
+
+    /// Takes part until `stop` is requested (by any thread), leave() is called, or it is fenced: joins if needed, ticks
+    /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss.
+    template <typename Handler>
+    void run(std::stop_token stop, Handler handler) {
+        engine().run(std::move(stop), std::move(handler));
+    }
+    template <typename Handler>
+    void run(Handler handler) {
+        engine().run(std::stop_token{}, std::move(handler));
+    }
+
+    /// How long until there is something to do. run() looks after that. A local read.
+    [[nodiscard]] microseconds next_tick() const { return engine().next_tick(); }
+
+    /// Ends the present or next sleep of run(). Any thread.
+    void wake() { engine().wake(); }
+
+    // ---------------------------------------------------------------- leadership
+
+    [[nodiscard]] bool is_leader() const {
+        auto const& b = *shell_.published;
+        return b.leads(b.now());
+    }
+    [[nodiscard]] std::optional<leader_info> leader() const {
+        auto const& b = *shell_.published;
+        return b.leader(b.now());
+    }
+    /// `handler(result<bool>)`.
+    template <typename Handler>
+    void try_become_leader(Handler handler) {
+        engine().try_become_leader(std::move(handler));
+    }
+    template <typename Handler>
+    void renounce_leadership(Handler handler) {
+        engine().renounce(std::move(handler));
+    }
+    template <typename Handler>
+    void rebalance(Handler handler) {
+        engine().rebalance(std::move(handler));
+    }
+
+    // ---------------------------------------------------------------- locks
+
+    /// `handler(result<async_lock>)`.
+    template <typename Handler>
+    void try_lock(std::string schedule, std::chrono::microseconds ttl, Handler handler) {
+        engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl, std::move(handler));
+    }
+    template <typename Handler>
+    void try_lock_name(std::string name, std::chrono::microseconds ttl, Handler handler) {
+        engine().lock_one(op::lock_kind::name, std::move(name), ttl, std::move(handler));
+    }
+    /// `handler(results<async_lock>)`, one per item, in order.
+    template <typename Handler>
+    void try_lock_each(std::vector<std::string> schedules, std::chrono::microseconds ttl, Handler handler) {
+        engine().lock_each(op::lock_kind::schedule, std::move(schedules), ttl, std::move(handler));
+    }
+
+    // ---------------------------------------------------------------- schedules
+
+    /// `handler(results<void>)`, one per item, in order.
+    template <typename Handler>
+    void register_schedules(std::vector<schedule> schedules, Handler handler) {
+        engine().register_schedules(std::move(schedules), std::move(handler));
+    }
+    template <typename Handler>
+    void update_schedules(std::vector<schedule> schedules, Handler handler) {
+        engine().update_schedules(std::move(schedules), std::move(handler));
+    }
+    template <typename Handler>
+    void unregister_schedules(std::vector<std::string> ids, Handler handler) {
+        engine().unregister_schedules(std::move(ids), std::move(handler));
+    }
+    /// `handler(results<owned_schedule>)`.
+    template <typename Handler>
+    void claim(std::vector<std::string> ids, Handler handler) {
+        engine().claim(std::move(ids), std::move(handler));
+    }
+    template <typename Handler>
+    void transfer(std::string schedule, std::string node_id, Handler handler) {
+        engine().transfer(std::move(schedule), std::move(node_id), std::move(handler));
+    }
+    [[nodiscard]] std::vector<owned_schedule> owned() const {
+        auto const& b = *shell_.published;
+        return b.owned(b.now());
+    }
+
+    // ---------------------------------------------------------------- attributes and orders
+
+    template <typename Handler>
+    void set_attributes(node_attributes attributes, Handler handler) {
+        engine().set_attributes(std::move(attributes), std::move(handler));
+    }
+    [[nodiscard]] node_attributes attributes() { return engine().attributes(); }
+    template <typename Handler>
+    void report_load(double load, Handler handler) {
+        engine().report_load(load, std::move(handler));
+    }
+    template <typename Handler>
+    void drain(std::string node_id, Handler handler) {
+        engine().give_order(op::order_kind::drain, std::move(node_id), std::move(handler));
+    }
+    template <typename Handler>
+    void undrain(std::string node_id, Handler handler) {
+        engine().give_order(op::order_kind::undrain, std::move(node_id), std::move(handler));
+    }
+    template <typename Handler>
+    void begin_maintenance(Handler handler) {
+        engine().give_order(op::order_kind::begin_maintenance, {}, std::move(handler));
+    }
+    template <typename Handler>
+    void end_maintenance(Handler handler) {
+        engine().give_order(op::order_kind::end_maintenance, {}, std::move(handler));
+    }
+
+    // ---------------------------------------------------------------- looking at the group
+
+    /// `handler(result<std::vector<node_status>>)`, and so on, as the blocking calls return.
+    template <typename Handler>
+    void nodes(Handler handler) {
+        engine().nodes(std::move(handler));
+    }
+    template <typename Handler>
+    void loads(Handler handler) {
+        engine().loads(std::move(handler));
+    }
+    template <typename Handler>
+    void orphaned(Handler handler) {
+        engine().orphaned(std::move(handler));
+    }
+    template <typename Handler>
+    void propose(Handler handler) {
+        engine().propose(std::move(handler));
+    }
+    template <typename Handler>
+    void propose_if_lost(std::string node_id, Handler handler) {
+        engine().propose_if_lost(std::move(node_id), std::move(handler));
+    }
+    template <typename Handler>
+    void propose_if_joined(std::uint32_t count, node_attributes each, Handler handler) {
+        engine().propose_if_joined(count, std::move(each), std::move(handler));
+    }
+    template <typename Handler>
+    void apply(proposal p, Handler handler) {
+        engine().apply(std::move(p), std::move(handler));
+    }
+
+    // ---------------------------------------------------------------- what a blocking coordinator has
+
+    ROTA_DETAIL_TAKES_A_HANDLER(join)
+    ROTA_DETAIL_TAKES_A_HANDLER(tick)
+    ROTA_DETAIL_TAKES_A_HANDLER(leave)
+    ROTA_DETAIL_TAKES_A_HANDLER(run)
+    ROTA_DETAIL_TAKES_A_HANDLER(try_become_leader)
+    ROTA_DETAIL_TAKES_A_HANDLER(renounce_leadership)
+    ROTA_DETAIL_TAKES_A_HANDLER(rebalance)
+    ROTA_DETAIL_TAKES_A_HANDLER(try_lock)
+    ROTA_DETAIL_TAKES_A_HANDLER(try_lock_name)
+    ROTA_DETAIL_TAKES_A_HANDLER(try_lock_each)
+    ROTA_DETAIL_TAKES_A_HANDLER(register_schedules)
+    ROTA_DETAIL_TAKES_A_HANDLER(update_schedules)
+    ROTA_DETAIL_TAKES_A_HANDLER(unregister_schedules)
+    ROTA_DETAIL_TAKES_A_HANDLER(claim)
+    ROTA_DETAIL_TAKES_A_HANDLER(transfer)
+    ROTA_DETAIL_TAKES_A_HANDLER(set_attributes)
+    ROTA_DETAIL_TAKES_A_HANDLER(report_load)
+    ROTA_DETAIL_TAKES_A_HANDLER(drain)
+    ROTA_DETAIL_TAKES_A_HANDLER(undrain)
+    ROTA_DETAIL_TAKES_A_HANDLER(begin_maintenance)
+    ROTA_DETAIL_TAKES_A_HANDLER(end_maintenance)
+    ROTA_DETAIL_TAKES_A_HANDLER(nodes)
+    ROTA_DETAIL_TAKES_A_HANDLER(loads)
+    ROTA_DETAIL_TAKES_A_HANDLER(orphaned)
+    ROTA_DETAIL_TAKES_A_HANDLER(propose)
+    ROTA_DETAIL_TAKES_A_HANDLER(propose_if_lost)
+    ROTA_DETAIL_TAKES_A_HANDLER(propose_if_joined)
+    ROTA_DETAIL_TAKES_A_HANDLER(apply)
+
+    // ---------------------------------------------------------------- the policies
+
+    [[nodiscard]] auto& transport() noexcept { return detail::unwrap(shell_.transport); }
+    [[nodiscard]] auto& sink() noexcept { return detail::unwrap(shell_.sink); }
+
+private:
+    using belief_type = detail::belief_on<clock_type>;
+
+    struct shell final : detail::policy_ports<detail::async_ports, set> {
+        shell(rota::options o, clock_type clock, transport_type t, strategy_type s, sink_type k)
+            : detail::policy_ports<detail::async_ports, set>{std::move(t), std::move(s), std::move(k)},
+              published{std::make_shared<belief_type>(std::move(clock))},
+              engine{std::make_unique<engine_type>(std::move(o), *this, published, detail::entropy())} {}
+
+        void submit(operation const& request, microseconds timeout, detail::async_ports::reply_handler h) override {
+            detail::unwrap(this->transport).submit(request, timeout, std::move(h));
+        }
+        void listen(subscription const& sub, loop_task pushed) override {
+            detail::unwrap(this->transport).listen(sub, std::move(pushed));
+        }
+        [[nodiscard]] loop_ref loop() const override { return detail::unwrap(this->transport).loop(); }
+
+        std::shared_ptr<belief_type> published;
+        std::unique_ptr<engine_type> engine;
+    };
+
+    [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
+    [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }
+
+    shell shell_;
+};
 
 }  // namespace rota
 
@@ -12880,7 +14129,6 @@ explicit basic_coordinator(options, Policies...) -> basic_coordinator<Policies..
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
 #include <cstring>
-#include <new>
 
 #include <fcntl.h>
 #include <hiredis/hiredis.h>

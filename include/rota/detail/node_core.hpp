@@ -294,6 +294,19 @@ public:
         return request;
     }
 
+    /// Over a transport that has several requests under way: what may be granted counts as held until the reply is there.
+    void on_acquiring(op::acquire_locks const& asked) {
+        for (auto const& item : asked.items)
+            held(asked.kind).try_emplace(item.name, held_lock{0, instant::max(), false});
+    }
+    void no_longer_acquiring(op::acquire_locks const& asked) {
+        for (auto const& item : asked.items) {
+            auto const l = held(asked.kind).find(item.name);
+            if (l != held(asked.kind).end() && l->second.token == 0) held(asked.kind).erase(l);
+        }
+        if (asked.kind == op::lock_kind::schedule) try_swap_ = true;
+    }
+
     /// Until when a granted lock may be believed in.
     instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) {

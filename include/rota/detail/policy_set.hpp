@@ -12,6 +12,7 @@
 #include "../policies.hpp"
 #include "../sink/null_sink.hpp"
 #include "../strategy/least_moves.hpp"
+#include "unique_function.hpp"
 
 namespace rota::detail {
 
@@ -38,6 +39,9 @@ constexpr role role_of() {
     else
         return role::unknown;
 }
+
+template <typename T>
+inline constexpr bool has_submit_only = has_submit<T> && !has_perform<T>;
 
 template <role Role, typename... Policies>
 inline constexpr std::size_t count_of = (std::size_t{0} + ... + (role_of<Policies>() == Role ? 1 : 0));
@@ -69,6 +73,9 @@ enum class policy_fault {
     transport_lacks_perform,
     transport_lacks_wait,
     transport_lacks_wake,
+    transport_lacks_submit,
+    transport_lacks_listen,
+    transport_lacks_loop,
     strategy_is_not_const,
     strategy_lacks_make_plan,
     clock_is_not_const,
@@ -82,11 +89,31 @@ enum class policy_fault {
 };
 
 template <typename T>
+constexpr policy_fault fault_of_async_transport() {
+    if constexpr (!requires(T t, operation const& request, microseconds timeout,
+                            unique_function<void(result<reply>)> handler) {
+                      t.submit(request, timeout, std::move(handler));
+                  }) {
+        return policy_fault::transport_lacks_submit;
+    } else if constexpr (!requires(T t, subscription const& sub, unique_function<void()> pushed) {
+                             t.listen(sub, std::move(pushed));
+                         }) {
+        return policy_fault::transport_lacks_listen;
+    } else if constexpr (!requires(T t) { t.loop(); }) {
+        return policy_fault::transport_lacks_loop;
+    } else {
+        return policy_fault::none;
+    }
+}
+
+template <typename T>
 constexpr policy_fault fault_of_transport() {
     if constexpr (!requires(T t, transport_settings const& s) {
                       { t.open(s) } -> std::same_as<result<void>>;
                   }) {
         return policy_fault::transport_lacks_open;
+    } else if constexpr (has_submit<T> && !has_perform<T>) {
+        return fault_of_async_transport<T>();
     } else if constexpr (!requires(T t, operation const& request, microseconds timeout) {
                              { t.perform(request, timeout) } -> std::same_as<result<reply>>;
                          }) {
@@ -175,6 +202,12 @@ constexpr bool refuse() {
                   "rota: the transport policy lacks `rota::wake_reason wait(rota::subscription const&, "
                   "rota::microseconds timeout)`");
     static_assert(Fault != transport_lacks_wake, "rota: the transport policy lacks `void wake()`");
+    static_assert(Fault != transport_lacks_submit,
+                  "rota: the transport policy lacks `void submit(rota::operation const&, rota::microseconds timeout, "
+                  "handler of rota::result<rota::reply>)`");
+    static_assert(Fault != transport_lacks_listen,
+                  "rota: the transport policy lacks `void listen(rota::subscription const&, handler of nothing)`");
+    static_assert(Fault != transport_lacks_loop, "rota: the transport policy lacks `rota::loop_ref loop()`");
     static_assert(Fault != strategy_is_not_const,
                   "rota: the strategy policy's make_plan must be const: a plan is a pure function of the view");
     static_assert(Fault != strategy_lacks_make_plan,
@@ -200,6 +233,8 @@ template <typename... Policies>
 struct policy_set {
     static constexpr policy_fault fault = fault_of_set<Policies...>();
     static constexpr bool valid = fault == policy_fault::none;
+    // Calls take a handler last, and nothing waits.
+    static constexpr bool is_async = valid && (has_submit_only<unwrapped_t<Policies>> || ...);
 
     template <role Role, typename Fallback, typename Refused>
     using type_for = std::conditional_t<valid, typename first_of_role<Role, Fallback, Policies...>::type, Refused>;
