@@ -12,19 +12,15 @@
 #include <rota/sim/strategies.hpp>
 #include <rota/sim/sweep.hpp>
 
+#include "effort.hpp"
+
 namespace rota_test {
 
 namespace sim = rota::sim;
 
 /// Whether there is time for all of it: where code is optimised, and not watched by a sanitizer.
-#if defined(__has_feature)
-#define ROTA_TEST_HAS_FEATURE(what) __has_feature(what)
-#else
-#define ROTA_TEST_HAS_FEATURE(what) 0
-#endif
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !ROTA_TEST_HAS_FEATURE(address_sanitizer) && !ROTA_TEST_HAS_FEATURE(thread_sanitizer)
-inline constexpr bool in_full = true;
+#if defined(__OPTIMIZE__)
+inline constexpr bool in_full = !sanitized;
 #else
 inline constexpr bool in_full = false;
 #endif

@@ -14,6 +14,7 @@
 #include <rota/strategy/constrained.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
 namespace {
@@ -338,7 +339,7 @@ TEST_CASE("constrained: is the best of all ways, on every small view tried") {
     int compared = 0;
     int in_a_ring = 0;
     int later = 0;
-    for (int round = 0; round < 6'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(6'000); ++round) {
         random.small(builder);
         auto view = builder.view();
         INFO("round " << round << text_of(view));
@@ -393,7 +394,7 @@ TEST_CASE("constrained: is the best of all ways, on every small view tried") {
         }
     }
     CHECK(in_a_ring < 100);
-    CHECK(compared > 4'000);
+    CHECK(compared > rota_test::rounds(4'000));
     CHECK(later > 5);
 }
 
@@ -500,7 +501,7 @@ TEST_CASE("constrained: on large random views each plan is valid, and after a fe
 TEST_CASE("constrained: where no rule stands against it, moves are those of the formula") {
     random_views random{12};
     view_builder builder;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         std::vector<node_spec> specs(1 + random.below(12));
         auto const limited = random.below(3);
         for (auto& spec : specs) {
@@ -833,7 +834,7 @@ TEST_CASE("constrained: with another strategy the rules come first, and every pr
     random_views random{21};
     view_builder builder;
     int moved = 0;
-    for (int round = 0; round < 3'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(3'000); ++round) {
         if (round % 3 == 0) {
             random_large(random, builder, round % 2 == 0);
         } else {
@@ -867,7 +868,7 @@ TEST_CASE("constrained: with another strategy the rules come first, and every pr
             }
         }
     }
-    CHECK(moved > 1'000);
+    CHECK(moved > rota_test::rounds(1'000));
 }
 
 TEST_CASE("constrained: with another strategy, by weight, to the lightest node that will do") {

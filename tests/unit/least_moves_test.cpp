@@ -11,6 +11,7 @@
 #include <rota/strategy/least_moves.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
 namespace {
@@ -290,7 +291,7 @@ TEST_CASE("least_moves: fewest moves and best prefixes, on every view of up to 4
     std::vector<node_spec> nodes;
 
     for (std::size_t count = 1; count <= most_nodes; ++count) {
-        for (unsigned total = 0; total <= 8; ++total) {
+        for (unsigned total = 0; total <= (rota_test::sanitized ? 5u : 8u); ++total) {
             // Capacities above the total limit nothing: one search serves all of them, the plan is made for each.
             each_small_view(count, total, total, [&](small_view const& view) {
                 auto const& best = brute.run(view);
@@ -317,7 +318,7 @@ TEST_CASE("least_moves: the best that moving schedules leave, on every view of u
     std::vector<node_spec> nodes;
 
     for (std::size_t count = 1; count <= 3; ++count) {
-        for (unsigned total = 1; total <= 5; ++total) {
+        for (unsigned total = 1; total <= (rota_test::sanitized ? 3u : 5u); ++total) {
             each_small_view(count, total, total, [&](small_view view) {
                 each_moving(view, count, [&](numbers moving) {
                     view.moving = moving;
@@ -418,7 +419,7 @@ TEST_CASE("least_moves: equals the formula and the literal rule on random large 
     view_builder builder;
     view_builder later;
     rota::plan recycled;
-    for (int round = 0; round < 400; ++round) {
+    for (int round = 0; round < rota_test::rounds(400); ++round) {
         random.next(false);
         auto const& nodes = random.nodes;
         INFO("round " << round << "; " << text_of(nodes, random.orphans));
@@ -466,7 +467,7 @@ TEST_CASE("least_moves: leaves alone what is moving, and evens out the rest as t
     random_views random{7};
     view_builder builder;
     int short_of_bound = 0;
-    for (int round = 0; round < 400; ++round) {
+    for (int round = 0; round < rota_test::rounds(400); ++round) {
         random.next(true);
         INFO("round " << round << "; " << text_of(random.nodes, random.orphans));
         builder.reset(random.nodes, random.orphans);
@@ -488,7 +489,7 @@ TEST_CASE("least_moves: leaves alone what is moving, and evens out the rest as t
 TEST_CASE("imbalance: the largest distance from the target once orphans are placed, by the mean load") {
     random_views random{99};
     view_builder builder;
-    for (int round = 0; round < 400; ++round) {
+    for (int round = 0; round < rota_test::rounds(400); ++round) {
         random.next(false);
         INFO("round " << round << "; " << text_of(random.nodes, random.orphans));
         builder.reset(random.nodes, random.orphans);

@@ -16,6 +16,7 @@
 #include <rota/strategy/zoned.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
 namespace {
@@ -266,7 +267,7 @@ TEST_CASE("measured: no ping-pong over 10,000 rounds of reports that jitter with
     view_builder builder{{{12}, {9}, {10}, {11}, {10}}};
     rota::measured<> const strategy{.tolerance = 0.2};
     rota::plan made;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         for (std::uint32_t n = 0; n < 5; ++n) builder.node(n).reported = load(random);
         auto view = builder.view();
         view.now = noon + static_cast<rota::fencing_token>(round) * second;
@@ -281,7 +282,7 @@ TEST_CASE("measured: no ping-pong over 10,000 rounds of reports that jitter belo
     view_builder builder{{{12}, {0}, {10}, {50}, {10}}};
     rota::measured<> const strategy{.floor = 1};
     rota::plan made;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         for (std::uint32_t n = 0; n < 5; ++n) builder.node(n).reported = load(random);
         strategy.make_plan(builder.view(), made);
         REQUIRE(made.moves.empty());

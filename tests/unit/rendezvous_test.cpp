@@ -13,6 +13,7 @@
 #include <rota/strategy/rendezvous.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/random_views.hpp"
 #include "../support/view_builder.hpp"
 
@@ -302,7 +303,7 @@ TEST_CASE("rendezvous: valid, repeatable, at rest and as defined on 10,000 rando
     random_views random{11};
     view_builder builder;
     rota::plan recycled;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         random.next(builder, {.nodes = 20, .load = 20, .weights = false});
         auto const fault = check_any(rota::rendezvous{}, builder, true, -1, recycled);
         if (!fault.empty()) FAIL("round " << round << ": " << fault << "; " << random.text());
@@ -313,7 +314,7 @@ TEST_CASE("bounded_rendezvous: valid, repeatable, at rest and as defined on 10,0
     random_views random{12};
     view_builder builder;
     rota::plan recycled;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         random.next(builder, {.nodes = 20, .load = 20, .weights = false});
         auto const epsilon = 0.05 * random.below(10);
         auto const fault = check_any(rota::bounded_rendezvous{.epsilon = epsilon}, builder, false, epsilon, recycled);
@@ -324,7 +325,7 @@ TEST_CASE("bounded_rendezvous: valid, repeatable, at rest and as defined on 10,0
 TEST_CASE("bounded_rendezvous: no node over (1 + epsilon) x the mean, whatever it was before") {
     random_views random{13};
     view_builder builder;
-    for (int round = 0; round < 2000; ++round) {
+    for (int round = 0; round < rota_test::rounds(2000); ++round) {
         random.next(builder, {.nodes = 20, .load = 40, .capacities = false, .staying = false, .weights = false});
         auto const epsilon = round % 3 == 0 ? 0 : random.fraction();
         INFO("round " << round << ", epsilon " << epsilon << "; " << random.text());

@@ -10,6 +10,7 @@
 #include <rota/strategy/weighted_least_moves.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/random_views.hpp"
 #include "../support/view_builder.hpp"
 
@@ -194,7 +195,7 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the best of all distributions, an
     random_views random{1};
     view_builder builder;
     double worst = 0;
-    for (int round = 0; round < 5000; ++round) {
+    for (int round = 0; round < rota_test::rounds(5000); ++round) {
         draw_small(random, builder, false);
         auto const view = builder.view();
         auto const plan = plan_of(view, round % 4 == 0 ? 0.2 : 0.01);
@@ -215,7 +216,7 @@ TEST_CASE("weighted_least_moves: within capacities at most 1.5 x the best of as 
     int beyond = 0;
     int views = 0;
     double worst = 0;
-    for (int round = 0; round < 12'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(12'000); ++round) {
         draw_small(random, builder, true);
         auto const view = builder.view();
         auto const plan = plan_of(view);
@@ -235,7 +236,7 @@ TEST_CASE("weighted_least_moves: within capacities at most 1.5 x the best of as 
         worst = std::max(worst, reached / all.best_of_as_many);
     }
     // The others of this comparison need not keep every prefix within the capacities.
-    CHECK(views > 7'000);
+    CHECK(views > rota_test::rounds(7'000));
     CHECK(beyond < views / 1000);
     CHECK(worst < 2);
 }
@@ -302,7 +303,7 @@ TEST_CASE("weighted_least_moves: valid, repeatable, even and at rest on 10,000 r
     random_views random{3};
     view_builder builder;
     rota::plan recycled;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         random.next(builder, {.nodes = 30, .load = 30, .capacities = false});
         auto const tolerance = round % 5 == 0 ? 0 : round % 5 == 1 ? 0.3 : 0.01;
         INFO("round " << round << ", tolerance " << tolerance << "; " << random.text());
@@ -335,7 +336,7 @@ TEST_CASE("weighted_least_moves: valid, repeatable and soon at rest on 10,000 ra
     view_builder builder;
     rota::plan recycled;
     int second_plans = 0;
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         random.next(builder, {.nodes = 20, .load = 20});
         INFO("round " << round << "; " << random.text());
         auto view = builder.view();
@@ -380,7 +381,7 @@ TEST_CASE("weighted_least_moves: weights that change by less than the tolerance 
     builder.apply(plan_of(builder.view()));
     std::vector<double> weights;
     for (std::uint32_t i = 0; i < 100; ++i) weights.push_back(builder.schedule(i).weight);
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         for (std::uint32_t i = 0; i < 100; ++i)
             builder.schedule(i).weight = weights[i] * (1 + 0.02 * random.fraction());
         REQUIRE(plan_of(builder.view(), 0.1).moves.empty());
@@ -443,7 +444,7 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the optimum where large schedules
     random_views random{6};
     view_builder builder;
     int exchanged = 0;
-    for (int round = 0; round < 2000; ++round) {
+    for (int round = 0; round < rota_test::rounds(2000); ++round) {
         // As many large ones as nodes, two of them on some nodes, small ones on as many others.
         auto const shared = 1 + random.below(3);
         auto const single = 2 * shared + random.below(20);

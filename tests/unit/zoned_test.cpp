@@ -14,6 +14,7 @@
 #include <rota/strategy/zoned.hpp>
 
 #include "../catch.hpp"
+#include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
 namespace {
@@ -282,7 +283,7 @@ TEST_CASE("zoned: zones are even after one plan on random large groups, and a se
     std::mt19937_64 random{3};
     auto const below = [&](std::uint32_t end) { return static_cast<std::uint32_t>(random() % end); };
     view_builder builder;
-    for (int round = 0; round < 1000; ++round) {
+    for (int round = 0; round < rota_test::rounds(1000); ++round) {
         std::vector<node_spec> nodes;
         auto const zones = 1 + below(5);
         for (auto count = 1 + below(30); count > 0; --count) {
