@@ -1,0 +1,518 @@
+// Workers with their threads, in real time, over the memory transport: each does what its documentation says. Run under
+// ThreadSanitizer too ([threads]).
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <rota/sink/recording_sink.hpp>
+#include <rota/transport/memory.hpp>
+#include <rota/worker.hpp>
+
+#include "../catch.hpp"
+#include "../support/poll_until.hpp"
+
+using namespace std::chrono_literals;
+using rota::errc;
+using rota::job;
+using rota::memory_store;
+using rota::memory_transport;
+using rota::run_report;
+using rota::test::poll_until;
+using what = rota::run_report::what;
+
+namespace {
+
+rota::options quick(std::string id) {
+    return {.node_id = std::move(id), .heartbeat_interval = 100ms, .safety_margin = 10ms};
+}
+rota::worker_options short_ones() { return {.threads = 4, .stop_grace = 200ms, .drain_budget = 1s}; }
+
+/// Reports, for a test to look at from its own thread.
+class notebook {
+public:
+    [[nodiscard]] auto writer() {
+        return [this](run_report const& r) {
+            std::lock_guard const lock{mutex_};
+            list_.push_back(r);
+        };
+    }
+    [[nodiscard]] std::vector<run_report> all(what kind) const {
+        std::lock_guard const lock{mutex_};
+        std::vector<run_report> found;
+        for (auto const& r : list_) {
+            if (r.kind == kind) found.push_back(r);
+        }
+        return found;
+    }
+    [[nodiscard]] std::size_t count(what kind) const { return all(kind).size(); }
+
+private:
+    mutable std::mutex mutex_;
+    std::vector<run_report> list_;
+};
+
+/// A worker whose run() has a thread of its own, until stop() or the end of the test.
+template <typename Worker>
+class running {
+public:
+    template <typename Handler>
+    running(Worker& w, Handler handler)
+        : worker_{w},
+          thread_{[this, handler = std::move(handler)](std::stop_token stop) mutable {
+              outcome_ = worker_.run(stop, handler);
+              over_ = true;
+          }} {}
+
+    void ask() { thread_.request_stop(); }
+    rota::result<void> stop() {
+        ask();
+        if (thread_.joinable()) thread_.join();
+        return outcome_;
+    }
+    [[nodiscard]] bool over() const { return over_; }
+
+private:
+    Worker& worker_;
+    rota::result<void> outcome_;
+    std::atomic<bool> over_{false};
+    std::jthread thread_;
+};
+
+/// What handlers do at the same time, of all workers that share it.
+class census {
+public:
+    explicit census(rota::microseconds time = 2ms) : time_{time} {}
+
+    void operator()(job& j) {
+        {
+            std::lock_guard const lock{mutex_};
+            if (!inside_.insert(j.schedule()).second) ++overlaps_;
+            if (j.token() <= last_[j.schedule()]) ++overlaps_;
+            last_[j.schedule()] = j.token();
+            most_ = std::max(most_, inside_.size());
+            ++runs_;
+        }
+        std::this_thread::sleep_for(time_);
+        std::lock_guard const lock{mutex_};
+        inside_.erase(j.schedule());
+    }
+    [[nodiscard]] int runs() const {
+        std::lock_guard const lock{mutex_};
+        return runs_;
+    }
+    [[nodiscard]] int overlaps() const {
+        std::lock_guard const lock{mutex_};
+        return overlaps_;
+    }
+    [[nodiscard]] std::size_t most() const {
+        std::lock_guard const lock{mutex_};
+        return most_;
+    }
+    [[nodiscard]] std::size_t schedules() const {
+        std::lock_guard const lock{mutex_};
+        return last_.size();
+    }
+
+private:
+    rota::microseconds time_;
+    mutable std::mutex mutex_;
+    std::set<std::string> inside_;
+    std::map<std::string, rota::fencing_token> last_;
+    std::size_t most_ = 0;
+    int runs_ = 0;
+    int overlaps_ = 0;
+};
+
+std::vector<rota::schedule> some(int count) {
+    std::vector<rota::schedule> list;
+    for (int i = 0; i < count; ++i) list.push_back({.id = "s" + std::to_string(i)});
+    return list;
+}
+
+}  // namespace
+
+TEST_CASE("a worker registers, runs each schedule under its lock, and leaves", "[threads]") {
+    memory_store store;
+    rota::recording_sink record;
+    rota::worker w{quick("a"), memory_transport{store}, record, short_ones(), rota::continuous{.pause = 1ms}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add("x", std::string{"y"}, rota::schedule{.id = "z", .weight = 2});
+    census seen;
+    std::atomic<int> wrong{0};
+    running r{w, [&](job& j) {
+                  seen(j);
+                  if (j.generation() == 0 || j.attempt() != 1 || j.remaining() <= 0ms || j.stop_requested()) ++wrong;
+                  if (j.stop_token().stop_requested()) ++wrong;
+              }};
+
+    REQUIRE(poll_until(10s, [&] { return seen.runs() >= 200; }));
+    CHECK(r.stop());
+    CHECK(seen.schedules() == 3);
+    CHECK(seen.overlaps() == 0);
+    CHECK(seen.most() > 1);
+    CHECK(wrong == 0);
+    CHECK(notes.count(what::started) == static_cast<std::size_t>(seen.runs()));
+    CHECK(notes.count(what::finished) == static_cast<std::size_t>(seen.runs()));
+    CHECK(record.count<rota::node_left>() == 1);
+}
+
+TEST_CASE("several workers share the runs: never two at once of one schedule, while workers come and go", "[threads]") {
+    memory_store store;
+    census seen;
+    auto const make = [&](std::string id) {
+        return std::make_unique<rota::worker<memory_transport, rota::worker_options, rota::continuous>>(
+            quick(std::move(id)), memory_transport{store}, short_ones(), rota::continuous{.pause = 0ms});
+    };
+    auto a = make("a");
+    a->add(some(12));
+    running ra{*a, std::ref(seen)};
+    auto const progress = [&](int more) {
+        auto const before = seen.runs();
+        return poll_until(10s, [&] { return seen.runs() >= before + more; });
+    };
+    REQUIRE(progress(100));
+    auto b = make("b");
+    running rb{*b, std::ref(seen)};
+    REQUIRE(poll_until(10s, [&] { return b->node().owned().size() >= 5; }));
+    REQUIRE(progress(200));
+    CHECK(ra.stop());
+    REQUIRE(poll_until(10s, [&] { return b->node().owned().size() == 12; }));
+    REQUIRE(progress(200));
+    CHECK(rb.stop());
+    CHECK(seen.overlaps() == 0);
+    CHECK(seen.schedules() == 12);
+    CHECK(seen.most() <= 8);
+}
+
+TEST_CASE("no more handlers at once than threads", "[threads]") {
+    memory_store store;
+    rota::worker w{quick("a"), memory_transport{store}, rota::worker_options{.threads = 2},
+                   rota::continuous{.pause = 0ms}};
+    w.add(some(9));
+    census seen;
+    running r{w, std::ref(seen)};
+    REQUIRE(poll_until(10s, [&] { return seen.runs() >= 100; }));
+    CHECK(r.stop());
+    CHECK(seen.most() == 2);
+    CHECK(seen.schedules() == 9);
+}
+
+TEST_CASE("the lock is extended for as long as the handler runs", "[threads]") {
+    memory_store store;
+    rota::worker w{quick("a"), memory_transport{store}, short_ones()};
+    w.add("long");
+    std::atomic<bool> done{false};
+    std::atomic<bool> stopped{false};
+    std::atomic<rota::microseconds::rep> least{1'000'000};
+    running r{w, [&](job& j) {
+                  for (int i = 0; i < 100; ++i) {  // three times the ttl
+                      if (j.stop_requested() || j.stop_token().stop_requested()) stopped = true;
+                      least = std::min(least.load(), j.remaining().count());
+                      std::this_thread::sleep_for(10ms);
+                  }
+                  done = true;
+              }};
+    REQUIRE(poll_until(10s, [&] { return done.load(); }));
+    CHECK_FALSE(stopped);
+    CHECK(least > 0);
+    CHECK(r.stop());
+}
+
+TEST_CASE("a node that loses contact asks its runs to stop before their locks end, and runs again after", "[threads]") {
+    memory_store store;
+    memory_transport wire{store};
+    rota::worker w{quick("a"), wire, short_ones(), rota::continuous{.pause = 10ms}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add("x");
+    std::atomic<int> runs{0};
+    std::atomic<int> stopped_in_time{0};
+    std::atomic<bool> last{false};
+    running r{w, [&](job& j) {
+                  ++runs;
+                  std::mutex m;
+                  std::condition_variable_any c;
+                  std::unique_lock lock{m};
+                  (void)c.wait_for(lock, j.stop_token(), 20s, [&] { return last.load(); });
+                  if (j.stop_requested() && j.remaining() > 0ms) ++stopped_in_time;
+              }};
+    REQUIRE(poll_until(5s, [&] { return runs == 1; }));
+    wire.refuse(true);
+    REQUIRE(poll_until(5s, [&] { return notes.count(what::finished) == 1; }));
+    CHECK(stopped_in_time == 1);
+    REQUIRE(notes.count(what::stop_requested) == 1);
+    CHECK(notes.all(what::stop_requested).front().cause == rota::stop_cause::lock_ending);
+    last = true;
+    CHECK_FALSE(poll_until(400ms, [&] { return runs > 1; }));
+    wire.refuse(false);
+    CHECK(poll_until(5s, [&] { return runs > 1; }));
+    CHECK(r.stop());
+}
+
+TEST_CASE("a handler that throws, or returns an error, is reported and tried again, so many times", "[threads]") {
+    memory_store store;
+    auto o = short_ones();
+    o.retry = {.attempts = 3, .first = 1ms, .most = 4ms};
+    rota::worker w{quick("a"), memory_transport{store}, o, rota::continuous{.pause = 1h}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add("throws", "errs", "odd", "well");
+    running r{w, [&](job& j) -> rota::result<void> {
+                  if (j.schedule() == "throws") throw std::runtime_error("no such feed");
+                  if (j.schedule() == "odd") throw 7;
+                  if (j.schedule() == "errs") return {errc::unavailable, "the feed is down"};
+                  return {};
+              }};
+    REQUIRE(poll_until(10s, [&] { return notes.count(what::failed) >= 9 && notes.count(what::finished) == 1; }));
+    CHECK_FALSE(poll_until(50ms, [&] { return notes.count(what::failed) > 9; }));
+    CHECK(r.stop());
+    std::map<std::string, std::vector<std::uint32_t>> attempts;
+    for (auto const& f : notes.all(what::failed)) {
+        attempts[f.schedule].push_back(f.attempt);
+        CHECK(f.retry_in.has_value() == (f.attempt < 3));
+        if (f.schedule == "throws") CHECK(f.why == "no such feed");
+        if (f.schedule == "errs") CHECK(f.why == "unavailable: the feed is down");
+        if (f.schedule == "odd") CHECK(f.why == "an exception that is no std::exception");
+        CHECK(rota::describe(f).find('"' + f.schedule + "\": the run failed (attempt ") == 0);
+    }
+    for (auto const& [schedule, list] : attempts) CHECK(list == std::vector<std::uint32_t>{1, 2, 3});
+    CHECK(attempts.size() == 3);
+}
+
+TEST_CASE("a handler that ignores its stop request is reported and loses its lock, and others go on", "[threads]") {
+    memory_store store;
+    auto o = short_ones();
+    o.threads = 2;
+    o.max_run_time = 50ms;
+    rota::worker w{quick("a"), memory_transport{store}, o, rota::continuous{.pause = 1ms}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add("deaf", "well");
+    std::atomic<bool> let_go{false};
+    std::atomic<int> deaf{0};
+    std::atomic<int> well{0};
+    std::atomic<bool> lock_over{false};
+    running r{w, [&](job& j) {
+                  if (j.schedule() == "well") {
+                      ++well;
+                      return;
+                  }
+                  ++deaf;
+                  while (!let_go) std::this_thread::sleep_for(1ms);
+                  lock_over = j.remaining() == 0ms && j.stop_requested();
+              }};
+    REQUIRE(poll_until(5s, [&] { return notes.count(what::stop_ignored) == 1; }));
+    auto const told = notes.all(what::stop_ignored).front();
+    CHECK(told.schedule == "deaf");
+    CHECK(told.cause == rota::stop_cause::max_run_time);
+    CHECK(told.took >= 250ms);
+    auto const before = well.load();
+    CHECK(poll_until(5s, [&] { return well > before + 20; }));
+    CHECK(deaf == 1);
+    {  // its lock is free: who has it next has a higher token
+        rota::basic_coordinator other{quick("b"), memory_transport{store}};
+        REQUIRE(other.join());
+        REQUIRE(w.node().transfer("deaf", "b"));
+        REQUIRE(poll_until(5s, [&] {
+            other.tick();
+            auto const l = other.try_lock("deaf", 1s);
+            return l && l->token() > told.token;
+        }));
+    }
+    let_go = true;
+    CHECK(r.stop());
+    CHECK(lock_over);
+}
+
+TEST_CASE("stop: nothing starts any more, what runs may end within the budget, then the node leaves", "[threads]") {
+    memory_store store;
+    auto o = short_ones();
+    rota::worker w{quick("a"), memory_transport{store}, o, rota::continuous{.pause = 0ms}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add(some(8));
+    std::atomic<bool> stopped{false};
+    std::atomic<int> started_after{0};
+    std::atomic<int> runs{0};
+
+    SECTION("well-behaved runs") {
+        running r{w, [&](job&) {
+                      if (stopped) ++started_after;
+                      ++runs;
+                      std::this_thread::sleep_for(20ms);
+                  }};
+        REQUIRE(poll_until(5s, [&] { return runs > 20; }));
+        w.stop();
+        std::this_thread::sleep_for(1ms);  // one that was about to be called
+        stopped = true;
+        auto const began = std::chrono::steady_clock::now();
+        CHECK(poll_until(5s, [&] { return r.over(); }));
+        CHECK(std::chrono::steady_clock::now() - began < 500ms);
+        CHECK(r.stop());
+        CHECK(started_after == 0);
+        CHECK(notes.count(what::stop_requested) == 0);
+        CHECK(notes.count(what::finished) == static_cast<std::size_t>(runs));
+    }
+    SECTION("runs that take longer are asked near its end") {
+        running r{w, [&](job& j) {
+                      ++runs;
+                      while (!j.stop_requested()) std::this_thread::sleep_for(1ms);
+                  }};
+        REQUIRE(poll_until(5s, [&] { return runs == 4; }));
+        auto const began = std::chrono::steady_clock::now();
+        r.ask();
+        CHECK(r.stop());
+        auto const took = std::chrono::steady_clock::now() - began;
+        CHECK(took >= 790ms);
+        CHECK(took < 990ms);
+        CHECK(runs == 4);
+        REQUIRE(notes.count(what::stop_requested) == 4);
+        CHECK(notes.all(what::stop_requested).front().cause == rota::stop_cause::shutting_down);
+        CHECK(notes.count(what::stop_ignored) == 0);
+    }
+    SECTION("a deaf one does not keep the node") {
+        std::atomic<bool> let_go{false};
+        running r{w, [&](job& j) {
+                      ++runs;
+                      while (j.schedule() == "s0" ? !let_go : !j.stop_requested()) std::this_thread::sleep_for(1ms);
+                  }};
+        REQUIRE(poll_until(5s, [&] { return runs == 4; }));
+        rota::basic_coordinator other{quick("b"), memory_transport{store}};
+        REQUIRE(other.join());
+        r.ask();
+        CHECK(poll_until(5s, [&] { return other.tick(), other.owned().size() == 8; }));
+        CHECK_FALSE(r.over());
+        CHECK(poll_until(5s, [&] { return notes.count(what::stop_ignored) == 1; }));
+        let_go = true;
+        CHECK(r.stop());
+    }
+}
+
+TEST_CASE("a trigger from any thread is answered at once", "[threads]") {
+    memory_store store;
+    rota::worker w{rota::options{.node_id = "a", .heartbeat_interval = 30s}, memory_transport{store}, rota::on_demand{},
+                   short_ones()};
+    CHECK_FALSE(w.trigger("x"));
+    w.add("x");
+    std::atomic<int> runs{0};
+    running r{w, [&](job&) { ++runs; }};
+    REQUIRE(poll_until(5s, [&] { return w.trigger("x"); }));
+    REQUIRE(poll_until(5s, [&] { return runs == 1; }));
+    CHECK_FALSE(w.trigger("other"));
+    for (int i = 2; i < 50; ++i) {
+        REQUIRE(poll_until(5s, [&] { return w.trigger("x"); }));
+        REQUIRE(poll_until(1s, [&] { return runs == i; }));
+    }
+    CHECK(r.stop());
+}
+
+TEST_CASE("what is added while the worker runs is registered at once; what cannot be is reported", "[threads]") {
+    memory_store store;
+    memory_transport wire{store};
+    wire.refuse(true);
+    rota::worker w{quick("a"), wire, short_ones(), rota::continuous{.pause = 10ms}};
+    notebook notes;
+    w.on_report(notes.writer());
+    w.add("early", std::string(513, 'x'), rota::schedule{.id = "weightless", .weight = 0}, "late");
+    census seen;
+    running r{w, std::ref(seen)};
+    CHECK_FALSE(poll_until(50ms, [&] { return seen.runs() > 0; }));
+    wire.refuse(false);
+    REQUIRE(poll_until(5s, [&] { return seen.schedules() == 2; }));
+    CHECK(notes.count(what::registration_failed) == 2);
+    w.add("more");
+    REQUIRE(poll_until(5s, [&] { return seen.schedules() == 3; }));
+
+    INFO("and again when the server has lost them");
+    auto const before = seen.runs();
+    store.restart_empty();
+    REQUIRE(poll_until(10s, [&] { return seen.runs() > before + 20 && w.node().owned().size() == 3; }));
+    CHECK(r.stop());
+    CHECK(seen.overlaps() == 0);
+}
+
+TEST_CASE("run says why it cannot take part", "[threads]") {
+    memory_store store;
+    auto const nothing = [](job&) {};
+    SECTION("options of the node") {
+        rota::worker w{rota::options{}, memory_transport{store}};
+        CHECK(w.run({}, nothing).error() == errc::invalid_argument);
+    }
+    SECTION("options of the worker") {
+        rota::worker w{quick("a"), memory_transport{store}, rota::worker_options{.threads = 2000}};
+        CHECK(w.run({}, nothing).error().detail == "threads is 2000, must be at most 1000");
+    }
+    SECTION("a newer process has its id: handlers are asked to stop") {
+        rota::worker w{quick("a"), memory_transport{store}, short_ones()};
+        w.add("x");
+        std::atomic<int> runs{0};
+        running r{w, [&](job& j) {
+                      ++runs;
+                      while (!j.stop_requested()) std::this_thread::sleep_for(1ms);
+                  }};
+        REQUIRE(poll_until(5s, [&] { return runs == 1; }));
+        rota::basic_coordinator newer{quick("a"), memory_transport{store}};
+        REQUIRE(newer.join());
+        REQUIRE(poll_until(5s, [&] { return r.over(); }));
+        auto const ended = r.stop();
+        REQUIRE_FALSE(ended);
+        CHECK(ended.error() == errc::fenced);
+        CHECK(runs == 1);
+    }
+    SECTION("stop() before run()") {
+        rota::worker w{quick("a"), memory_transport{store}, short_ones()};
+        w.stop();
+        CHECK(w.run({}, nothing));
+    }
+}
+
+TEST_CASE("a worker may run again after it has stopped", "[threads]") {
+    memory_store store;
+    rota::worker w{quick("a"), memory_transport{store}, short_ones(), rota::continuous{.pause = 1ms}};
+    w.add("x");
+    for (int round = 0; round < 3; ++round) {
+        census seen;
+        running r{w, std::ref(seen)};
+        REQUIRE(poll_until(5s, [&] { return seen.runs() > 5; }));
+        CHECK(r.stop());
+        CHECK(seen.overlaps() == 0);
+    }
+}
+
+TEST_CASE("a busy worker goes on ticking, and hears at once that a schedule is to move", "[threads]") {
+    memory_store store;
+    auto o = quick("a");
+    o.heartbeat_interval = 500ms;
+    rota::worker w{o, memory_transport{store}, short_ones(), rota::continuous{.pause = 0ms}};
+    w.add(some(40));
+    std::atomic<int> runs{0};
+    running r{w, [&](job&) { ++runs; }};
+    REQUIRE(poll_until(5s, [&] { return runs > 2000; }));
+    rota::basic_coordinator other{o = {.node_id = "b", .heartbeat_interval = 500ms}, memory_transport{store}};
+    REQUIRE(other.join());
+    REQUIRE(w.node().transfer("s7", "b"));
+    auto const began = std::chrono::steady_clock::now();
+    auto const has_it = [&] {
+        other.tick();
+        for (auto const& s : other.owned()) {
+            if (s.id == "s7") return true;
+        }
+        return false;
+    };
+    CHECK(poll_until(5s, has_it));
+    CHECK(std::chrono::steady_clock::now() - began < 250ms);
+    CHECK_FALSE(poll_until(2s, [&] { return w.node().owned().empty(); }));
+    CHECK(r.stop());
+}
