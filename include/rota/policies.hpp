@@ -3,6 +3,7 @@
 //
 //   role       recognised by     must offer                                               see
 //   transport  perform / submit  open, perform, wait, wake (blocking)                     blocking_transport
+//                                open, submit, listen, loop (asynchronous)                async_transport
 //   strategy   make_plan         make_plan(cluster_view const&) const -> plan, or         strategy_policy
 //                                make_plan(cluster_view const&, plan& recycled) const
 //   clock      now               now() const -> rota::instant, monotonic                  clock_policy
@@ -149,6 +150,26 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
     { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
     t.wake();
 };
+
+/// Requirements of an asynchronous transport `t`. Threads: all on the thread of its event loop. Handlers and callbacks
+/// are called there, never inside the call that they were given to; they may call the transport, and destroy it.
+///
+/// | expression                      | type                | meaning |
+/// | t.open(settings)                | result<void>        | as of a blocking_transport |
+/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done) |
+/// | t.listen(sub, on_push)          | -                   | calls `on_push()` once when something is there that is newer than the subscription, until the next listen(), which takes its place; a hint, never the truth |
+/// | t.loop()                        | loop_ref            | its event loop (loop/event_loop.hpp) |
+/// | t.take_warnings()               | std::vector<error>  | optional, as of a blocking_transport |
+/// | t.take_server_changed()         | bool                | optional, as of a blocking_transport |
+template <typename T>
+concept async_transport =
+    requires(T t, operation const& request, transport_settings const& settings, subscription const& sub,
+             microseconds timeout, void (*handler)(result<reply>), void (*on_push)()) {
+        { t.open(settings) } -> std::same_as<result<void>>;
+        t.submit(request, timeout, handler);
+        t.listen(sub, on_push);
+        t.loop();
+    };
 
 /// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends within
 /// options::planning_budget; places orphans before it moves anything; keeps capacities; moves only what may_move();

@@ -39,5 +39,8 @@
 #include "coordinator.hpp"
 #include "schedule_lock.hpp"
 
+#include "loop/poll_loop.hpp"
+
+#include "transport/hiredis_async.hpp"
 #include "transport/hiredis_sync.hpp"
 #include "transport/memory.hpp"

@@ -1624,6 +1624,7 @@ template <typename = void>
 //
 //   role       recognised by     must offer                                               see
 //   transport  perform / submit  open, perform, wait, wake (blocking)                     blocking_transport
+//                                open, submit, listen, loop (asynchronous)                async_transport
 //   strategy   make_plan         make_plan(cluster_view const&) const -> plan, or         strategy_policy
 //                                make_plan(cluster_view const&, plan& recycled) const
 //   clock      now               now() const -> rota::instant, monotonic                  clock_policy
@@ -1758,6 +1759,26 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
     { t.wait(sub, timeout) } -> std::same_as<wake_reason>;
     t.wake();
 };
+
+/// Requirements of an asynchronous transport `t`. Threads: all on the thread of its event loop. Handlers and callbacks
+/// are called there, never inside the call that they were given to; they may call the transport, and destroy it.
+///
+/// | expression                      | type                | meaning |
+/// | t.open(settings)                | result<void>        | as of a blocking_transport |
+/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done) |
+/// | t.listen(sub, on_push)          | -                   | calls `on_push()` once when something is there that is newer than the subscription, until the next listen(), which takes its place; a hint, never the truth |
+/// | t.loop()                        | loop_ref            | its event loop (loop/event_loop.hpp) |
+/// | t.take_warnings()               | std::vector<error>  | optional, as of a blocking_transport |
+/// | t.take_server_changed()         | bool                | optional, as of a blocking_transport |
+template <typename T>
+concept async_transport =
+    requires(T t, operation const& request, transport_settings const& settings, subscription const& sub,
+             microseconds timeout, void (*handler)(result<reply>), void (*on_push)()) {
+        { t.open(settings) } -> std::same_as<result<void>>;
+        t.submit(request, timeout, handler);
+        t.listen(sub, on_push);
+        t.loop();
+    };
 
 /// Requirements of a strategy `s` (const: a pure function of the view; same view, same plan; ends within
 /// options::planning_budget; places orphans before it moves anything; keeps capacities; moves only what may_move();
@@ -14088,56 +14109,23 @@ private:
 
 }  // namespace rota
 
-// ---- rota/transport/hiredis_sync.hpp -------------------------------------------------------------------------------
-// The blocking transport to Redis, over hiredis' parser: operations over one connection, and a sleep that the server
-// ends the moment there is something new, over a second one.
+// ---- rota/loop/poll_loop.hpp ---------------------------------------------------------------------------------------
+// An event loop of rota's own, for programs that have none: one thread in run(), epoll, timers in a heap.
 //
-//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_sync{"redis://localhost:6379"}};
+//   rota::poll_loop loop;
+//   rota::hiredis_async transport{"localhost:6379", loop};
+//   loop.run();                       // until another thread, or a callback, calls loop.stop()
 //
-// There where hiredis can be included and ROTA_NO_HIREDIS is not defined. Linux (eventfd, epoll).
-
-#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+// Promises: thousands of watches and timers (starting and stopping a timer costs O(log n), an idle watch nothing);
+// timers fire to within what the system takes to wake a thread, never early; descriptors are closed on exec.
+// Does not: start threads, handle signals, or survive fork() in the child, which must make a loop of its own.
+// Linux (epoll, eventfd).
 
 #include <cerrno>
 
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-// ---- rota/detail/redis_push.hpp ------------------------------------------------------------------------------------
-// The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
-// events, so that the server wakes a sleeping node the moment there is something new.
-// Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
-// it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
-// the read starts at the cursor; while the server is away it tries again in ever longer steps.
-// Does not: tell what is new (it is a hint, the caller asks over the other connection), or resolve names: it goes where
-// the command connection went. One thread at a time.
-
-#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
-
 #include <poll.h>
-
-// ---- rota/detail/redis_connection.hpp ------------------------------------------------------------------------------
-// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through hiredis' parser.
-// Promises: no SIGPIPE, no descriptor leaked to child processes, one send and one recv for a request whose reply comes
-// in one piece; after a failure the connection is closed, and the kind of error tells whether the whole request had been
-// handed to the system (receive() failed) or not (send() failed: the server cannot have acted on it).
-// Does not: retry, know rota's scripts, or bound the time that the system takes to resolve a host name (numbers and
-// /etc/hosts are immediate; a name server that is away costs what resolv.conf says). One thread at a time.
-// Only what hiredis 0.14.1 has is used, and of that only the parser; it is the same in 1.x.
-
-#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
-
-#include <cstring>
-
-#include <fcntl.h>
-#include <hiredis/hiredis.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 // ---- rota/detail/io_clock.hpp --------------------------------------------------------------------------------------
 // The clock of all input and output: when a connection is given up, a timer of a loop fires, an attempt is due.
@@ -14160,1033 +14148,360 @@ namespace rota::detail {
 
 }  // namespace rota::detail
 
-// ---- rota/detail/redis_address.hpp ---------------------------------------------------------------------------------
-// Where a Redis is and who asks, from the text that a user writes: host, host:port, [v6]:port,
-// redis://[user:password@]host[:port][/db] or unix://[user:password@]/path[?db=N]. Pure text: nothing is resolved here.
-// Promises: no message and no description of an address ever holds a user name or a password, not even of a text that
-// is malformed in a way that puts the password elsewhere (so messages name the part and the rule, and do not quote).
-// Does not: TLS and Sentinel, which are refused with words.
+// ---- rota/detail/posted_tasks.hpp ----------------------------------------------------------------------------------
+// Tasks that any thread posts to an event loop, and the descriptor that wakes it for them.
+
+#include <sys/eventfd.h>
 
 namespace rota::detail {
 
-struct redis_address {
-    std::string host{};  ///< name or number, without brackets; empty if `path` is used
-    std::uint16_t port = 6379;
-    std::string path{};  ///< of a unix socket
-    std::string user{};  ///< empty: the default user
-    std::string password{};
-    bool authenticate = false;  ///< whether the text holds credentials
-    std::uint32_t database = 0;
-
-    friend bool operator==(redis_address const&, redis_address const&) = default;
-};
-
-/// The address as it may stand in a message: without credentials.
-[[nodiscard]] inline std::string redacted(redis_address const& address) {
-    std::string text;
-    if (address.path.empty()) {
-        bool const v6 = address.host.find(':') != std::string::npos;
-        text = v6 ? "redis://[" + address.host + "]" : "redis://" + address.host;
-        text += ":" + std::to_string(address.port);
-        if (address.database != 0) text += "/" + std::to_string(address.database);
-    } else {
-        text = "unix://" + address.path;
-        if (address.database != 0) text += "?db=" + std::to_string(address.database);
-    }
-    return text;
-}
-
-namespace address_text {
-
-inline result<void> malformed(std::string_view why) {
-    return {errc::invalid_argument, "Redis URL: " + std::string{why}};
-}
-
-// Decimal digits only, up to `most`.
-inline bool to_number(std::string_view digits, std::uint32_t most, std::uint32_t& into) {
-    if (digits.empty() || digits.size() > 10) return false;
-    std::uint64_t value = 0;
-    for (char const c : digits) {
-        if (c < '0' || c > '9') return false;
-        value = value * 10 + static_cast<std::uint64_t>(c - '0');
-    }
-    if (value > most) return false;
-    into = static_cast<std::uint32_t>(value);
-    return true;
-}
-
-inline int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
-inline bool percent_decode(std::string_view text, std::string& into) {
-    into.clear();
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '%') {
-            into += text[i];
-            continue;
-        }
-        if (i + 2 >= text.size()) return false;
-        int const high = hex_digit(text[i + 1]);
-        int const low = hex_digit(text[i + 2]);
-        if (high < 0 || low < 0) return false;
-        into += static_cast<char>(high * 16 + low);
-        i += 2;
-    }
-    return true;
-}
-
-inline result<void> credentials(std::string_view text, redis_address& into) {
-    auto const colon = text.find(':');
-    // Some tools take a lone word for the user, others for the password: a guess would be wrong for half of the users.
-    if (colon == std::string_view::npos) {
-        return malformed("credentials must be user:password@, or :password@ for the default user");
-    }
-    if (!percent_decode(text.substr(0, colon), into.user) || !percent_decode(text.substr(colon + 1), into.password)) {
-        return malformed("a % in the credentials must be followed by two hexadecimal digits (a plain % is %25)");
-    }
-    into.authenticate = !into.user.empty() || !into.password.empty();
-    return {};
-}
-
-inline result<void> host_and_port(std::string_view text, redis_address& into) {
-    std::string_view host = text;
-    std::string_view port;
-    bool has_port = false;
-    if (!text.empty() && text.front() == '[') {
-        auto const end = text.find(']');
-        if (end == std::string_view::npos) return malformed("the [ of an IPv6 address is not closed");
-        host = text.substr(1, end - 1);
-        auto const rest = text.substr(end + 1);
-        has_port = !rest.empty();
-        if (has_port && rest.front() != ':') return malformed("after the ] of an IPv6 address only :port may follow");
-        if (has_port) port = rest.substr(1);
-        for (char const c : host) {
-            bool const fits = hex_digit(c) >= 0 || c == ':' || c == '.' || c == '%' || c == '_' || c == '-' ||
-                              (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');  // the latter: zone names
-            if (!fits) return malformed("the IPv6 address has a character that does not belong there");
-        }
-        if (host.find(':') == std::string_view::npos) return malformed("in [ ] there must be an IPv6 address");
-    } else if (auto const colon = text.find(':'); colon != std::string_view::npos) {
-        if (text.find(':', colon + 1) != std::string_view::npos) {
-            return malformed("more than one : after the host; write an IPv6 address in brackets, as in [::1]:6379");
-        }
-        host = text.substr(0, colon);
-        port = text.substr(colon + 1);
-        has_port = true;
-    }
-    if (host.empty()) return malformed("the host is missing");
-    if (host.size() > 255) return malformed("the host is longer than 255 characters");
-    for (char const c : host) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (byte <= 0x20 || byte == 0x7f || std::string_view{"/\\?#@\"'<>[]{}|^`"}.find(c) != std::string_view::npos) {
-            return malformed("the host has a character that does not belong there");
-        }
-    }
-    into.host = host;
-    if (has_port) {
-        std::uint32_t number = 0;
-        if (!to_number(port, 65535, number) || number == 0) {
-            return malformed("the port must be a number from 1 to 65535");
-        }
-        into.port = static_cast<std::uint16_t>(number);
-    }
-    return {};
-}
-
-inline result<void> database(std::string_view text, redis_address& into) {
-    if (!to_number(text, 0x7fffffff, into.database)) return malformed("the database must be a number, as in /0");
-    return {};
-}
-
-inline result<void> network(std::string_view text, redis_address& into) {
-    // The last @: a password that was not percent-encoded may hold @, / and ? itself, and must not end up in the host.
-    if (auto const at = text.rfind('@'); at != std::string_view::npos) {
-        if (auto ok = credentials(text.substr(0, at), into); !ok) return ok;
-        text.remove_prefix(at + 1);
-    }
-    if (text.find_first_of("?#") != std::string_view::npos) {
-        return malformed("parameters after ? or # are not supported");
-    }
-    auto const slash = text.find('/');
-    if (auto ok = host_and_port(text.substr(0, slash), into); !ok) return ok;
-    if (slash == std::string_view::npos || slash + 1 == text.size()) return {};
-    return database(text.substr(slash + 1), into);
-}
-
-inline result<void> socket(std::string_view text, redis_address& into) {
-    constexpr std::string_view form = "a unix socket needs an absolute path, as in unix:///run/redis/redis.sock";
-    if (text.empty()) return malformed(form);
-    if (text.front() != '/') {
-        auto const at = text.rfind("@/");
-        if (at == std::string_view::npos) return malformed(form);
-        if (auto ok = credentials(text.substr(0, at), into); !ok) return ok;
-        text.remove_prefix(at + 1);
-    }
-    if (auto const mark = text.find('?'); mark != std::string_view::npos) {
-        auto const parameters = text.substr(mark + 1);
-        if (parameters.substr(0, 3) != "db=") return malformed("a unix socket takes no parameter but ?db=");
-        if (auto ok = database(parameters.substr(3), into); !ok) return ok;
-        text = text.substr(0, mark);
-    }
-    if (!percent_decode(text, into.path)) {
-        return malformed("a % in the path must be followed by two hexadecimal digits (a plain % is %25)");
-    }
-    for (char const c : into.path) {
-        if (static_cast<unsigned char>(c) < 0x20) return malformed("the path has a control character");
-    }
-    if (into.path.size() < 2) return malformed(form);
-    if (into.path.size() > 107) return malformed("the path of a unix socket may have 107 bytes at most");
-    return {};
-}
-
-}  // namespace address_text
-
-/// Reads an address. invalid_argument: malformed or not supported, with what and why.
-[[nodiscard]] inline result<redis_address> parse_redis_address(std::string_view text) {
-    using address_text::malformed;
-    redis_address address;
-    result<void> outcome;
-    if (text.empty()) {
-        outcome = malformed("it is empty; write host:port or redis://host:port");
-    } else if (auto const end = text.find("://"); end != std::string_view::npos) {
-        std::string scheme;
-        for (char const c : text.substr(0, end))
-            scheme += (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
-        auto const rest = text.substr(end + 3);
-        if (scheme == "redis") {
-            outcome = address_text::network(rest, address);
-        } else if (scheme == "unix") {
-            outcome = address_text::socket(rest, address);
-        } else if (scheme == "rediss") {
-            outcome = malformed("TLS (rediss://) is not supported yet; use redis:// or unix://, or a TLS tunnel");
-        } else if (scheme == "redis+sentinel" || scheme == "redis-sentinel" || scheme == "sentinel") {
-            outcome = malformed("Sentinel is not supported yet; use redis:// with the address of the primary");
-        } else {
-            outcome = malformed("the scheme is neither redis:// nor unix://");
-        }
-    } else if (text.find('@') != std::string_view::npos) {
-        outcome = malformed("credentials need the long form, redis://user:password@host:port");
-    } else if (text.front() == '/') {
-        outcome = malformed("a unix socket is written as unix:///path");
-    } else if (text.find('/') != std::string_view::npos) {
-        outcome = malformed("a database needs the long form, redis://host:port/db");
-    } else {
-        outcome = address_text::host_and_port(text, address);
-    }
-    if (!outcome) return outcome.error();
-    return address;
-}
-
-}  // namespace rota::detail
-
-// ---- rota/detail/redis_error.hpp -----------------------------------------------------------------------------------
-// What an error reply of Redis means for rota: the kind of error for the caller, what becomes of the connection, and the
-// server's words made readable. One table for every transport to Redis; pure text, no hiredis.
-// Promises nothing about effects: an error reply to a script of rota's says that nothing was done, because a script
-// checks all that can fail before its first write.
-
-namespace rota::detail {
-
-enum class after_error : std::uint8_t {
-    keep,    ///< the connection is good
-    close,   ///< connect anew, to wherever the address leads by then
-    reload,  ///< the scripts are not there (any more): load them, send the request again
-};
-
-struct error_meaning {
-    errc code{};
-    after_error next{};
-};
-
-/// The first word of an error, its kind: "ERR", "WRONGTYPE", "NOPERM"…
-[[nodiscard]] inline std::string_view error_kind(std::string_view text) { return text.substr(0, text.find(' ')); }
-
-/// What an error means, by its (readable) text.
-[[nodiscard]] inline error_meaning meaning_of(std::string_view text) {
-    auto const kind = error_kind(text);
-    auto const is = [kind](auto... words) { return ((kind == std::string_view{words}) || ...); };
-
-    if (is("NOSCRIPT")) return {errc::unavailable, after_error::reload};
-    // Over in a moment, on this very server.
-    if (is("LOADING", "BUSY", "TRYAGAIN")) return {errc::unavailable, after_error::keep};
-    // Not the primary, or not one that may write: the address may lead to another by now.
-    if (is("READONLY", "UNBLOCKED", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN")) {
-        return {errc::unavailable, after_error::close};
-    }
-    // The next attempt must authenticate anew.
-    if (is("NOAUTH", "WRONGPASS", "DENIED")) return {errc::refused_by_server, after_error::close};
-    if (text.find("max number of clients reached") != std::string_view::npos) {
-        return {errc::unavailable, after_error::close};
-    }
-    if (text.find("Protocol error") != std::string_view::npos) return {errc::protocol, after_error::close};
-    return {errc::refused_by_server, after_error::keep};
-}
-
-/// The server's words without what only a debugger wants: where in which script (Redis 7: at the end; 6.2: in front), and
-/// the arguments of an unknown command, which may hold a password. One line, at most 300 bytes.
-[[nodiscard]] inline std::string readable_error(std::string_view text) {
-    constexpr auto none = std::string_view::npos;
-
-    if (auto const at = text.find(", with args beginning with"); at != none) text = text.substr(0, at);
-    if (auto const at = text.find(" script: "); at != none && text.find(", on @", at) != none)
-        text = text.substr(0, at);
-    constexpr std::string_view mark = "@user_script:";
-    if (text.starts_with("ERR Error running script") || text.starts_with(mark)) {
-        // "ERR Error running script (call to f_<sha>): @user_script:12: @user_script: 12: -READONLY You can't…"
-        if (auto const last = text.rfind(mark); last != none) {
-            if (auto const end = text.find(": ", last + mark.size() + 1); end != none) text.remove_prefix(end + 2);
-        }
-        if (text.starts_with('-')) text.remove_prefix(1);
-    }
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\r' || text.back() == '\n')) text.remove_suffix(1);
-
-    std::string words{text.substr(0, 300)};
-    for (char& c : words) {
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-    }
-    return words;
-}
-
-/// `words` without `secret`: servers quote what they do not understand.
-[[nodiscard]] inline std::string without(std::string words, std::string_view secret) {
-    if (secret.empty()) return words;
-    constexpr std::string_view stars = "***";
-    for (std::size_t at = words.find(secret); at != std::string::npos; at = words.find(secret, at + stars.size())) {
-        words.replace(at, secret.size(), stars);
-    }
-    return words;
-}
-
-}  // namespace rota::detail
-
-namespace rota::detail {
-
-// ---------------------------------------------------------------- time
-
-/// ppoll for at most `timeout`, to the microsecond; true if a descriptor is ready. EINTR counts as not ready.
-inline bool io_poll(pollfd* descriptors, std::size_t count, microseconds timeout) noexcept {
-    if (timeout < microseconds{0}) timeout = microseconds{0};
-    timespec span{};
-    span.tv_sec = static_cast<std::time_t>(timeout.count() / 1'000'000);
-    span.tv_nsec = static_cast<long>(timeout.count() % 1'000'000 * 1'000);
-    return ::ppoll(descriptors, static_cast<nfds_t>(count), &span, nullptr) > 0;
-}
-
-/// Sleeps until `deadline`, whatever signals come.
-inline void io_sleep(microseconds deadline) noexcept {
-    for (auto now = io_now(); now < deadline; now = io_now()) io_poll(nullptr, 0, deadline - now);
-}
-
-/// When the next attempt to connect may be made: at once after a good time, then in steps from 5 ms up to 1 s, each
-/// shortened at random by up to half, so that the nodes of a group do not come back in step.
-class reconnect_backoff {
+/// Threads: post() and wake() by any, the rest by the loop's.
+class posted_tasks {
 public:
-    explicit reconnect_backoff(std::uint64_t seed) noexcept : random_{seed | 1} {}
-
-    void failed(microseconds now) noexcept {
-        constexpr microseconds first = std::chrono::milliseconds{5};
-        constexpr microseconds most = std::chrono::seconds{1};
-        step_ = step_ < first ? first : 2 * step_;
-        if (step_ > most) step_ = most;
-        random_ ^= random_ << 13;  // xorshift64
-        random_ ^= random_ >> 7;
-        random_ ^= random_ << 17;
-        auto const half = step_.count() / 2;
-        not_before_ =
-            now + step_ - microseconds{static_cast<std::int64_t>(random_ % static_cast<std::uint64_t>(half + 1))};
+    /// Throws std::bad_alloc where the system has no descriptor left.
+    posted_tasks() : event_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
+        if (event_ < 0) throw std::bad_alloc{};
     }
-    /// It was refused for a reason that people must mend.
-    void refused(microseconds now) noexcept { not_before_ = now + std::chrono::seconds{30}; }
-    void succeeded() noexcept { step_ = not_before_ = microseconds{0}; }
+    posted_tasks(posted_tasks const&) = delete;
+    posted_tasks& operator=(posted_tasks const&) = delete;
+    ~posted_tasks() { ::close(event_); }
 
-    [[nodiscard]] microseconds not_before() const noexcept { return not_before_; }
-
-private:
-    microseconds step_{0};
-    microseconds not_before_{0};
-    std::uint64_t random_;
-};
-
-// ---------------------------------------------------------------- requests as bytes (RESP)
-
-inline void append_number(std::string& out, std::uint64_t value) {
-    char digits[20];
-    char* at = digits + sizeof digits;
-    do {
-        *--at = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    out.append(at, static_cast<std::size_t>(digits + sizeof digits - at));
-}
-
-inline void append_header(std::string& out, char sigil, std::size_t value) {
-    out += sigil;
-    append_number(out, value);
-    out.append("\r\n", 2);
-}
-
-inline void append_bulk(std::string& out, std::string_view bytes) {
-    append_header(out, '$', bytes.size());
-    out.append(bytes);
-    out.append("\r\n", 2);
-}
-
-inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
-    append_header(out, '*', words.size());
-    for (auto const word : words) append_bulk(out, word);
-}
-
-// ---------------------------------------------------------------- replies
-
-struct reply_deleter {
-    void operator()(redisReply* reply) const noexcept { ::freeReplyObject(reply); }
-};
-using reply_ptr = std::unique_ptr<redisReply, reply_deleter>;
-
-[[nodiscard]] inline std::string_view text_of(redisReply const& reply) noexcept {
-    return reply.str == nullptr ? std::string_view{} : std::string_view{reply.str, reply.len};
-}
-
-[[nodiscard]] inline bool is_error(redisReply const& reply) noexcept { return reply.type == REDIS_REPLY_ERROR; }
-
-/// An address that a host name was resolved to.
-struct endpoint {
-    sockaddr_storage address{};
-    socklen_t size = 0;
-};
-
-enum class resolving : std::uint8_t { names, numbers_only };
-
-/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now; or, of
-/// numbers_only, which asks nobody and so never blocks, it is a name.
-[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address,
-                                                           resolving what = resolving::names) {
-    std::vector<endpoint> found;
-    if (!address.path.empty()) {
-        sockaddr_un local{};
-        local.sun_family = AF_UNIX;
-        if (address.path.size() >= sizeof local.sun_path)
-            return {errc::invalid_argument, "the socket's path is too long"};
-        std::memcpy(local.sun_path, address.path.data(), address.path.size());
-        auto& one = found.emplace_back();
-        std::memcpy(&one.address, &local, sizeof local);
-        one.size = static_cast<socklen_t>(sizeof local);
-        return found;
-    }
-
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV | (what == resolving::numbers_only ? AI_NUMERICHOST : 0);
-    addrinfo* list = nullptr;
-    auto const port = std::to_string(address.port);
-    if (int const failure = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list); failure != 0) {
-        auto const why =
-            failure == EAI_SYSTEM ? std::generic_category().message(errno) : std::string{::gai_strerror(failure)};
-        return {errc::unavailable, "the host name cannot be resolved: " + why};
-    }
-    for (auto const* entry = list; entry != nullptr; entry = entry->ai_next) {
-        if (entry->ai_addrlen > sizeof(sockaddr_storage)) continue;
-        auto& one = found.emplace_back();
-        std::memcpy(&one.address, entry->ai_addr, entry->ai_addrlen);
-        one.size = entry->ai_addrlen;
-    }
-    ::freeaddrinfo(list);
-    return found;
-}
-
-/// See the top of the file.
-class redis_connection {
-public:
-    redis_connection() = default;
-    redis_connection(redis_connection const&) = delete;
-    redis_connection& operator=(redis_connection const&) = delete;
-    ~redis_connection() { close(); }
-
-    [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
-    /// Where the last connection went.
-    [[nodiscard]] endpoint const& peer() const noexcept { return peer_; }
-
-    void close() noexcept {
-        if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
-        reader_.reset();
-    }
-
-    // ---------------------------------------------------------------- connecting
-
-    /// Resolves the address and connects to the first of its endpoints that takes the connection, blocking until the
-    /// deadline. unavailable: refused or not found; timed_out: no answer.
-    result<void> connect(redis_address const& to, microseconds deadline) {
-        auto const targets = resolve(to);
-        if (!targets) return targets.error();
-        int failure = ETIMEDOUT;
-        for (std::size_t i = 0; i < targets->size(); ++i) {
-            auto const now = io_now();
-            if (now >= deadline) break;
-            failure = begin_connect((*targets)[i]);
-            if (failure == EINPROGRESS) {
-                // Each endpoint gets its share of the time: one that swallows packets must not hide the next.
-                auto const share = (deadline - now) / static_cast<std::int64_t>(targets->size() - i);
-                failure = await_connected(now + share);
-            }
-            if (failure == 0 && ::fcntl(descriptor_, F_SETFL, 0) != 0)
-                failure = errno;  // from here on SO_RCVTIMEO rules
-            if (failure == 0) return {};
-            close();
+    void post(unique_function<void()> task) {
+        bool first = false;
+        {
+            std::lock_guard const lock{mutex_};
+            first = posted_.empty();
+            posted_.push_back(std::move(task));
         }
-        if (failure == ETIMEDOUT) return {errc::timed_out, "no connection within the time allowed"};
-        return {errc::unavailable, "cannot connect: " + std::generic_category().message(failure)};
+        if (first) wake();  // else it has been, and the loop has not come to look yet
+    }
+    void wake() noexcept {
+        std::uint64_t const one = 1;
+        [[maybe_unused]] auto const ignored = ::write(event_, &one, sizeof one);  // fails only if it is readable anyway
     }
 
-    /// Starts to connect without waiting, on a non-blocking socket. 0: connected; EINPROGRESS: see connect_outcome() once
-    /// the descriptor is writable; else the errno of the failure, and the connection is closed.
-    int begin_connect(endpoint const& to) {
-        close();
-        int const family = to.address.ss_family;
-        descriptor_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (descriptor_ < 0) return errno;
-        if (family != AF_UNIX) {
-            // A request must not wait for its predecessor's acknowledgement; and a peer that is gone is noticed in half a
-            // minute even by a connection that only listens.
-            set_option(IPPROTO_TCP, TCP_NODELAY, 1);
-            set_option(SOL_SOCKET, SO_KEEPALIVE, 1);
-            set_option(IPPROTO_TCP, TCP_KEEPIDLE, 15);
-            set_option(IPPROTO_TCP, TCP_KEEPINTVL, 5);
-            set_option(IPPROTO_TCP, TCP_KEEPCNT, 3);
+    /// Polls readable after a post() or wake(), until calm().
+    [[nodiscard]] int descriptor() const noexcept { return event_; }
+    void calm() noexcept {
+        std::uint64_t count = 0;
+        [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
+    }
+    [[nodiscard]] bool empty() {
+        std::lock_guard const lock{mutex_};
+        return posted_.empty();
+    }
+    /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
+    void run() {
+        std::vector<unique_function<void()>> tasks = std::exchange(spare_, {});
+        {
+            std::lock_guard const lock{mutex_};
+            tasks.swap(posted_);
         }
-        reader_.reset(::redisReaderCreate());
-        if (!reader_) throw std::bad_alloc{};
-        io_timeout_ = microseconds{0};
-        peer_ = to;
-        if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
-        int const failure = errno == EINTR ? EINPROGRESS : errno;
-        if (failure != EINPROGRESS) close();
-        return failure;
-    }
-
-    /// What became of a connection that was EINPROGRESS: 0 or an errno.
-    [[nodiscard]] int connect_outcome() const noexcept {
-        int failure = 0;
-        socklen_t size = sizeof failure;
-        if (::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &failure, &size) != 0) return errno;
-        return failure == 0 && is_own_peer() ? ECONNREFUSED : failure;
-    }
-
-    // ---------------------------------------------------------------- requests and replies, blocking
-
-    /// The request to send, to be cleared and filled by the caller; its capacity is kept.
-    [[nodiscard]] std::string& request() noexcept { return output_; }
-
-    /// Says how much time there is from now on, before send() and receive(). Costs nothing while it is about the same as
-    /// for the last request.
-    void allow(microseconds remaining) noexcept {
-        // Somewhat longer is tolerable (a sixteenth, for the sake of no system call); shorter only leads to another turn.
-        if (io_timeout_ <= remaining + remaining / 16 && io_timeout_ >= remaining / 2 && io_timeout_.count() != 0)
-            return;
-        if (remaining < microseconds{1'000}) remaining = microseconds{1'000};  // 0 would mean for ever
-        io_timeout_ = remaining;
-        timeval span{};
-        span.tv_sec = static_cast<std::time_t>(remaining.count() / 1'000'000);
-        span.tv_usec = static_cast<suseconds_t>(remaining.count() % 1'000'000);
-        ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &span, sizeof span);
-        ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &span, sizeof span);
-    }
-
-    /// Sends the request. On failure (unavailable, timed_out) the server has at most a part of it, on which it cannot act.
-    result<void> send(microseconds deadline) {
-        std::size_t sent = 0;
-        for (;;) {
-            auto const count = ::send(descriptor_, output_.data() + sent, output_.size() - sent, MSG_NOSIGNAL);
-            if (count >= 0) {
-                sent += static_cast<std::size_t>(count);
-                if (sent == output_.size()) return {};
-            } else if (errno != EINTR && errno != EAGAIN) {
-                auto why = std::generic_category().message(errno);
-                keep_last_words();
-                close();
-                return {errc::unavailable, "connection lost: " + why};
-            }
-            if (out_of_time(deadline)) {
-                close();
-                return {errc::timed_out, "the request could not be sent within the time allowed"};
-            }
-        }
-    }
-
-    /// The next reply, never null. On failure (unavailable: connection lost; timed_out; protocol) requests that were sent
-    /// may or may not have been carried out.
-    result<reply_ptr> receive(microseconds deadline) {
-        if (!input_) input_ = std::make_unique_for_overwrite<char[]>(input_size);
-        for (;;) {
-            auto next = parse();
-            if (!next || *next) return next;
-            auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
-            if (count > 0) {
-                feed(input_.get(), static_cast<std::size_t>(count));
-                // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
-                next = parse();
-                if (!next || *next) return next;
-            } else if (count == 0) {
-                close();
-                return {errc::unavailable, "the server closed the connection"};
-            } else if (errno != EINTR && errno != EAGAIN) {
-                auto why = std::generic_category().message(errno);
-                close();
-                return {errc::unavailable, "connection lost: " + why};
-            }
-            if (out_of_time(deadline)) {
-                close();
-                return {errc::timed_out, "no reply within the time allowed"};
-            }
-        }
-    }
-
-    /// Whether there is something to read although nothing was asked: the end of the connection, as a rule.
-    [[nodiscard]] bool has_unasked_input() const noexcept {
-        char byte = 0;
-        auto const count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        return count >= 0 || (errno != EAGAIN && errno != EINTR);
-    }
-
-    /// An error reply that the server sent before it dropped us, in the middle of our request. Empty: none.
-    [[nodiscard]] std::string const& last_words() const noexcept { return last_words_; }
-
-    // ---------------------------------------------------------------- requests and replies, not blocking
-
-    /// Hands the request to the system; false (and closed) if it does not take all of it at once.
-    bool send_now() noexcept {
-        auto const count = ::send(descriptor_, output_.data(), output_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (count == static_cast<ssize_t>(output_.size())) return true;
-        close();
-        return false;
-    }
-
-    /// Reads what is there; false (and closed) at the end of the connection.
-    bool receive_now() {
-        if (receive_some()) return true;
-        close();
-        return false;
-    }
-
-    /// The next reply in what was read, null if none is complete. protocol: the bytes are not Redis' (and closed).
-    result<reply_ptr> parse() {
-        auto next = next_reply();
-        if (!next) close();
-        return next;
-    }
-
-    // The same for whoever watches the descriptor, and so must be the one that closes it: these leave it open.
-
-    /// Hands as many of the bytes to the system as it takes now, and tells how many. unavailable: the connection is lost;
-    /// last_words() may tell why.
-    result<std::size_t> send_some(std::string_view bytes) {
-        for (;;) {
-            auto const count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-            if (count >= 0) return static_cast<std::size_t>(count);
-            if (errno == EAGAIN) return std::size_t{0};
-            if (errno == EINTR) continue;
-            error why{errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
-            keep_last_words();
-            return why;
-        }
-    }
-
-    /// Reads what is there, up to a limit, and tells how much; 0: nothing yet. unavailable: the connection is over.
-    result<std::size_t> receive_some() {
-        char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
-        auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (count > 0) {
-            feed(bytes, static_cast<std::size_t>(count));
-            return static_cast<std::size_t>(count);
-        }
-        if (count == 0) return {errc::unavailable, "the server closed the connection"};
-        if (errno == EAGAIN || errno == EINTR) return std::size_t{0};
-        return {errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
-    }
-
-    /// As parse().
-    result<reply_ptr> next_reply() {
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
-            std::string why = static_cast<char const*>(reader_->errstr);
-            return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
-        }
-        return reply_ptr{static_cast<redisReply*>(raw)};
+        for (auto& task : tasks) task();
+        tasks.clear();
+        spare_ = std::move(tasks);
     }
 
 private:
-    static constexpr std::size_t input_size = 64 * 1024;
-    static constexpr std::size_t nonblocking_size = 16 * 1024;
+    int event_;
+    std::mutex mutex_;
+    std::vector<unique_function<void()>> posted_;
+    std::vector<unique_function<void()>> spare_;  // its memory
+};
 
-    struct reader_deleter {
-        void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
+}  // namespace rota::detail
+
+namespace rota {
+
+/// An event_loop (event_loop.hpp). Threads: post() and stop() by any; all else by one thread, which is the one that runs
+/// it. Everything made through it must be destroyed before it.
+class poll_loop {
+public:
+    /// Throws std::bad_alloc where the system has no descriptor left for it.
+    poll_loop() : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
+        epoll_event wanted{};
+        wanted.events = EPOLLIN;
+        if (epoll_ < 0) throw std::bad_alloc{};
+        if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, tasks_.descriptor(), &wanted) != 0) {
+            ::close(epoll_);
+            throw std::bad_alloc{};
+        }
+    }
+    poll_loop(poll_loop const&) = delete;
+    poll_loop& operator=(poll_loop const&) = delete;
+    ~poll_loop() { ::close(epoll_); }
+
+    // ---------------------------------------------------------------- what an event_loop offers
+
+    /// std::logic_error: no open descriptor, one that cannot be polled (a plain file), or one that is watched already.
+    [[nodiscard]] watch_handle watch(int fd, io_interest interest, watch_callback called) {
+        auto made = std::make_unique<watcher>(*this, fd, std::move(called));
+        made->add(interest);
+        return made;
+    }
+    [[nodiscard]] timer_handle timer(loop_task called) {
+        return std::make_unique<timer_entry>(*this, std::move(called));
+    }
+    /// Any thread.
+    void post(loop_task task) { tasks_.post(std::move(task)); }
+
+    // ---------------------------------------------------------------- running it
+
+    /// Runs callbacks until stop(). std::logic_error: called inside a callback (so do the others here).
+    void run() {
+        run_while([] { return true; }, microseconds::max());
+    }
+    /// Runs callbacks until stop(), or until a stop is requested.
+    void run(std::stop_token const& stop) {
+        std::stop_callback const wake_up{stop, [this] { tasks_.wake(); }};
+        run_while([&] { return !stop.stop_requested(); }, microseconds::max());
+    }
+    /// Runs callbacks for that long, or until stop().
+    void run_for(microseconds duration) {
+        run_while([] { return true; }, duration);
+    }
+    /// Runs callbacks until the predicate holds, which is looked at before each turn; false if that long, or a stop(), came
+    /// first.
+    template <typename Predicate>
+    [[nodiscard]] bool run_until(Predicate&& holds, microseconds at_most) {
+        bool held = false;
+        run_while([&] { return !(held = static_cast<bool>(holds())); }, at_most);
+        return held;
+    }
+    /// Ends the present run, after the callback that is in hand; or the next one at once, if none is under way. Any thread.
+    void stop() noexcept {
+        stop_.store(true, std::memory_order_release);
+        tasks_.wake();
+    }
+
+private:
+    // A callback that may be destroyed while it runs: it lives on in retired_ until the turn is over.
+    struct watched {
+        explicit watched(watch_callback f) : called{std::move(f)} {}
+        watch_callback called;
+        bool live = true;
+        io_interest interest = io_interest::none;
+    };
+    struct timed {
+        explicit timed(loop_task f) : called{std::move(f)} {}
+        loop_task called;
+        microseconds due{};
+        std::uint64_t order = 0;              // among those due at the same time: first started, first
+        std::size_t place = ~std::size_t{0};  // in the heap
+        [[nodiscard]] bool started() const noexcept { return place != ~std::size_t{0}; }
     };
 
-    void set_option(int level, int name, int value) noexcept {
-        ::setsockopt(descriptor_, level, name, &value, sizeof value);  // all of them are improvements only
-    }
-
-    // Trying again and again for a server on this machine that is away, one meets oneself sooner or later: the system may
-    // give the client's end the very port that it is to connect to.
-    [[nodiscard]] bool is_own_peer() const noexcept {
-        sockaddr_storage own{};
-        socklen_t size = sizeof own;
-        if (::getsockname(descriptor_, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
-        if (own.ss_family != peer_.address.ss_family) return false;
-        if (own.ss_family == AF_INET) {
-            auto const& a = reinterpret_cast<sockaddr_in const&>(own);
-            auto const& b = reinterpret_cast<sockaddr_in const&>(peer_.address);
-            return a.sin_port == b.sin_port && a.sin_addr.s_addr == b.sin_addr.s_addr;
+    class watcher final : public loop_watch {
+    public:
+        watcher(poll_loop& loop, int fd, watch_callback called)
+            : loop_{loop},
+              fd_{fd},
+              node_{std::make_unique<watched>(std::move(called))} {}
+        ~watcher() override {
+            if (!added_) return;
+            ::epoll_ctl(loop_.epoll_, EPOLL_CTL_DEL, fd_, nullptr);
+            node_->live = false;
+            if (loop_.running_) loop_.retired_watches_.push_back(std::move(node_));
         }
-        if (own.ss_family == AF_INET6) {
-            auto const& a = reinterpret_cast<sockaddr_in6 const&>(own);
-            auto const& b = reinterpret_cast<sockaddr_in6 const&>(peer_.address);
-            return a.sin6_port == b.sin6_port && std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof a.sin6_addr) == 0;
+        void want(io_interest interest) override {
+            if (interest != node_->interest) control(EPOLL_CTL_MOD, interest);
         }
-        return false;
-    }
-
-    int await_connected(microseconds deadline) noexcept {
-        for (auto now = io_now(); now < deadline; now = io_now()) {
-            pollfd wanted{descriptor_, POLLOUT, 0};
-            if (io_poll(&wanted, 1, deadline - now)) return connect_outcome();
+        void add(io_interest interest) {
+            control(EPOLL_CTL_ADD, interest);
+            added_ = true;
         }
-        return ETIMEDOUT;
-    }
 
-    bool out_of_time(microseconds deadline) noexcept {
-        auto const now = io_now();
-        if (now >= deadline) return true;
-        allow(deadline - now);
-        return false;
-    }
-
-    void feed(char const* bytes, std::size_t count) {
-        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
-    }
-
-    // A server that drops a connection at once (too many clients, protected mode) says why first.
-    void keep_last_words() {
-        last_words_.clear();
-        if (!receive_some()) return;
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
-        reply_ptr const said{static_cast<redisReply*>(raw)};
-        if (is_error(*said)) last_words_ = text_of(*said);
-    }
-
-    int descriptor_ = -1;
-    std::unique_ptr<redisReader, reader_deleter> reader_;
-    std::unique_ptr<char[]> input_;
-    std::string output_;
-    std::string last_words_;
-    endpoint peer_;
-    microseconds io_timeout_{0};
-};
-
-// ---------------------------------------------------------------- what opens every connection
-
-/// AUTH, SELECT and CLIENT SETNAME, as far as the address asks for them.
-struct greeting {
-    enum class step : std::uint8_t { authenticate, select, set_name };
-    step steps[3]{};
-    std::size_t count = 0;
-};
-
-inline greeting append_greeting(std::string& out, redis_address const& address, std::string_view name) {
-    greeting made;
-    if (address.authenticate) {
-        if (address.user.empty()) {
-            append_command(out, {"AUTH", address.password});
-        } else {
-            append_command(out, {"AUTH", address.user, address.password});
+    private:
+        void control(int what, io_interest interest) {
+            epoll_event wanted{};
+            if (includes(interest, io_interest::readable)) wanted.events |= EPOLLIN;
+            if (includes(interest, io_interest::writable)) wanted.events |= EPOLLOUT;
+            wanted.data.ptr = node_.get();
+            if (::epoll_ctl(loop_.epoll_, what, fd_, &wanted) != 0) {
+                if (errno == ENOMEM || errno == ENOSPC) throw std::bad_alloc{};
+                throw std::logic_error("rota::poll_loop: this descriptor cannot be watched");
+            }
+            node_->interest = interest;
         }
-        made.steps[made.count++] = greeting::step::authenticate;
-    }
-    if (address.database != 0) {
-        append_command(out, {"SELECT", std::to_string(address.database)});
-        made.steps[made.count++] = greeting::step::select;
-    }
-    append_command(out, {"CLIENT", "SETNAME", name});
-    made.steps[made.count++] = greeting::step::set_name;
-    return made;
-}
 
-/// A name that Redis takes for a client: printable, no spaces.
-[[nodiscard]] inline std::string as_client_name(std::string_view name) {
-    std::string made{name.substr(0, 128)};
-    for (char& c : made) {
-        if (c < '!' || c > '~') c = '-';
-    }
-    return made.empty() ? std::string{"rota"} : made;
-}
+        poll_loop& loop_;
+        int fd_;
+        std::unique_ptr<watched> node_;
+        bool added_ = false;
+    };
 
-/// An error reply as an error of ours: what was refused, and the server's words without the password.
-[[nodiscard]] inline error server_error(redis_address const& address, std::string_view what, std::string_view text) {
-    auto const words = readable_error(without(std::string{text}, address.password));
-    std::string detail = redacted(address);
-    detail += ": ";
-    detail += what;
-    detail += ": ";
-    detail += words;
-    return {meaning_of(words).code, std::move(detail)};
-}
-
-}  // namespace rota::detail
-
-#endif
-
-namespace rota::detail {
-
-/// Where to listen, as whom and for which group.
-struct push_target {
-    endpoint where;
-    redis_address address;  ///< for credentials and database
-    std::string name;
-    std::string inbox;        ///< key of the inboxes, but for the incarnation
-    std::string events;       ///< key of the group's events
-    microseconds patience{};  ///< for connecting and greeting
-};
-
-/// See the top of the file. The caller's loop: prepare(), poll wanted() until next_time(), react() if it is ready.
-class redis_push {
-public:
-    explicit redis_push(std::uint64_t seed) noexcept : backoff_{seed} {}
-
-    /// Also registers the connection's descriptor with this epoll instance, as it comes and goes.
-    void watch_with(int epoll) noexcept { epoll_ = epoll; }
-
-    /// Listens there from now on.
-    void retarget(push_target target) {
-        close();
-        target_ = std::move(target);
-        has_target_ = true;
-        backoff_.succeeded();
-    }
-
-    /// Listens nowhere from now on.
-    void forget_target() noexcept {
-        close();
-        has_target_ = false;
-    }
-
-    /// Connects, or issues or abandons a read, as the subscription needs.
-    void prepare(subscription const& sub, microseconds now) {
-        wanted_ = has_target_ && (sub.incarnation != 0 || sub.follow_group);
-        if (!wanted_) return close();
-        if (reading_ && !covers(asked_, sub)) close();
-        if (being_greeted() && now >= patience_ends_) failed(now);
-        if (state_ == state::closed) {
-            if (now < backoff_.not_before()) return;
-            opened_at_ = now;
-            patience_ends_ = now + target_.patience;
-            int const failure = connection_.begin_connect(target_.where);
-            if (failure != 0 && failure != EINPROGRESS) return failed(now);
-            watch(EPOLL_CTL_ADD, failure == 0 ? EPOLLIN : EPOLLOUT);
-            state_ = state::connecting;
-            if (failure == 0) greet(sub, now);
-        } else if (state_ == state::connected && !reading_) {
-            connection_.request().clear();
-            append_read(sub);
-            if (!connection_.send_now()) failed(now);
+    class timer_entry final : public loop_timer {
+    public:
+        timer_entry(poll_loop& loop, loop_task called)
+            : loop_{loop},
+              node_{std::make_unique<timed>(std::move(called))} {}
+        ~timer_entry() override {
+            stop();
+            if (loop_.running_) loop_.retired_timers_.push_back(std::move(node_));
         }
-    }
-
-    /// What to poll for; a negative descriptor if nothing.
-    [[nodiscard]] pollfd wanted() const noexcept {
-        return {state_ == state::closed ? -1 : connection_.descriptor(),
-                static_cast<short>(state_ == state::connecting ? POLLOUT : POLLIN), 0};
-    }
-
-    /// When prepare() must be called again, whatever happens.
-    [[nodiscard]] microseconds next_time() const noexcept {
-        if (!wanted_) return microseconds::max();
-        if (state_ == state::closed) return backoff_.not_before();
-        return being_greeted() ? patience_ends_ : microseconds::max();
-    }
-
-    /// Reads what came. True if something came that is newer than the subscription's cursors.
-    bool react(subscription const& sub, microseconds now) {
-        if (state_ == state::connecting) {
-            if (connection_.connect_outcome() != 0) return failed(now), false;
-            watch(EPOLL_CTL_MOD, EPOLLIN);
-            greet(sub, now);
-            return false;
+        void start(microseconds after) override {
+            node_->due = detail::io_deadline(detail::io_now(), std::max(after, microseconds{0}));
+            node_->order = ++loop_.timers_started_;
+            loop_.place(*node_);
         }
-        bool newer = false;
-        bool const open = connection_.receive_now();
-        while (open) {
-            auto next = connection_.parse();
-            if (!next) break;
-            if (!*next) return newer;
-            if (greeted_ < greeting_.count) {
-                if (!accept_greeting(**next)) break;
-            } else if (!accept_read(**next, sub, newer)) {
-                break;
+        void stop() override { loop_.displace(*node_); }
+
+    private:
+        poll_loop& loop_;
+        std::unique_ptr<timed> node_;
+    };
+
+    // ---------------------------------------------------------------- one turn
+
+    template <typename Condition>
+    void run_while(Condition&& go_on, microseconds at_most) {
+        if (running_) throw std::logic_error("rota::poll_loop: run inside a callback");
+        struct marked {
+            poll_loop& loop;
+            ~marked() {
+                loop.running_ = false;
+                loop.bury();
+            }
+        } const mark{*this};
+        running_ = true;
+        auto const until = detail::io_deadline(detail::io_now(), at_most);
+        while (!stop_.exchange(false, std::memory_order_acquire) && go_on() && detail::io_now() < until) turn(until);
+    }
+
+    void turn(microseconds until) {
+        // Waiting comes first, so that a predicate is looked at after whatever could have made it hold.
+        epoll_event ready[64];
+        int const count = await(ready, 64, until);
+        for (int i = 0; i < count; ++i) {
+            auto* const node = static_cast<watched*>(ready[i].data.ptr);
+            if (node == nullptr) {
+                tasks_.calm();
+            } else if (node->live) {
+                if (auto const what = became(ready[i].events, node->interest); what != io_interest::none)
+                    node->called(what);
             }
         }
-        bool const refused = std::exchange(refused_, false);
-        failed(now);
-        if (refused) backoff_.refused(now);
-        return newer;
+        tasks_.run();
+        run_timers();
+        bury();
     }
 
-    /// Why the server does not let us listen, once for each time it says so; empty: it does.
-    [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
-
-    void close() noexcept {
-        connection_.close();  // which takes it out of the epoll instance too
-        state_ = state::closed;
-        reading_ = false;
-        greeting_ = {};
-        greeted_ = 0;
-        refused_ = false;
+    static io_interest became(std::uint32_t events, io_interest interest) noexcept {
+        auto what = io_interest::none;
+        bool const over = (events & (EPOLLERR | EPOLLHUP)) != 0;
+        if ((events & EPOLLIN) != 0 || (over && interest != io_interest::writable)) what = what | io_interest::readable;
+        if ((events & EPOLLOUT) != 0 || (over && interest == io_interest::writable))
+            what = what | io_interest::writable;
+        return what;
     }
 
-private:
-    enum class state : std::uint8_t { closed, connecting, connected };
-
-    [[nodiscard]] bool being_greeted() const noexcept {
-        return state_ == state::connecting || greeted_ < greeting_.count;
-    }
-
-    // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
-    static bool covers(subscription const& asked, subscription const& sub) noexcept {
-        if (asked.incarnation != sub.incarnation || asked.follow_group != sub.follow_group) return false;
-        if (asked.version > sub.version) return false;
-        return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
-    }
-
-    void failed(microseconds now) noexcept {
-        if (now - opened_at_ > std::chrono::seconds{5}) backoff_.succeeded();  // it had been good for a while
-        backoff_.failed(now);
-        close();
-    }
-
-    void watch(int operation, std::uint32_t events) noexcept {
-        if (epoll_ < 0) return;
-        epoll_event wanted{};
-        wanted.events = events;
-        ::epoll_ctl(epoll_, operation, connection_.descriptor(), &wanted);
-    }
-
-    // Greeting and first read go out together: one round trip, and no state in between.
-    void greet(subscription const& sub, microseconds now) {
-        state_ = state::connected;
-        connection_.request().clear();
-        greeting_ = append_greeting(connection_.request(), target_.address, target_.name);
-        greeted_ = 0;
-        append_read(sub);
-        if (!connection_.send_now()) failed(now);
-    }
-
-    void append_read(subscription const& sub) {
-        // As long as clients can sensibly wait, so that a quiet group costs no commands; COUNT 1, as more is not needed.
-        auto& out = connection_.request();
-        bool const inbox = sub.incarnation != 0;
-        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
-        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"})
-            append_bulk(out, word);
-        if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
-        if (sub.follow_group) append_bulk(out, target_.events);
-        if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
-        if (sub.follow_group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
-        asked_ = sub;
-        reading_ = true;
-    }
-
-    // False: the server will not have us.
-    bool accept_greeting(redisReply const& reply) {
-        auto const step = greeting_.steps[greeted_++];
-        if (is_error(reply) && step != greeting::step::set_name) {
-            refusal_ = server_error(target_.address, "listening for changes", text_of(reply)).detail;
-            refused_ = true;
-            return false;
+    // epoll counts in milliseconds; the last two of a wait are left to ppoll, which is exact.
+    int await(epoll_event* ready, int room, microseconds until) {
+        bool const busy = !tasks_.empty() || stop_.load(std::memory_order_acquire);
+        if (busy) return ::epoll_wait(epoll_, ready, room, 0);
+        if (!heap_.empty()) until = std::min(until, heap_.front()->due);
+        auto const left = until - detail::io_now();
+        if (left <= microseconds{0}) return ::epoll_wait(epoll_, ready, room, 0);
+        if (left >= std::chrono::milliseconds{2}) {
+            constexpr std::int64_t hour_ms = 3'600'000;
+            return ::epoll_wait(epoll_, ready, room, static_cast<int>(std::min(left.count() / 1000, hour_ms)));
         }
-        return true;
+        pollfd one{epoll_, POLLIN, 0};
+        timespec span{};
+        span.tv_nsec = static_cast<long>(left.count() * 1000);
+        return ::ppoll(&one, 1, &span, nullptr) > 0 ? ::epoll_wait(epoll_, ready, room, 0) : 0;
     }
 
-    // False: the connection is of no use any more.
-    bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
-        if (!std::exchange(reading_, false)) return false;  // nothing was asked
-        if (reply.type == REDIS_REPLY_NIL) return true;     // the time of BLOCK is over
-        if (is_error(reply)) {
-            auto const why = server_error(target_.address, "listening for changes", text_of(reply));
-            refused_ = why.code == errc::refused_by_server;
-            if (refused_) refusal_ = why.detail;
-            return false;
+    void run_timers() {
+        if (heap_.empty()) return;
+        auto const now = detail::io_now();
+        auto const last = timers_started_;
+        while (!heap_.empty() && heap_.front()->due <= now && heap_.front()->order <= last) {
+            auto& first = *heap_.front();
+            displace(first);
+            first.called();
         }
-        if (reply.type != REDIS_REPLY_ARRAY) return false;
-        for (std::size_t i = 0; i < reply.elements; ++i) {
-            if (!accept_stream(*reply.element[i], sub, newer)) return false;
-        }
-        return true;
     }
 
-    // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
-    bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) const {
-        if (stream.type != REDIS_REPLY_ARRAY || stream.elements != 2) return false;
-        auto const& entries = *stream.element[1];
-        if (entries.type != REDIS_REPLY_ARRAY) return false;
-        bool const events = text_of(*stream.element[0]) == target_.events;
-        for (std::size_t i = 0; i < entries.elements; ++i) {
-            auto const& entry = *entries.element[i];
-            if (entry.type != REDIS_REPLY_ARRAY || entry.elements == 0) return false;
-            std::uint64_t id[2]{};
-            if (!stream_id(text_of(*entry.element[0]), id)) return false;
-            std::uint64_t const major = events ? sub.epoch : sub.version;
-            std::uint64_t const minor = events ? sub.seq : 0;
-            if (id[0] > major || (id[0] == major && id[1] > minor)) newer = true;
+    void bury() noexcept {
+        // What a callback holds may have a destructor that retires more.
+        while (!retired_watches_.empty() || !retired_timers_.empty()) {
+            auto const watches = std::exchange(retired_watches_, {});
+            auto const timers = std::exchange(retired_timers_, {});
         }
-        return true;
     }
 
-    static bool stream_id(std::string_view text, std::uint64_t (&into)[2]) noexcept {
-        std::size_t part = 0;
-        for (char const c : text) {
-            if (c == '-' && part == 0) {
-                part = 1;
-            } else if (c >= '0' && c <= '9') {
-                into[part] = into[part] * 10 + static_cast<std::uint64_t>(c - '0');
-            } else {
-                return false;
-            }
+    // ---------------------------------------------------------------- the heap of timers, the earliest in front
+
+    static bool before(timed const& a, timed const& b) noexcept {
+        return a.due != b.due ? a.due < b.due : a.order < b.order;
+    }
+    void place(timed& node) {
+        if (!node.started()) {
+            node.place = heap_.size();
+            heap_.push_back(&node);
         }
-        return part == 1;
+        settle(node.place);
+    }
+    void displace(timed& node) noexcept {
+        if (!node.started()) return;
+        auto const hole = std::exchange(node.place, ~std::size_t{0});
+        auto* const last = heap_.back();
+        heap_.pop_back();
+        if (last == &node) return;
+        heap_[hole] = last;
+        last->place = hole;
+        settle(hole);
+    }
+    void settle(std::size_t at) noexcept {
+        auto* const node = heap_[at];
+        auto const put = [this](std::size_t where, timed* what) {
+            heap_[where] = what;
+            what->place = where;
+        };
+        while (at > 0 && before(*node, *heap_[(at - 1) / 2])) {
+            put(at, heap_[(at - 1) / 2]);
+            at = (at - 1) / 2;
+        }
+        for (;;) {
+            auto child = 2 * at + 1;
+            if (child >= heap_.size()) break;
+            if (child + 1 < heap_.size() && before(*heap_[child + 1], *heap_[child])) ++child;
+            if (!before(*heap_[child], *node)) break;
+            put(at, heap_[child]);
+            at = child;
+        }
+        put(at, node);
     }
 
-    redis_connection connection_;
-    push_target target_;
-    bool has_target_ = false;
-    bool wanted_ = false;  // a connection
+    detail::posted_tasks tasks_;
     int epoll_ = -1;
-    state state_ = state::closed;
-    greeting greeting_;        // replies to come before any other
-    std::size_t greeted_ = 0;  // of them, here
-    bool reading_ = false;     // a read is pending
-    subscription asked_;       // by that read
-    bool refused_ = false;     // by the server, in words: trying again soon is of no use
-    std::string refusal_;
-    microseconds opened_at_{};
-    microseconds patience_ends_{};
-    reconnect_backoff backoff_;
+    std::atomic<bool> stop_{false};
+
+    // For the thread that runs it.
+    bool running_ = false;
+    std::vector<timed*> heap_;
+    std::uint64_t timers_started_ = 0;
+    std::vector<std::unique_ptr<watched>> retired_watches_;
+    std::vector<std::unique_ptr<timed>> retired_timers_;
 };
 
-}  // namespace rota::detail
+}  // namespace rota
 
-#endif
+// ---- rota/transport/hiredis_async.hpp ------------------------------------------------------------------------------
+// The asynchronous transport to Redis, over hiredis' parser, on an event loop of the user's: many operations in flight
+// on one connection, and a second one on which the server tells at once when there is something new.
+//
+//   rota::poll_loop loop;             // or an adapter of another: loop/libuv_loop.hpp, libevent_loop.hpp, asio_loop.hpp
+//   rota::hiredis_async transport{"redis://localhost:6379", loop};
+//
+// There where hiredis can be included and ROTA_NO_HIREDIS is not defined. Linux (epoll).
 
-// ---- rota/detail/redis_session.hpp ---------------------------------------------------------------------------------
-// The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
-// performs one operation at a time as one EVALSHA.
-// Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
-// operation sent again.
-// Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+// ---- rota/detail/redis_call.hpp ------------------------------------------------------------------------------------
+// One operation on its way to Redis and its handler, as the pipelined connection sees it: something that can be written
+// as the call of a script, and is answered once. So that redis_pipeline.hpp is no template, and one allocation holds all.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
@@ -15202,6 +14517,8 @@ private:
 // shape is errc::protocol, whatever it is; the shapes are written at the scripts (*.lua.hpp in this folder). RESP2.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <hiredis/hiredis.h>
 
 // ---- rota/detail/redis/reply_reader.hpp ----------------------------------------------------------------------------
 // Reads what the scripts answer: the elements of an array (redis_array_reader), and the parts of a stored record such
@@ -18177,6 +17494,808 @@ void encode(operation const& request, std::string_view key_prefix, std::uint64_t
 
 #include <array>
 
+// ---- rota/detail/redis_connection.hpp ------------------------------------------------------------------------------
+// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through hiredis' parser.
+// Promises: no SIGPIPE, no descriptor leaked to child processes, one send and one recv for a request whose reply comes
+// in one piece; after a failure the connection is closed, and the kind of error tells whether the whole request had been
+// handed to the system (receive() failed) or not (send() failed: the server cannot have acted on it).
+// Does not: retry, know rota's scripts, or bound the time that the system takes to resolve a host name (numbers and
+// /etc/hosts are immediate; a name server that is away costs what resolv.conf says). One thread at a time.
+// Only what hiredis 0.14.1 has is used, and of that only the parser; it is the same in 1.x.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <cstring>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+// ---- rota/detail/redis_address.hpp ---------------------------------------------------------------------------------
+// Where a Redis is and who asks, from the text that a user writes: host, host:port, [v6]:port,
+// redis://[user:password@]host[:port][/db] or unix://[user:password@]/path[?db=N]. Pure text: nothing is resolved here.
+// Promises: no message and no description of an address ever holds a user name or a password, not even of a text that
+// is malformed in a way that puts the password elsewhere (so messages name the part and the rule, and do not quote).
+// Does not: TLS and Sentinel, which are refused with words.
+
+namespace rota::detail {
+
+struct redis_address {
+    std::string host{};  ///< name or number, without brackets; empty if `path` is used
+    std::uint16_t port = 6379;
+    std::string path{};  ///< of a unix socket
+    std::string user{};  ///< empty: the default user
+    std::string password{};
+    bool authenticate = false;  ///< whether the text holds credentials
+    std::uint32_t database = 0;
+
+    friend bool operator==(redis_address const&, redis_address const&) = default;
+};
+
+/// The address as it may stand in a message: without credentials.
+[[nodiscard]] inline std::string redacted(redis_address const& address) {
+    std::string text;
+    if (address.path.empty()) {
+        bool const v6 = address.host.find(':') != std::string::npos;
+        text = v6 ? "redis://[" + address.host + "]" : "redis://" + address.host;
+        text += ":" + std::to_string(address.port);
+        if (address.database != 0) text += "/" + std::to_string(address.database);
+    } else {
+        text = "unix://" + address.path;
+        if (address.database != 0) text += "?db=" + std::to_string(address.database);
+    }
+    return text;
+}
+
+namespace address_text {
+
+inline result<void> malformed(std::string_view why) {
+    return {errc::invalid_argument, "Redis URL: " + std::string{why}};
+}
+
+// Decimal digits only, up to `most`.
+inline bool to_number(std::string_view digits, std::uint32_t most, std::uint32_t& into) {
+    if (digits.empty() || digits.size() > 10) return false;
+    std::uint64_t value = 0;
+    for (char const c : digits) {
+        if (c < '0' || c > '9') return false;
+        value = value * 10 + static_cast<std::uint64_t>(c - '0');
+    }
+    if (value > most) return false;
+    into = static_cast<std::uint32_t>(value);
+    return true;
+}
+
+inline int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+inline bool percent_decode(std::string_view text, std::string& into) {
+    into.clear();
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '%') {
+            into += text[i];
+            continue;
+        }
+        if (i + 2 >= text.size()) return false;
+        int const high = hex_digit(text[i + 1]);
+        int const low = hex_digit(text[i + 2]);
+        if (high < 0 || low < 0) return false;
+        into += static_cast<char>(high * 16 + low);
+        i += 2;
+    }
+    return true;
+}
+
+inline result<void> credentials(std::string_view text, redis_address& into) {
+    auto const colon = text.find(':');
+    // Some tools take a lone word for the user, others for the password: a guess would be wrong for half of the users.
+    if (colon == std::string_view::npos) {
+        return malformed("credentials must be user:password@, or :password@ for the default user");
+    }
+    if (!percent_decode(text.substr(0, colon), into.user) || !percent_decode(text.substr(colon + 1), into.password)) {
+        return malformed("a % in the credentials must be followed by two hexadecimal digits (a plain % is %25)");
+    }
+    into.authenticate = !into.user.empty() || !into.password.empty();
+    return {};
+}
+
+inline result<void> host_and_port(std::string_view text, redis_address& into) {
+    std::string_view host = text;
+    std::string_view port;
+    bool has_port = false;
+    if (!text.empty() && text.front() == '[') {
+        auto const end = text.find(']');
+        if (end == std::string_view::npos) return malformed("the [ of an IPv6 address is not closed");
+        host = text.substr(1, end - 1);
+        auto const rest = text.substr(end + 1);
+        has_port = !rest.empty();
+        if (has_port && rest.front() != ':') return malformed("after the ] of an IPv6 address only :port may follow");
+        if (has_port) port = rest.substr(1);
+        for (char const c : host) {
+            bool const fits = hex_digit(c) >= 0 || c == ':' || c == '.' || c == '%' || c == '_' || c == '-' ||
+                              (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');  // the latter: zone names
+            if (!fits) return malformed("the IPv6 address has a character that does not belong there");
+        }
+        if (host.find(':') == std::string_view::npos) return malformed("in [ ] there must be an IPv6 address");
+    } else if (auto const colon = text.find(':'); colon != std::string_view::npos) {
+        if (text.find(':', colon + 1) != std::string_view::npos) {
+            return malformed("more than one : after the host; write an IPv6 address in brackets, as in [::1]:6379");
+        }
+        host = text.substr(0, colon);
+        port = text.substr(colon + 1);
+        has_port = true;
+    }
+    if (host.empty()) return malformed("the host is missing");
+    if (host.size() > 255) return malformed("the host is longer than 255 characters");
+    for (char const c : host) {
+        auto const byte = static_cast<unsigned char>(c);
+        if (byte <= 0x20 || byte == 0x7f || std::string_view{"/\\?#@\"'<>[]{}|^`"}.find(c) != std::string_view::npos) {
+            return malformed("the host has a character that does not belong there");
+        }
+    }
+    into.host = host;
+    if (has_port) {
+        std::uint32_t number = 0;
+        if (!to_number(port, 65535, number) || number == 0) {
+            return malformed("the port must be a number from 1 to 65535");
+        }
+        into.port = static_cast<std::uint16_t>(number);
+    }
+    return {};
+}
+
+inline result<void> database(std::string_view text, redis_address& into) {
+    if (!to_number(text, 0x7fffffff, into.database)) return malformed("the database must be a number, as in /0");
+    return {};
+}
+
+inline result<void> network(std::string_view text, redis_address& into) {
+    // The last @: a password that was not percent-encoded may hold @, / and ? itself, and must not end up in the host.
+    if (auto const at = text.rfind('@'); at != std::string_view::npos) {
+        if (auto ok = credentials(text.substr(0, at), into); !ok) return ok;
+        text.remove_prefix(at + 1);
+    }
+    if (text.find_first_of("?#") != std::string_view::npos) {
+        return malformed("parameters after ? or # are not supported");
+    }
+    auto const slash = text.find('/');
+    if (auto ok = host_and_port(text.substr(0, slash), into); !ok) return ok;
+    if (slash == std::string_view::npos || slash + 1 == text.size()) return {};
+    return database(text.substr(slash + 1), into);
+}
+
+inline result<void> socket(std::string_view text, redis_address& into) {
+    constexpr std::string_view form = "a unix socket needs an absolute path, as in unix:///run/redis/redis.sock";
+    if (text.empty()) return malformed(form);
+    if (text.front() != '/') {
+        auto const at = text.rfind("@/");
+        if (at == std::string_view::npos) return malformed(form);
+        if (auto ok = credentials(text.substr(0, at), into); !ok) return ok;
+        text.remove_prefix(at + 1);
+    }
+    if (auto const mark = text.find('?'); mark != std::string_view::npos) {
+        auto const parameters = text.substr(mark + 1);
+        if (parameters.substr(0, 3) != "db=") return malformed("a unix socket takes no parameter but ?db=");
+        if (auto ok = database(parameters.substr(3), into); !ok) return ok;
+        text = text.substr(0, mark);
+    }
+    if (!percent_decode(text, into.path)) {
+        return malformed("a % in the path must be followed by two hexadecimal digits (a plain % is %25)");
+    }
+    for (char const c : into.path) {
+        if (static_cast<unsigned char>(c) < 0x20) return malformed("the path has a control character");
+    }
+    if (into.path.size() < 2) return malformed(form);
+    if (into.path.size() > 107) return malformed("the path of a unix socket may have 107 bytes at most");
+    return {};
+}
+
+}  // namespace address_text
+
+/// Reads an address. invalid_argument: malformed or not supported, with what and why.
+[[nodiscard]] inline result<redis_address> parse_redis_address(std::string_view text) {
+    using address_text::malformed;
+    redis_address address;
+    result<void> outcome;
+    if (text.empty()) {
+        outcome = malformed("it is empty; write host:port or redis://host:port");
+    } else if (auto const end = text.find("://"); end != std::string_view::npos) {
+        std::string scheme;
+        for (char const c : text.substr(0, end))
+            scheme += (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
+        auto const rest = text.substr(end + 3);
+        if (scheme == "redis") {
+            outcome = address_text::network(rest, address);
+        } else if (scheme == "unix") {
+            outcome = address_text::socket(rest, address);
+        } else if (scheme == "rediss") {
+            outcome = malformed("TLS (rediss://) is not supported yet; use redis:// or unix://, or a TLS tunnel");
+        } else if (scheme == "redis+sentinel" || scheme == "redis-sentinel" || scheme == "sentinel") {
+            outcome = malformed("Sentinel is not supported yet; use redis:// with the address of the primary");
+        } else {
+            outcome = malformed("the scheme is neither redis:// nor unix://");
+        }
+    } else if (text.find('@') != std::string_view::npos) {
+        outcome = malformed("credentials need the long form, redis://user:password@host:port");
+    } else if (text.front() == '/') {
+        outcome = malformed("a unix socket is written as unix:///path");
+    } else if (text.find('/') != std::string_view::npos) {
+        outcome = malformed("a database needs the long form, redis://host:port/db");
+    } else {
+        outcome = address_text::host_and_port(text, address);
+    }
+    if (!outcome) return outcome.error();
+    return address;
+}
+
+}  // namespace rota::detail
+
+// ---- rota/detail/redis_error.hpp -----------------------------------------------------------------------------------
+// What an error reply of Redis means for rota: the kind of error for the caller, what becomes of the connection, and the
+// server's words made readable. One table for every transport to Redis; pure text, no hiredis.
+// Promises nothing about effects: an error reply to a script of rota's says that nothing was done, because a script
+// checks all that can fail before its first write.
+
+namespace rota::detail {
+
+enum class after_error : std::uint8_t {
+    keep,    ///< the connection is good
+    close,   ///< connect anew, to wherever the address leads by then
+    reload,  ///< the scripts are not there (any more): load them, send the request again
+};
+
+struct error_meaning {
+    errc code{};
+    after_error next{};
+};
+
+/// The first word of an error, its kind: "ERR", "WRONGTYPE", "NOPERM"…
+[[nodiscard]] inline std::string_view error_kind(std::string_view text) { return text.substr(0, text.find(' ')); }
+
+/// What an error means, by its (readable) text.
+[[nodiscard]] inline error_meaning meaning_of(std::string_view text) {
+    auto const kind = error_kind(text);
+    auto const is = [kind](auto... words) { return ((kind == std::string_view{words}) || ...); };
+
+    if (is("NOSCRIPT")) return {errc::unavailable, after_error::reload};
+    // Over in a moment, on this very server.
+    if (is("LOADING", "BUSY", "TRYAGAIN")) return {errc::unavailable, after_error::keep};
+    // Not the primary, or not one that may write: the address may lead to another by now.
+    if (is("READONLY", "UNBLOCKED", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN")) {
+        return {errc::unavailable, after_error::close};
+    }
+    // The next attempt must authenticate anew.
+    if (is("NOAUTH", "WRONGPASS", "DENIED")) return {errc::refused_by_server, after_error::close};
+    if (text.find("max number of clients reached") != std::string_view::npos) {
+        return {errc::unavailable, after_error::close};
+    }
+    if (text.find("Protocol error") != std::string_view::npos) return {errc::protocol, after_error::close};
+    return {errc::refused_by_server, after_error::keep};
+}
+
+/// The server's words without what only a debugger wants: where in which script (Redis 7: at the end; 6.2: in front), and
+/// the arguments of an unknown command, which may hold a password. One line, at most 300 bytes.
+[[nodiscard]] inline std::string readable_error(std::string_view text) {
+    constexpr auto none = std::string_view::npos;
+
+    if (auto const at = text.find(", with args beginning with"); at != none) text = text.substr(0, at);
+    if (auto const at = text.find(" script: "); at != none && text.find(", on @", at) != none)
+        text = text.substr(0, at);
+    constexpr std::string_view mark = "@user_script:";
+    if (text.starts_with("ERR Error running script") || text.starts_with(mark)) {
+        // "ERR Error running script (call to f_<sha>): @user_script:12: @user_script: 12: -READONLY You can't…"
+        if (auto const last = text.rfind(mark); last != none) {
+            if (auto const end = text.find(": ", last + mark.size() + 1); end != none) text.remove_prefix(end + 2);
+        }
+        if (text.starts_with('-')) text.remove_prefix(1);
+    }
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\r' || text.back() == '\n')) text.remove_suffix(1);
+
+    std::string words{text.substr(0, 300)};
+    for (char& c : words) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    }
+    return words;
+}
+
+/// `words` without `secret`: servers quote what they do not understand.
+[[nodiscard]] inline std::string without(std::string words, std::string_view secret) {
+    if (secret.empty()) return words;
+    constexpr std::string_view stars = "***";
+    for (std::size_t at = words.find(secret); at != std::string::npos; at = words.find(secret, at + stars.size())) {
+        words.replace(at, secret.size(), stars);
+    }
+    return words;
+}
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+// ---------------------------------------------------------------- time
+
+/// ppoll for at most `timeout`, to the microsecond; true if a descriptor is ready. EINTR counts as not ready.
+inline bool io_poll(pollfd* descriptors, std::size_t count, microseconds timeout) noexcept {
+    if (timeout < microseconds{0}) timeout = microseconds{0};
+    timespec span{};
+    span.tv_sec = static_cast<std::time_t>(timeout.count() / 1'000'000);
+    span.tv_nsec = static_cast<long>(timeout.count() % 1'000'000 * 1'000);
+    return ::ppoll(descriptors, static_cast<nfds_t>(count), &span, nullptr) > 0;
+}
+
+/// Sleeps until `deadline`, whatever signals come.
+inline void io_sleep(microseconds deadline) noexcept {
+    for (auto now = io_now(); now < deadline; now = io_now()) io_poll(nullptr, 0, deadline - now);
+}
+
+/// When the next attempt to connect may be made: at once after a good time, then in steps from 5 ms up to 1 s, each
+/// shortened at random by up to half, so that the nodes of a group do not come back in step.
+class reconnect_backoff {
+public:
+    explicit reconnect_backoff(std::uint64_t seed) noexcept : random_{seed | 1} {}
+
+    void failed(microseconds now) noexcept {
+        constexpr microseconds first = std::chrono::milliseconds{5};
+        constexpr microseconds most = std::chrono::seconds{1};
+        step_ = step_ < first ? first : 2 * step_;
+        if (step_ > most) step_ = most;
+        random_ ^= random_ << 13;  // xorshift64
+        random_ ^= random_ >> 7;
+        random_ ^= random_ << 17;
+        auto const half = step_.count() / 2;
+        not_before_ =
+            now + step_ - microseconds{static_cast<std::int64_t>(random_ % static_cast<std::uint64_t>(half + 1))};
+    }
+    /// It was refused for a reason that people must mend.
+    void refused(microseconds now) noexcept { not_before_ = now + std::chrono::seconds{30}; }
+    void succeeded() noexcept { step_ = not_before_ = microseconds{0}; }
+
+    [[nodiscard]] microseconds not_before() const noexcept { return not_before_; }
+
+private:
+    microseconds step_{0};
+    microseconds not_before_{0};
+    std::uint64_t random_;
+};
+
+// ---------------------------------------------------------------- requests as bytes (RESP)
+
+inline void append_number(std::string& out, std::uint64_t value) {
+    char digits[20];
+    char* at = digits + sizeof digits;
+    do {
+        *--at = static_cast<char>('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    out.append(at, static_cast<std::size_t>(digits + sizeof digits - at));
+}
+
+inline void append_header(std::string& out, char sigil, std::size_t value) {
+    out += sigil;
+    append_number(out, value);
+    out.append("\r\n", 2);
+}
+
+inline void append_bulk(std::string& out, std::string_view bytes) {
+    append_header(out, '$', bytes.size());
+    out.append(bytes);
+    out.append("\r\n", 2);
+}
+
+inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
+    append_header(out, '*', words.size());
+    for (auto const word : words) append_bulk(out, word);
+}
+
+// ---------------------------------------------------------------- replies
+
+struct reply_deleter {
+    void operator()(redisReply* reply) const noexcept { ::freeReplyObject(reply); }
+};
+using reply_ptr = std::unique_ptr<redisReply, reply_deleter>;
+
+[[nodiscard]] inline std::string_view text_of(redisReply const& reply) noexcept {
+    return reply.str == nullptr ? std::string_view{} : std::string_view{reply.str, reply.len};
+}
+
+[[nodiscard]] inline bool is_error(redisReply const& reply) noexcept { return reply.type == REDIS_REPLY_ERROR; }
+
+/// An address that a host name was resolved to.
+struct endpoint {
+    sockaddr_storage address{};
+    socklen_t size = 0;
+};
+
+enum class resolving : std::uint8_t { names, numbers_only };
+
+/// All endpoints of an address, in the order in which to try them. unavailable: the name cannot be resolved now; or, of
+/// numbers_only, which asks nobody and so never blocks, it is a name.
+[[nodiscard]] inline result<std::vector<endpoint>> resolve(redis_address const& address,
+                                                           resolving what = resolving::names) {
+    std::vector<endpoint> found;
+    if (!address.path.empty()) {
+        sockaddr_un local{};
+        local.sun_family = AF_UNIX;
+        if (address.path.size() >= sizeof local.sun_path)
+            return {errc::invalid_argument, "the socket's path is too long"};
+        std::memcpy(local.sun_path, address.path.data(), address.path.size());
+        auto& one = found.emplace_back();
+        std::memcpy(&one.address, &local, sizeof local);
+        one.size = static_cast<socklen_t>(sizeof local);
+        return found;
+    }
+
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV | (what == resolving::numbers_only ? AI_NUMERICHOST : 0);
+    addrinfo* list = nullptr;
+    auto const port = std::to_string(address.port);
+    if (int const failure = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list); failure != 0) {
+        auto const why =
+            failure == EAI_SYSTEM ? std::generic_category().message(errno) : std::string{::gai_strerror(failure)};
+        return {errc::unavailable, "the host name cannot be resolved: " + why};
+    }
+    for (auto const* entry = list; entry != nullptr; entry = entry->ai_next) {
+        if (entry->ai_addrlen > sizeof(sockaddr_storage)) continue;
+        auto& one = found.emplace_back();
+        std::memcpy(&one.address, entry->ai_addr, entry->ai_addrlen);
+        one.size = entry->ai_addrlen;
+    }
+    ::freeaddrinfo(list);
+    return found;
+}
+
+/// See the top of the file.
+class redis_connection {
+public:
+    redis_connection() = default;
+    redis_connection(redis_connection const&) = delete;
+    redis_connection& operator=(redis_connection const&) = delete;
+    ~redis_connection() { close(); }
+
+    [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
+    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    /// Where the last connection went.
+    [[nodiscard]] endpoint const& peer() const noexcept { return peer_; }
+
+    void close() noexcept {
+        if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+        reader_.reset();
+    }
+
+    // ---------------------------------------------------------------- connecting
+
+    /// Resolves the address and connects to the first of its endpoints that takes the connection, blocking until the
+    /// deadline. unavailable: refused or not found; timed_out: no answer.
+    result<void> connect(redis_address const& to, microseconds deadline) {
+        auto const targets = resolve(to);
+        if (!targets) return targets.error();
+        int failure = ETIMEDOUT;
+        for (std::size_t i = 0; i < targets->size(); ++i) {
+            auto const now = io_now();
+            if (now >= deadline) break;
+            failure = begin_connect((*targets)[i]);
+            if (failure == EINPROGRESS) {
+                // Each endpoint gets its share of the time: one that swallows packets must not hide the next.
+                auto const share = (deadline - now) / static_cast<std::int64_t>(targets->size() - i);
+                failure = await_connected(now + share);
+            }
+            if (failure == 0 && ::fcntl(descriptor_, F_SETFL, 0) != 0)
+                failure = errno;  // from here on SO_RCVTIMEO rules
+            if (failure == 0) return {};
+            close();
+        }
+        if (failure == ETIMEDOUT) return {errc::timed_out, "no connection within the time allowed"};
+        return {errc::unavailable, "cannot connect: " + std::generic_category().message(failure)};
+    }
+
+    /// Starts to connect without waiting, on a non-blocking socket. 0: connected; EINPROGRESS: see connect_outcome() once
+    /// the descriptor is writable; else the errno of the failure, and the connection is closed.
+    int begin_connect(endpoint const& to) {
+        close();
+        int const family = to.address.ss_family;
+        descriptor_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (descriptor_ < 0) return errno;
+        if (family != AF_UNIX) {
+            // A request must not wait for its predecessor's acknowledgement; and a peer that is gone is noticed in half a
+            // minute even by a connection that only listens.
+            set_option(IPPROTO_TCP, TCP_NODELAY, 1);
+            set_option(SOL_SOCKET, SO_KEEPALIVE, 1);
+            set_option(IPPROTO_TCP, TCP_KEEPIDLE, 15);
+            set_option(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+            set_option(IPPROTO_TCP, TCP_KEEPCNT, 3);
+        }
+        reader_.reset(::redisReaderCreate());
+        if (!reader_) throw std::bad_alloc{};
+        io_timeout_ = microseconds{0};
+        peer_ = to;
+        if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
+        int const failure = errno == EINTR ? EINPROGRESS : errno;
+        if (failure != EINPROGRESS) close();
+        return failure;
+    }
+
+    /// What became of a connection that was EINPROGRESS: 0 or an errno.
+    [[nodiscard]] int connect_outcome() const noexcept {
+        int failure = 0;
+        socklen_t size = sizeof failure;
+        if (::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &failure, &size) != 0) return errno;
+        return failure == 0 && is_own_peer() ? ECONNREFUSED : failure;
+    }
+
+    // ---------------------------------------------------------------- requests and replies, blocking
+
+    /// The request to send, to be cleared and filled by the caller; its capacity is kept.
+    [[nodiscard]] std::string& request() noexcept { return output_; }
+
+    /// Says how much time there is from now on, before send() and receive(). Costs nothing while it is about the same as
+    /// for the last request.
+    void allow(microseconds remaining) noexcept {
+        // Somewhat longer is tolerable (a sixteenth, for the sake of no system call); shorter only leads to another turn.
+        if (io_timeout_ <= remaining + remaining / 16 && io_timeout_ >= remaining / 2 && io_timeout_.count() != 0)
+            return;
+        if (remaining < microseconds{1'000}) remaining = microseconds{1'000};  // 0 would mean for ever
+        io_timeout_ = remaining;
+        timeval span{};
+        span.tv_sec = static_cast<std::time_t>(remaining.count() / 1'000'000);
+        span.tv_usec = static_cast<suseconds_t>(remaining.count() % 1'000'000);
+        ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &span, sizeof span);
+        ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &span, sizeof span);
+    }
+
+    /// Sends the request. On failure (unavailable, timed_out) the server has at most a part of it, on which it cannot act.
+    result<void> send(microseconds deadline) {
+        std::size_t sent = 0;
+        for (;;) {
+            auto const count = ::send(descriptor_, output_.data() + sent, output_.size() - sent, MSG_NOSIGNAL);
+            if (count >= 0) {
+                sent += static_cast<std::size_t>(count);
+                if (sent == output_.size()) return {};
+            } else if (errno != EINTR && errno != EAGAIN) {
+                auto why = std::generic_category().message(errno);
+                keep_last_words();
+                close();
+                return {errc::unavailable, "connection lost: " + why};
+            }
+            if (out_of_time(deadline)) {
+                close();
+                return {errc::timed_out, "the request could not be sent within the time allowed"};
+            }
+        }
+    }
+
+    /// The next reply, never null. On failure (unavailable: connection lost; timed_out; protocol) requests that were sent
+    /// may or may not have been carried out.
+    result<reply_ptr> receive(microseconds deadline) {
+        if (!input_) input_ = std::make_unique_for_overwrite<char[]>(input_size);
+        for (;;) {
+            auto next = parse();
+            if (!next || *next) return next;
+            auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
+            if (count > 0) {
+                feed(input_.get(), static_cast<std::size_t>(count));
+                // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
+                next = parse();
+                if (!next || *next) return next;
+            } else if (count == 0) {
+                close();
+                return {errc::unavailable, "the server closed the connection"};
+            } else if (errno != EINTR && errno != EAGAIN) {
+                auto why = std::generic_category().message(errno);
+                close();
+                return {errc::unavailable, "connection lost: " + why};
+            }
+            if (out_of_time(deadline)) {
+                close();
+                return {errc::timed_out, "no reply within the time allowed"};
+            }
+        }
+    }
+
+    /// Whether there is something to read although nothing was asked: the end of the connection, as a rule.
+    [[nodiscard]] bool has_unasked_input() const noexcept {
+        char byte = 0;
+        auto const count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        return count >= 0 || (errno != EAGAIN && errno != EINTR);
+    }
+
+    /// An error reply that the server sent before it dropped us, in the middle of our request. Empty: none.
+    [[nodiscard]] std::string const& last_words() const noexcept { return last_words_; }
+
+    // ---------------------------------------------------------------- requests and replies, not blocking
+
+    /// Hands the request to the system; false (and closed) if it does not take all of it at once.
+    bool send_now() noexcept {
+        auto const count = ::send(descriptor_, output_.data(), output_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (count == static_cast<ssize_t>(output_.size())) return true;
+        close();
+        return false;
+    }
+
+    /// Reads what is there; false (and closed) at the end of the connection.
+    bool receive_now() {
+        if (receive_some()) return true;
+        close();
+        return false;
+    }
+
+    /// The next reply in what was read, null if none is complete. protocol: the bytes are not Redis' (and closed).
+    result<reply_ptr> parse() {
+        auto next = next_reply();
+        if (!next) close();
+        return next;
+    }
+
+    // The same for whoever watches the descriptor, and so must be the one that closes it: these leave it open.
+
+    /// Hands as many of the bytes to the system as it takes now, and tells how many. unavailable: the connection is lost;
+    /// last_words() may tell why.
+    result<std::size_t> send_some(std::string_view bytes) {
+        for (;;) {
+            auto const count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (count >= 0) return static_cast<std::size_t>(count);
+            if (errno == EAGAIN) return std::size_t{0};
+            if (errno == EINTR) continue;
+            error why{errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+            keep_last_words();
+            return why;
+        }
+    }
+
+    /// Reads what is there, up to a limit, and tells how much; 0: nothing yet. unavailable: the connection is over.
+    result<std::size_t> receive_some() {
+        char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
+        auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (count > 0) {
+            feed(bytes, static_cast<std::size_t>(count));
+            return static_cast<std::size_t>(count);
+        }
+        if (count == 0) return {errc::unavailable, "the server closed the connection"};
+        if (errno == EAGAIN || errno == EINTR) return std::size_t{0};
+        return {errc::unavailable, "connection lost: " + std::generic_category().message(errno)};
+    }
+
+    /// As parse().
+    result<reply_ptr> next_reply() {
+        void* raw = nullptr;
+        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
+            std::string why = static_cast<char const*>(reader_->errstr);
+            return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
+        }
+        return reply_ptr{static_cast<redisReply*>(raw)};
+    }
+
+private:
+    static constexpr std::size_t input_size = 64 * 1024;
+    static constexpr std::size_t nonblocking_size = 16 * 1024;
+
+    struct reader_deleter {
+        void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
+    };
+
+    void set_option(int level, int name, int value) noexcept {
+        ::setsockopt(descriptor_, level, name, &value, sizeof value);  // all of them are improvements only
+    }
+
+    // Trying again and again for a server on this machine that is away, one meets oneself sooner or later: the system may
+    // give the client's end the very port that it is to connect to.
+    [[nodiscard]] bool is_own_peer() const noexcept {
+        sockaddr_storage own{};
+        socklen_t size = sizeof own;
+        if (::getsockname(descriptor_, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+        if (own.ss_family != peer_.address.ss_family) return false;
+        if (own.ss_family == AF_INET) {
+            auto const& a = reinterpret_cast<sockaddr_in const&>(own);
+            auto const& b = reinterpret_cast<sockaddr_in const&>(peer_.address);
+            return a.sin_port == b.sin_port && a.sin_addr.s_addr == b.sin_addr.s_addr;
+        }
+        if (own.ss_family == AF_INET6) {
+            auto const& a = reinterpret_cast<sockaddr_in6 const&>(own);
+            auto const& b = reinterpret_cast<sockaddr_in6 const&>(peer_.address);
+            return a.sin6_port == b.sin6_port && std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof a.sin6_addr) == 0;
+        }
+        return false;
+    }
+
+    int await_connected(microseconds deadline) noexcept {
+        for (auto now = io_now(); now < deadline; now = io_now()) {
+            pollfd wanted{descriptor_, POLLOUT, 0};
+            if (io_poll(&wanted, 1, deadline - now)) return connect_outcome();
+        }
+        return ETIMEDOUT;
+    }
+
+    bool out_of_time(microseconds deadline) noexcept {
+        auto const now = io_now();
+        if (now >= deadline) return true;
+        allow(deadline - now);
+        return false;
+    }
+
+    void feed(char const* bytes, std::size_t count) {
+        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
+    }
+
+    // A server that drops a connection at once (too many clients, protected mode) says why first.
+    void keep_last_words() {
+        last_words_.clear();
+        if (!receive_some()) return;
+        void* raw = nullptr;
+        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
+        reply_ptr const said{static_cast<redisReply*>(raw)};
+        if (is_error(*said)) last_words_ = text_of(*said);
+    }
+
+    int descriptor_ = -1;
+    std::unique_ptr<redisReader, reader_deleter> reader_;
+    std::unique_ptr<char[]> input_;
+    std::string output_;
+    std::string last_words_;
+    endpoint peer_;
+    microseconds io_timeout_{0};
+};
+
+// ---------------------------------------------------------------- what opens every connection
+
+/// AUTH, SELECT and CLIENT SETNAME, as far as the address asks for them.
+struct greeting {
+    enum class step : std::uint8_t { authenticate, select, set_name };
+    step steps[3]{};
+    std::size_t count = 0;
+};
+
+inline greeting append_greeting(std::string& out, redis_address const& address, std::string_view name) {
+    greeting made;
+    if (address.authenticate) {
+        if (address.user.empty()) {
+            append_command(out, {"AUTH", address.password});
+        } else {
+            append_command(out, {"AUTH", address.user, address.password});
+        }
+        made.steps[made.count++] = greeting::step::authenticate;
+    }
+    if (address.database != 0) {
+        append_command(out, {"SELECT", std::to_string(address.database)});
+        made.steps[made.count++] = greeting::step::select;
+    }
+    append_command(out, {"CLIENT", "SETNAME", name});
+    made.steps[made.count++] = greeting::step::set_name;
+    return made;
+}
+
+/// A name that Redis takes for a client: printable, no spaces.
+[[nodiscard]] inline std::string as_client_name(std::string_view name) {
+    std::string made{name.substr(0, 128)};
+    for (char& c : made) {
+        if (c < '!' || c > '~') c = '-';
+    }
+    return made.empty() ? std::string{"rota"} : made;
+}
+
+/// An error reply as an error of ours: what was refused, and the server's words without the password.
+[[nodiscard]] inline error server_error(redis_address const& address, std::string_view what, std::string_view text) {
+    auto const words = readable_error(without(std::string{text}, address.password));
+    std::string detail = redacted(address);
+    detail += ": ";
+    detail += what;
+    detail += ": ";
+    detail += words;
+    return {meaning_of(words).code, std::move(detail)};
+}
+
+}  // namespace rota::detail
+
+#endif
+
 namespace rota::detail {
 
 /// The value of a field in the text of INFO; empty if it is not there.
@@ -18451,6 +18570,1233 @@ private:
 }  // namespace rota::detail
 
 #endif
+
+namespace rota::detail {
+
+/// See the top of the file. One of answer() and fail() is called, once.
+class redis_call {
+public:
+    redis_call() = default;
+    redis_call(redis_call const&) = delete;
+    redis_call& operator=(redis_call const&) = delete;
+    virtual ~redis_call() = default;
+
+    virtual void write(redis_handshake const& from, redis_command& into) const = 0;
+    /// Hands the handler what the reply, which is no error, says. False: it is no reply to this.
+    virtual bool answer(redisReply const& reply, redis_handshake const& from) = 0;
+    virtual void fail(error why) = 0;
+
+    microseconds deadline{};
+    std::uint64_t end = 0;    ///< of its bytes, in all that was ever written to the connection
+    script_id script{};       ///< once written
+    bool sent_again = false;  ///< after the scripts were loaded
+};
+
+/// Handler: void(result<reply>), called once.
+template <typename Handler, typename T = void>
+class redis_call_of final : public redis_call {
+public:
+    template <typename H>
+    redis_call_of(late<operation, T> request, H&& handler)
+        : request_{std::move(request)},
+          handler_{std::forward<H>(handler)} {}
+
+    void write(redis_handshake const& from, redis_command& into) const override {
+        encode(request_, from.key_prefix(), from.session(), from.connection_number(), into);
+    }
+    bool answer(redisReply const& reply, redis_handshake const& from) override {
+        auto decoded = decode(request_, &reply);
+        if (!decoded && decoded.error() == errc::protocol) return fail(from.at_server(decoded.error())), false;
+        handler_(std::move(decoded));
+        return true;
+    }
+    void fail(error why) override { handler_(result<late<reply, T>>{std::move(why)}); }
+
+private:
+    late<operation, T> request_;
+    Handler handler_;
+};
+
+}  // namespace rota::detail
+
+#endif
+
+// ---- rota/detail/redis_listener.hpp --------------------------------------------------------------------------------
+// The push connection (redis_push.hpp) on an event loop: calls back when something newer than a subscription came.
+// Promises: one call at most for each listen(), never inside it; nothing is read again until the next listen() says where
+// from, so that a reader who has not caught up yet is not called in a tight loop.
+// Watches an epoll instance of its own, in which the connection registers itself as it comes and goes, so that the order
+// in which descriptors are closed is no concern of the loop's. One thread: the loop's.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+// ---- rota/detail/redis_push.hpp ------------------------------------------------------------------------------------
+// The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
+// events, so that the server wakes a sleeping node the moment there is something new.
+// Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
+// it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
+// the read starts at the cursor; while the server is away it tries again in ever longer steps.
+// Does not: tell what is new (it is a hint, the caller asks over the other connection), or resolve names: it goes where
+// the command connection went. One thread at a time.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+namespace rota::detail {
+
+/// Where to listen, as whom and for which group.
+struct push_target {
+    endpoint where;
+    redis_address address;  ///< for credentials and database
+    std::string name;
+    std::string inbox;        ///< key of the inboxes, but for the incarnation
+    std::string events;       ///< key of the group's events
+    microseconds patience{};  ///< for connecting and greeting
+};
+
+/// See the top of the file. The caller's loop: prepare(), poll wanted() until next_time(), react() if it is ready.
+class redis_push {
+public:
+    explicit redis_push(std::uint64_t seed) noexcept : backoff_{seed} {}
+
+    /// Also registers the connection's descriptor with this epoll instance, as it comes and goes.
+    void watch_with(int epoll) noexcept { epoll_ = epoll; }
+
+    /// Listens there from now on.
+    void retarget(push_target target) {
+        close();
+        target_ = std::move(target);
+        has_target_ = true;
+        backoff_.succeeded();
+    }
+
+    /// Listens nowhere from now on.
+    void forget_target() noexcept {
+        close();
+        has_target_ = false;
+    }
+
+    /// Connects, or issues or abandons a read, as the subscription needs.
+    void prepare(subscription const& sub, microseconds now) {
+        wanted_ = has_target_ && (sub.incarnation != 0 || sub.follow_group);
+        if (!wanted_) return close();
+        if (reading_ && !covers(asked_, sub)) close();
+        if (being_greeted() && now >= patience_ends_) failed(now);
+        if (state_ == state::closed) {
+            if (now < backoff_.not_before()) return;
+            opened_at_ = now;
+            patience_ends_ = now + target_.patience;
+            int const failure = connection_.begin_connect(target_.where);
+            if (failure != 0 && failure != EINPROGRESS) return failed(now);
+            watch(EPOLL_CTL_ADD, failure == 0 ? EPOLLIN : EPOLLOUT);
+            state_ = state::connecting;
+            if (failure == 0) greet(sub, now);
+        } else if (state_ == state::connected && !reading_) {
+            connection_.request().clear();
+            append_read(sub);
+            if (!connection_.send_now()) failed(now);
+        }
+    }
+
+    /// What to poll for; a negative descriptor if nothing.
+    [[nodiscard]] pollfd wanted() const noexcept {
+        return {state_ == state::closed ? -1 : connection_.descriptor(),
+                static_cast<short>(state_ == state::connecting ? POLLOUT : POLLIN), 0};
+    }
+
+    /// When prepare() must be called again, whatever happens.
+    [[nodiscard]] microseconds next_time() const noexcept {
+        if (!wanted_) return microseconds::max();
+        if (state_ == state::closed) return backoff_.not_before();
+        return being_greeted() ? patience_ends_ : microseconds::max();
+    }
+
+    /// Reads what came. True if something came that is newer than the subscription's cursors.
+    bool react(subscription const& sub, microseconds now) {
+        if (state_ == state::connecting) {
+            if (connection_.connect_outcome() != 0) return failed(now), false;
+            watch(EPOLL_CTL_MOD, EPOLLIN);
+            greet(sub, now);
+            return false;
+        }
+        bool newer = false;
+        bool const open = connection_.receive_now();
+        while (open) {
+            auto next = connection_.parse();
+            if (!next) break;
+            if (!*next) return newer;
+            if (greeted_ < greeting_.count) {
+                if (!accept_greeting(**next)) break;
+            } else if (!accept_read(**next, sub, newer)) {
+                break;
+            }
+        }
+        bool const refused = std::exchange(refused_, false);
+        failed(now);
+        if (refused) backoff_.refused(now);
+        return newer;
+    }
+
+    /// Why the server does not let us listen, once for each time it says so; empty: it does.
+    [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
+
+    void close() noexcept {
+        connection_.close();  // which takes it out of the epoll instance too
+        state_ = state::closed;
+        reading_ = false;
+        greeting_ = {};
+        greeted_ = 0;
+        refused_ = false;
+    }
+
+private:
+    enum class state : std::uint8_t { closed, connecting, connected };
+
+    [[nodiscard]] bool being_greeted() const noexcept {
+        return state_ == state::connecting || greeted_ < greeting_.count;
+    }
+
+    // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
+    static bool covers(subscription const& asked, subscription const& sub) noexcept {
+        if (asked.incarnation != sub.incarnation || asked.follow_group != sub.follow_group) return false;
+        if (asked.version > sub.version) return false;
+        return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
+    }
+
+    void failed(microseconds now) noexcept {
+        if (now - opened_at_ > std::chrono::seconds{5}) backoff_.succeeded();  // it had been good for a while
+        backoff_.failed(now);
+        close();
+    }
+
+    void watch(int operation, std::uint32_t events) noexcept {
+        if (epoll_ < 0) return;
+        epoll_event wanted{};
+        wanted.events = events;
+        ::epoll_ctl(epoll_, operation, connection_.descriptor(), &wanted);
+    }
+
+    // Greeting and first read go out together: one round trip, and no state in between.
+    void greet(subscription const& sub, microseconds now) {
+        state_ = state::connected;
+        connection_.request().clear();
+        greeting_ = append_greeting(connection_.request(), target_.address, target_.name);
+        greeted_ = 0;
+        append_read(sub);
+        if (!connection_.send_now()) failed(now);
+    }
+
+    void append_read(subscription const& sub) {
+        // As long as clients can sensibly wait, so that a quiet group costs no commands; COUNT 1, as more is not needed.
+        auto& out = connection_.request();
+        bool const inbox = sub.incarnation != 0;
+        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
+        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"})
+            append_bulk(out, word);
+        if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
+        if (sub.follow_group) append_bulk(out, target_.events);
+        if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
+        if (sub.follow_group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
+        asked_ = sub;
+        reading_ = true;
+    }
+
+    // False: the server will not have us.
+    bool accept_greeting(redisReply const& reply) {
+        auto const step = greeting_.steps[greeted_++];
+        if (is_error(reply) && step != greeting::step::set_name) {
+            refusal_ = server_error(target_.address, "listening for changes", text_of(reply)).detail;
+            refused_ = true;
+            return false;
+        }
+        return true;
+    }
+
+    // False: the connection is of no use any more.
+    bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
+        if (!std::exchange(reading_, false)) return false;  // nothing was asked
+        if (reply.type == REDIS_REPLY_NIL) return true;     // the time of BLOCK is over
+        if (is_error(reply)) {
+            auto const why = server_error(target_.address, "listening for changes", text_of(reply));
+            refused_ = why.code == errc::refused_by_server;
+            if (refused_) refusal_ = why.detail;
+            return false;
+        }
+        if (reply.type != REDIS_REPLY_ARRAY) return false;
+        for (std::size_t i = 0; i < reply.elements; ++i) {
+            if (!accept_stream(*reply.element[i], sub, newer)) return false;
+        }
+        return true;
+    }
+
+    // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
+    bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) const {
+        if (stream.type != REDIS_REPLY_ARRAY || stream.elements != 2) return false;
+        auto const& entries = *stream.element[1];
+        if (entries.type != REDIS_REPLY_ARRAY) return false;
+        bool const events = text_of(*stream.element[0]) == target_.events;
+        for (std::size_t i = 0; i < entries.elements; ++i) {
+            auto const& entry = *entries.element[i];
+            if (entry.type != REDIS_REPLY_ARRAY || entry.elements == 0) return false;
+            std::uint64_t id[2]{};
+            if (!stream_id(text_of(*entry.element[0]), id)) return false;
+            std::uint64_t const major = events ? sub.epoch : sub.version;
+            std::uint64_t const minor = events ? sub.seq : 0;
+            if (id[0] > major || (id[0] == major && id[1] > minor)) newer = true;
+        }
+        return true;
+    }
+
+    static bool stream_id(std::string_view text, std::uint64_t (&into)[2]) noexcept {
+        std::size_t part = 0;
+        for (char const c : text) {
+            if (c == '-' && part == 0) {
+                part = 1;
+            } else if (c >= '0' && c <= '9') {
+                into[part] = into[part] * 10 + static_cast<std::uint64_t>(c - '0');
+            } else {
+                return false;
+            }
+        }
+        return part == 1;
+    }
+
+    redis_connection connection_;
+    push_target target_;
+    bool has_target_ = false;
+    bool wanted_ = false;  // a connection
+    int epoll_ = -1;
+    state state_ = state::closed;
+    greeting greeting_;        // replies to come before any other
+    std::size_t greeted_ = 0;  // of them, here
+    bool reading_ = false;     // a read is pending
+    subscription asked_;       // by that read
+    bool refused_ = false;     // by the server, in words: trying again soon is of no use
+    std::string refusal_;
+    microseconds opened_at_{};
+    microseconds patience_ends_{};
+    reconnect_backoff backoff_;
+};
+
+}  // namespace rota::detail
+
+#endif
+
+namespace rota::detail {
+
+/// See the top of the file.
+class redis_listener : public std::enable_shared_from_this<redis_listener> {
+public:
+    using callback = unique_function<void()>;
+    using complaint = unique_function<void(std::string)>;
+
+    explicit redis_listener(loop_ref loop) : loop_{loop}, push_{entropy()} {}
+    redis_listener(redis_listener const&) = delete;
+    redis_listener& operator=(redis_listener const&) = delete;
+    ~redis_listener() { shut_down(); }
+
+    /// Where to, from now on; and who hears why the server does not let us.
+    void retarget(push_target target) {
+        push_.retarget(std::move(target));
+        go_on();
+    }
+    void complain_to(complaint heard) { complaint_ = std::move(heard); }
+
+    /// Listens for that from now on, in place of what it was before. False: no descriptor is left.
+    bool listen(subscription const& sub, callback called) {
+        sub_ = sub;
+        called_ = std::move(called);
+        bool const wanted = sub.incarnation != 0 || sub.follow_group;
+        if (wanted && !make_descriptor()) return false;
+        if (wanted || epoll_ >= 0) go_on();
+        return true;
+    }
+
+    void shut_down() noexcept {
+        called_ = nullptr;
+        complaint_ = nullptr;
+        timer_.reset();
+        watch_.reset();
+        push_.close();
+        if (epoll_ >= 0) ::close(std::exchange(epoll_, -1));
+    }
+
+private:
+    bool make_descriptor() {
+        if (epoll_ >= 0) return true;
+        epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+        if (epoll_ < 0) return false;
+        push_.watch_with(epoll_);
+        watch_ = loop_.watch(epoll_, io_interest::readable, [this](io_interest) { react(); });
+        timer_ = loop_.timer([this] { go_on(); });
+        return true;
+    }
+
+    void go_on() {
+        if (epoll_ < 0) return;
+        auto const now = io_now();
+        // Without anybody to call there is nothing to listen for, but what is pending stays so for the next listen().
+        if (called_ || (sub_.incarnation == 0 && !sub_.follow_group)) push_.prepare(sub_, now);
+        auto const next = push_.next_time();
+        if (!called_ || next == microseconds::max()) {
+            timer_->stop();
+        } else {
+            timer_->start(next - now);
+        }
+    }
+
+    void react() {
+        auto const kept = shared_from_this();
+        bool const newer = push_.react(sub_, io_now());
+        if (auto why = push_.take_refusal(); !why.empty() && complaint_) complaint_(std::move(why));
+        if (newer && called_) {
+            auto called = std::move(called_);
+            called_ = nullptr;
+            called();
+        }
+        go_on();
+    }
+
+    loop_ref loop_;
+    redis_push push_;
+    int epoll_ = -1;
+    subscription sub_;
+    callback called_;
+    complaint complaint_;
+    watch_handle watch_;
+    timer_handle timer_;
+};
+
+}  // namespace rota::detail
+
+#endif
+
+// ---- rota/detail/redis_pipeline.hpp --------------------------------------------------------------------------------
+// The command connection of the asynchronous Redis transport, on an event loop: many operations in flight on one
+// connection, replies matched in order, requests written together once per turn of the loop.
+// Like the blocking transport it uses hiredis' parser on a socket of its own, not redisAsyncContext: no SIGPIPE, nothing
+// freed inside a callback of the library's, deadlines of our own, and the same source from hiredis 0.14.1 on.
+// Promises: each call is answered or failed exactly once, on the loop's thread, inside no function but the destructor's
+// shut_down(); what waits for a connection that cannot be had fails with that attempt, or at its deadline if the attempt
+// has no outcome by then; what is not answered by its deadline costs the connection, so that a late reply is never taken
+// for another's; what had not wholly gone out when a connection was lost goes out over the next one.
+// Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
+// done).
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+// ---- rota/detail/name_resolution.hpp -------------------------------------------------------------------------------
+// Finds the endpoints of a Redis without keeping an event loop waiting: numbers and unix sockets at once, host names by
+// the system's resolver, on a thread that lives as long as it takes and posts what it found.
+// Promises: one thread at most at a time; after cancel(), or destruction, the callback is not called and the loop is not
+// touched any more, however long the resolver takes; the thread takes no signals.
+// Does not: bound the time that the system's resolver takes.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+#include <csignal>
+
+#include <pthread.h>
+
+namespace rota::detail {
+
+/// See the top of the file. Loop's thread only.
+class name_resolution {
+public:
+    using endpoints = std::vector<endpoint>;
+    using callback = unique_function<void(result<endpoints>)>;
+
+    name_resolution() = default;
+    name_resolution(name_resolution const&) = delete;
+    name_resolution& operator=(name_resolution const&) = delete;
+    ~name_resolution() { cancel(); }
+
+    /// Calls back on the loop's thread, later.
+    void start(redis_address const& address, loop_ref loop, callback called) {
+        cancel();
+        request_ = std::make_shared<request>(loop, std::move(called));
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        try {
+            std::thread{[kept = request_, address] { finish(kept, resolve(address)); }}.detach();
+        } catch (std::system_error const& e) {
+            finish(request_, {errc::unavailable, std::string{"no thread to resolve the host name: "} + e.what()});
+        }
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+
+    void cancel() {
+        if (!request_) return;
+        callback dropped;  // outside the lock
+        {
+            std::lock_guard const lock{request_->mutex};
+            request_->wanted = false;
+            dropped = std::move(request_->called);
+        }
+        request_.reset();
+    }
+
+private:
+    struct request {
+        request(loop_ref l, callback c) : loop{l}, called{std::move(c)} {}
+        std::mutex mutex;
+        bool wanted = true;
+        loop_ref loop;
+        callback called;
+    };
+
+    static void finish(std::shared_ptr<request> const& of, result<endpoints> found) {
+        std::lock_guard const lock{of->mutex};  // so that the loop, which outlives cancel(), is there
+        if (!of->wanted) return;
+        of->loop.post([of, found = std::move(found)]() mutable {
+            if (!of->wanted) return;
+            of->wanted = false;
+            auto const called = std::make_unique<callback>(std::move(of->called));
+            (*called)(std::move(found));
+        });
+    }
+
+    std::shared_ptr<request> request_;
+};
+
+}  // namespace rota::detail
+
+#endif
+
+namespace rota::detail {
+
+/// See the top of the file. One thread: the loop's. Held by a shared_ptr, since a handler may destroy its owner.
+class redis_pipeline : public std::enable_shared_from_this<redis_pipeline> {
+public:
+    redis_pipeline(loop_ref loop, std::size_t most_in_flight)
+        : loop_{loop},
+          most_{most_in_flight},
+          backoff_{handshake_.session()} {}
+    redis_pipeline(redis_pipeline const&) = delete;
+    redis_pipeline& operator=(redis_pipeline const&) = delete;
+
+    /// Where operations go from now on; `patience`: the least time that an attempt to connect is given.
+    void open(redis_address address, std::string key_prefix, std::string client_name, microseconds patience) {
+        patience_ = patience;
+        if (!handshake_.open(std::move(address), std::move(key_prefix), std::move(client_name))) return;
+        lose({errc::unavailable, "the transport was opened for another server or group"});
+        backoff_.succeeded();
+        if (!queue_.empty()) schedule();
+    }
+    /// Called whenever a connection has become fit for use.
+    void on_established(unique_function<void()> called) { established_ = std::move(called); }
+
+    void submit(std::unique_ptr<redis_call> call, microseconds timeout) {
+        if (closed_) return refuse(std::move(call), {errc::cancelled, "the transport is gone"});
+        if (timeout <= microseconds{0}) {
+            return refuse(std::move(call), {errc::timed_out, "no time was allowed for the request"});
+        }
+        if (queue_.size() + in_flight_ >= most_) {
+            return refuse(std::move(call), {errc::unavailable, "too many requests in flight"});
+        }
+        call->deadline = io_deadline(io_now(), timeout);
+        earliest_ = std::min(earliest_, call->deadline);
+        queue_.push_back(std::move(call));
+        schedule();
+    }
+    /// Fails a call that is not to be sent, later, with that.
+    void refuse(std::unique_ptr<redis_call> call, error why) {
+        if (closed_) return fail_later(std::move(call), std::move(why));
+        complete(std::move(call), std::move(why));
+        schedule();
+    }
+    /// Fails what has not been answered, later, with that.
+    void give_up_all(error const& why) {
+        bool const any = in_flight_ > 0;
+        for (auto& each : sent_) {
+            if (each.call) complete(std::move(each.call), why);
+        }
+        if (any) close();
+        for (auto& call : std::exchange(queue_, {})) complete(std::move(call), why);
+        schedule();
+    }
+    /// Ends everything; what is under way is failed with `cancelled` before this returns.
+    void shut_down() {
+        auto const kept = shared_from_this();
+        closed_ = true;
+        established_ = nullptr;
+        timer_.reset();
+        resolution_.cancel();
+        give_up_all({errc::cancelled, "the transport was destroyed"});
+        close();
+        while (!done_.empty()) deliver_one();
+    }
+
+    [[nodiscard]] redis_handshake& handshake() noexcept { return handshake_; }
+    [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
+
+private:
+    static constexpr microseconds quick_succession = std::chrono::milliseconds{20};
+    static constexpr std::size_t most_unsent_bytes = 256 * 1024;  // then requests wait to be written
+
+    enum class stage : std::uint8_t {
+        idle,        // no attempt under way; there may be a connection that was kept for the next
+        resolving,   // the host name
+        connecting,  // to endpoints_[next_endpoint_ - 1]
+        greeting,    // the handshake goes on
+        ready,
+    };
+
+    // Something that was written and is to be answered: a call, or else the loading of the scripts.
+    struct flight {
+        std::unique_ptr<redis_call> call;
+        std::size_t digests = 0;  // taken
+    };
+    // A call whose end is known: a reply, or else an error.
+    struct outcome {
+        std::unique_ptr<redis_call> call;
+        reply_ptr reply;
+        error why;
+    };
+
+    // ---------------------------------------------------------------- turns
+
+    // All work is done in turns of the loop, never inside submit(); one post serves all that is asked for until then.
+    void schedule() {
+        if (closed_ || scheduled_ || in_turn_) return;
+        scheduled_ = true;
+        loop_.post([weak = weak_from_this()] {
+            if (auto const self = weak.lock()) {
+                self->scheduled_ = false;
+                self->turn();
+            }
+        });
+    }
+
+    void turn() {
+        if (closed_) return;
+        auto const kept = shared_from_this();
+        in_turn_ = true;
+        auto const now = io_now();
+        if (now >= earliest_) expire(now);
+        if (stage_ != stage::idle && stage_ != stage::ready && now >= patience_ends_) attempt_took_too_long(now);
+        if (stage_ == stage::ready && !queue_.empty()) write(now);
+        if (stage_ == stage::idle && !queue_.empty() && now >= backoff_.not_before()) attempt(now);
+        for (auto left = done_.size(); left > 0 && !done_.empty() && !closed_; --left) deliver_one();
+        in_turn_ = false;
+        if (closed_) return;
+        // What the handlers asked for goes out with this turn.
+        if (stage_ == stage::ready && !queue_.empty()) write(now);
+        if (!done_.empty() || (stage_ == stage::idle && !queue_.empty() && now >= backoff_.not_before())) schedule();
+        set_timer(now);
+    }
+
+    // The timer is left alone when it fires too early: most of what has a deadline is answered long before.
+    void set_timer(microseconds now) {
+        auto next = earliest_;
+        if (stage_ == stage::idle && !queue_.empty()) next = std::min(next, backoff_.not_before());
+        if (stage_ != stage::idle && stage_ != stage::ready) next = std::min(next, patience_ends_);
+        if (next == microseconds::max() || (timer_set_ <= next && timer_set_ > now)) return;
+        if (!timer_) {
+            timer_ = loop_.timer([this] {
+                timer_set_ = microseconds::min();
+                turn();
+            });
+        }
+        timer_set_ = next;
+        timer_->start(next - now);
+    }
+
+    void complete(std::unique_ptr<redis_call> call, error why, reply_ptr reply = nullptr) {
+        done_.push_back({std::move(call), std::move(reply), std::move(why)});
+    }
+
+    void deliver_one() {
+        auto one = std::move(done_.front());
+        done_.pop_front();
+        if (!one.reply) return one.call->fail(std::move(one.why));
+        if (one.call->answer(*one.reply, handshake_) || closed_) return;
+        lose({errc::protocol, "an answer did not have the form of a reply of rota's scripts"});
+    }
+
+    void fail_later(std::unique_ptr<redis_call> call, error why) const {
+        loop_.post([call = std::move(call), why = std::move(why)]() mutable { call->fail(std::move(why)); });
+    }
+
+    // ---------------------------------------------------------------- time
+
+    void expire(microseconds now) {
+        bool overdue = false;
+        earliest_ = microseconds::max();
+        for (auto const& each : sent_) {
+            if (!each.call) continue;
+            overdue = overdue || each.call->deadline <= now;
+            earliest_ = std::min(earliest_, each.call->deadline);
+        }
+        if (overdue) {
+            lose({errc::timed_out, "no reply within the time allowed"});  // what had not gone out is in the queue again
+            earliest_ = microseconds::max();
+        }
+        std::deque<std::unique_ptr<redis_call>> left;
+        for (auto& call : queue_) {
+            if (call->deadline <= now) {
+                complete(std::move(call), too_late(now));
+            } else {
+                earliest_ = std::min(earliest_, call->deadline);
+                left.push_back(std::move(call));
+            }
+        }
+        queue_ = std::move(left);
+    }
+
+    [[nodiscard]] error too_late(microseconds now) const {
+        switch (stage_) {
+            case stage::idle:
+                if (now < backoff_.not_before()) return last_failure_;
+                break;
+            case stage::resolving:
+                return handshake_.at_server({errc::timed_out, "the host name was not resolved in time"});
+            case stage::connecting:
+                return handshake_.at_server({errc::timed_out, "no connection within the time allowed"});
+            case stage::greeting: return handshake_.at_server({errc::timed_out, "no reply within the time allowed"});
+            case stage::ready: break;
+        }
+        return handshake_.at_server({errc::timed_out, "the request could not be sent within the time allowed"});
+    }
+
+    void attempt_took_too_long(microseconds now) {
+        if (stage_ == stage::connecting && next_endpoint_ < endpoints_.size()) return connect_next(now, ETIMEDOUT);
+        auto why = too_late(now);
+        if (stage_ == stage::greeting) {
+            why = handshake_.broken_off({errc::timed_out, "no reply within the time allowed"}, {});
+        }
+        attempt_failed(std::move(why), now);
+    }
+
+    // ---------------------------------------------------------------- making a connection ready
+
+    void attempt(microseconds now) {
+        attempt_ends_ = now + patience_;
+        for (auto const& call : queue_) attempt_ends_ = std::max(attempt_ends_, call->deadline);
+        patience_ends_ = attempt_ends_;
+        if (connection_.is_open()) return greet(now);  // kept from the last attempt
+        auto known = resolve(handshake_.address(), resolving::numbers_only);
+        if (known) return found(std::move(known), now);
+        if (!handshake_.address().path.empty()) return attempt_failed(handshake_.at_server(known.error()), now);
+        stage_ = stage::resolving;
+        resolution_.start(handshake_.address(), loop_, [this](result<std::vector<endpoint>> all) {
+            found(std::move(all), io_now());
+            turn();
+        });
+    }
+
+    void found(result<std::vector<endpoint>> all, microseconds now) {
+        if (!all) return attempt_failed(handshake_.at_server(all.error()), now);
+        endpoints_ = *std::move(all);
+        next_endpoint_ = 0;
+        connect_next(now, ETIMEDOUT);
+    }
+
+    // Each endpoint gets its share of the time: one that swallows packets must not hide the next.
+    void connect_next(microseconds now, int failure) {
+        close();
+        stage_ = stage::connecting;
+        while (next_endpoint_ < endpoints_.size()) {
+            auto const share = (attempt_ends_ - now) / static_cast<std::int64_t>(endpoints_.size() - next_endpoint_);
+            failure = connection_.begin_connect(endpoints_[next_endpoint_++]);
+            if (failure == 0) {
+                watch(io_interest::readable);
+                return greet(now);
+            }
+            if (failure == EINPROGRESS) {
+                patience_ends_ = now + share;
+                return watch(io_interest::writable);
+            }
+        }
+        attempt_failed(failure == ETIMEDOUT
+                           ? too_late(now)
+                           : handshake_.at_server(
+                                 {errc::unavailable, "cannot connect: " + std::generic_category().message(failure)}),
+                       now);
+    }
+
+    void greet(microseconds now) {
+        stage_ = stage::greeting;
+        patience_ends_ = attempt_ends_;
+        auto& out = connection_.request();
+        out.clear();
+        written_ = sent_bytes_ = 0;
+        (void)handshake_.begin(out);
+        flush(now);
+    }
+
+    void shake(redisReply const& reply, microseconds now) {
+        switch (handshake_.take(reply, connection_.request())) {
+            case handshake_step::receive: return;
+            case handshake_step::send: return flush(now);
+            case handshake_step::failed:
+                return attempt_failed(handshake_.failure(), now, handshake_.keeps_connection());
+            case handshake_step::ready: break;
+        }
+        stage_ = stage::ready;
+        written_ = sent_bytes_ = 0;
+        last_used_ = now;
+        if (established_) established_();
+    }
+
+    // Those who waited for it are told, but for those who have time left and lost it to silence: they wait for the next.
+    void attempt_failed(error why, microseconds now, bool keep = false) {
+        if (!keep) close();
+        stage_ = stage::idle;
+        backoff_.failed(now);
+        last_failure_ = why;
+        if (why == errc::timed_out) return;
+        for (auto& call : std::exchange(queue_, {})) complete(std::move(call), why);
+    }
+
+    // ---------------------------------------------------------------- writing
+
+    void write(microseconds now) {
+        // A server that was restarted, or closes what is idle, has long said so: better to see it before than after
+        // sending. Requests in quick succession do without the look.
+        if (in_flight_ == 0 && now - last_used_ > quick_succession && connection_.has_unasked_input()) {
+            return lose({errc::unavailable, "the connection had been closed"});
+        }
+        last_used_ = now;
+        auto& out = connection_.request();
+        while (!queue_.empty() && !winding_up_ && out.size() - out_sent_ < most_unsent_bytes) {
+            append(std::move(queue_.front()));
+            queue_.pop_front();
+        }
+        flush(now);
+    }
+
+    void append(std::unique_ptr<redis_call> call) {
+        auto& out = connection_.request();
+        auto const before = out.size();
+        call->write(handshake_, command_);
+        call->script = command_.script;
+        handshake_.append_call(out, command_);
+        written_ += out.size() - before;
+        call->end = written_;
+        sent_.push_back({std::move(call)});
+        ++in_flight_;
+    }
+
+    void flush(microseconds now) {
+        auto& out = connection_.request();
+        while (out_sent_ < out.size()) {
+            auto const count = connection_.send_some(std::string_view{out}.substr(out_sent_));
+            if (!count) return broken(count.error(), now, connection_.last_words());
+            if (*count == 0) break;
+            out_sent_ += *count;
+            sent_bytes_ += *count;
+        }
+        bool const all = out_sent_ == out.size();
+        if (all) {
+            out.clear();
+            out_sent_ = 0;
+            if (out.capacity() > 4 * most_unsent_bytes) std::string{}.swap(out);
+        }
+        watch(all ? io_interest::readable : io_interest::both);
+    }
+
+    // ---------------------------------------------------------------- reading
+
+    void watch(io_interest interest) {
+        if (!watch_) {
+            watch_ = loop_.watch(connection_.descriptor(), interest, [this](io_interest ready) { on_ready(ready); });
+        } else if (interest != interest_) {
+            watch_->want(interest);
+        }
+        interest_ = interest;
+    }
+
+    void on_ready(io_interest ready) {
+        auto const kept = shared_from_this();
+        in_turn_ = true;  // turn() follows
+        auto const now = io_now();
+        if (stage_ == stage::connecting) {
+            if (int const failure = connection_.connect_outcome(); failure != 0) {
+                connect_next(now, failure);
+            } else {
+                greet(now);
+            }
+        } else {
+            if (includes(ready, io_interest::readable)) read(now);
+            if (includes(ready, io_interest::writable) && watch_ && interest_ == io_interest::both) flush(now);
+        }
+        turn();
+    }
+
+    void read(microseconds now) {
+        constexpr int most_rounds = 16;  // others are waiting, too
+        constexpr std::size_t much = 16 * 1024;
+        result<std::size_t> count = std::size_t{0};
+        for (int round = 0; round < most_rounds; ++round) {
+            count = connection_.receive_some();
+            if (!count || *count < much) break;
+        }
+        while (connection_.is_open()) {
+            auto reply = connection_.next_reply();
+            if (!reply) return broken(reply.error(), now);
+            if (!*reply) break;
+            take(*std::move(reply), now);
+        }
+        // What came before the end counts. (The connection may have been given up by it.)
+        if (!count && connection_.is_open()) broken(count.error(), now);
+    }
+
+    void take(reply_ptr reply, microseconds now) {
+        if (stage_ == stage::greeting) return shake(*reply, now);
+        if (stage_ != stage::ready || sent_.empty()) {
+            return broken({errc::protocol, "the server sent what nobody asked for"}, now);
+        }
+        auto& first = sent_.front();
+        if (!first.call) {
+            auto ok = handshake_.take_digest(first.digests++, *reply);
+            if (first.digests == script_count) sent_.pop_front();
+            if (!ok) wind_up(ok.error(), now);
+            return;
+        }
+        auto call = std::move(first.call);
+        sent_.pop_front();
+        --in_flight_;
+        if (!is_error(*reply)) {
+            if (!winding_up_) backoff_.succeeded();
+            complete(std::move(call), {}, std::move(reply));
+        } else {
+            take_error(std::move(call), *reply, now);
+        }
+        if (winding_up_ && in_flight_ == 0) close();
+    }
+
+    void take_error(std::unique_ptr<redis_call> call, redisReply const& reply, microseconds now) {
+        auto refusal = handshake_.verdict_on(call->script, reply);
+        if (refusal.next == after_error::reload && !call->sent_again && !winding_up_) {
+            return load_and_send_again(std::move(call), now);
+        }
+        if (refusal.next == after_error::close) {
+            wind_up(refusal.why, now);
+        } else if (!winding_up_) {
+            backoff_.succeeded();
+        }
+        complete(std::move(call), std::move(refusal.why));
+    }
+
+    // Replies come in order, so the call can go right behind the scripts; as can others that met the same.
+    void load_and_send_again(std::unique_ptr<redis_call> call, microseconds now) {
+        bool loading = false;
+        for (auto at = sent_.rbegin(); at != sent_.rend() && !loading; ++at) loading = !at->call;
+        if (!loading) {
+            auto& out = connection_.request();
+            auto const before = out.size();
+            handshake_.append_script_loads(out);
+            written_ += out.size() - before;
+            sent_.push_back({});
+        }
+        call->sent_again = true;
+        append(std::move(call));
+        flush(now);
+    }
+
+    // ---------------------------------------------------------------- the end of a connection
+
+    // The server is not fit to serve us: nothing more is sent, but what was sent is still answered (with the same error,
+    // most likely, which tells more than that the outcome is unknown).
+    void wind_up(error const& why, microseconds now) {
+        if (!winding_up_) backoff_.failed(now);
+        winding_up_ = true;
+        last_failure_ = why;
+        if (in_flight_ == 0) close();
+    }
+
+    void broken(error const& why, microseconds now, std::string_view last_words = {}) {
+        if (stage_ == stage::greeting) return attempt_failed(handshake_.broken_off(why, last_words), now);
+        lose(why);
+    }
+
+    // What went out whole may have been done; the rest waits for the next connection, which is made at once.
+    void lose(error const& why) {
+        if (stage_ == stage::ready) {
+            auto const gone_out = sent_bytes_;
+            auto calls = std::exchange(sent_, {});
+            auto const unknown = handshake_.at_server({errc::outcome_unknown, why.detail});
+            for (auto& each : calls) {
+                if (each.call && each.call->end <= gone_out) complete(std::move(each.call), unknown);
+            }
+            for (auto at = calls.rbegin(); at != calls.rend(); ++at) {
+                if (!at->call) continue;
+                at->call->sent_again = false;
+                queue_.push_front(std::move(at->call));
+            }
+        }
+        close();
+        schedule();
+    }
+
+    void close() {
+        watch_.reset();  // before the descriptor
+        connection_.close();
+        resolution_.cancel();
+        stage_ = stage::idle;
+        winding_up_ = false;
+        sent_.clear();
+        in_flight_ = 0;
+        out_sent_ = 0;
+        connection_.request().clear();
+    }
+
+    loop_ref loop_;
+    std::size_t most_;
+    redis_handshake handshake_;
+    redis_connection connection_;
+    reconnect_backoff backoff_;
+    error last_failure_;  // while backoff_ is in force
+    microseconds patience_{};
+    unique_function<void()> established_;
+
+    std::deque<std::unique_ptr<redis_call>> queue_;  // to be written
+    std::deque<flight> sent_;                        // to be answered, in this order
+    std::size_t in_flight_ = 0;                      // the calls among them
+    std::deque<outcome> done_;                       // to be handed over
+    redis_command command_;                          // recycled
+
+    stage stage_ = stage::idle;
+    bool winding_up_ = false;  // once nothing is in flight, the connection is closed
+    bool closed_ = false;
+    bool scheduled_ = false;
+    bool in_turn_ = false;
+
+    name_resolution resolution_;
+    std::vector<endpoint> endpoints_;
+    std::size_t next_endpoint_ = 0;
+    microseconds attempt_ends_{};
+    microseconds patience_ends_{};  // of the present step of the attempt
+
+    std::size_t out_sent_ = 0;      // of the bytes that connection_ is to send
+    std::uint64_t written_ = 0;     // bytes of requests on this connection
+    std::uint64_t sent_bytes_ = 0;  // of them, handed to the system
+    microseconds last_used_{};
+
+    watch_handle watch_;
+    io_interest interest_ = io_interest::none;
+    timer_handle timer_;
+    microseconds timer_set_ = microseconds::min();
+    microseconds earliest_ = microseconds::max();  // no call's deadline is before
+};
+
+}  // namespace rota::detail
+
+#endif
+
+namespace rota {
+
+namespace detail {
+struct hiredis_async_access;  // tests define it
+}
+
+/// An async_transport (policies.hpp) to a Redis at an address as hiredis_sync takes it.
+///
+/// Promises:
+///  * A handler is called exactly once, on the loop's thread, never inside the call that it was given to. Its errors tell
+///    whether the operation may have been done: outcome_unknown and cancelled: maybe; all others: no. Messages name the
+///    server and hold its words, never a user name or password.
+///  * The destructor hands `cancelled` to every handler that was not called yet, before it returns: the one place where
+///    handlers run inside a call of yours. (They could not be left to a loop that may never run again.)
+///  * What is asked for in one turn of the loop goes out together. At most `most_in_flight` operations wait or are under
+///    way; more fail with `unavailable`.
+///  * It connects when there is something to send, and anew after a loss; in between an operation waits until its own
+///    time is over. It fails at once with an attempt that was refused or failed. Attempts are spaced by 5 ms up to 1 s,
+///    at random by up to half less. An operation that has no reply when its time is over costs the connection, so that no
+///    late reply is taken for another's; others that were on it end with outcome_unknown.
+///  * Host names are resolved anew for each connection, on a short-lived thread of their own unless they are numbers; it
+///    touches neither loop nor transport once this is destroyed.
+///  * No SIGPIPE; descriptors closed on exec.
+///
+/// Not promised: TLS, Sentinel, Cluster redirections; any use in the child after fork().
+///
+/// Threads: all calls on the loop's. The loop must outlive it. Movable until it is first used.
+class hiredis_async {
+public:
+    static constexpr std::size_t default_most_in_flight = 10'000;
+
+    /// Never connects and never refuses: open() reports what is wrong with the text.
+    hiredis_async(std::string url, loop_ref loop, std::size_t most_in_flight = default_most_in_flight)
+        : url_{std::move(url)},
+          loop_{loop},
+          self_{std::make_shared<state>(loop, most_in_flight)} {}
+    hiredis_async(hiredis_async&&) = default;
+    hiredis_async& operator=(hiredis_async&& other) noexcept {
+        if (this != &other) {
+            if (self_) self_->shut_down();
+            url_ = std::move(other.url_);
+            loop_ = other.loop_;
+            self_ = std::move(other.self_);
+        }
+        return *this;
+    }
+    ~hiredis_async() {
+        if (auto const self = std::move(self_)) self->shut_down();
+    }
+
+    /// Remembers the settings. invalid_argument: the URL or the key prefix.
+    result<void> open(transport_settings const& settings) {
+        auto& self = *self_;
+        self.opened = false;
+        auto address = detail::parse_redis_address(url_);
+        if (!address) return address.error();
+        if (settings.key_prefix.empty() || settings.key_prefix.find_first_of("{}") != std::string::npos) {
+            return {errc::invalid_argument, "key_prefix must not be empty or hold a brace"};
+        }
+        auto const name = detail::as_client_name(settings.client_name);
+        auto const tagged = "{" + settings.key_prefix + "}";
+        self.pipeline->open(*address, settings.key_prefix, name, settings.operation_timeout);
+        self.target.address = *std::move(address);
+        self.target.name = name + ":push";
+        self.target.inbox = tagged + "inbox:";
+        self.target.events = tagged + "events";
+        self.target.patience = settings.operation_timeout;
+        self.opened = true;
+        return {};
+    }
+
+    /// Performs one operation within the timeout, and calls `handler(result<reply>)`, which may be a callable that can only
+    /// be moved. unavailable (also: too many in flight), timed_out, refused_by_server, protocol, invalid_argument (not
+    /// open): not done; outcome_unknown, cancelled: maybe.
+    template <typename T = void, typename Handler>  // see detail/late.hpp
+    void submit(detail::late<operation, T> request, microseconds timeout, Handler&& handler) {
+        using call = detail::redis_call_of<std::decay_t<Handler>, T>;
+        auto made = std::make_unique<call>(std::move(request), std::forward<Handler>(handler));
+        if (!self_->opened) {
+            auto why = rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
+            return self_->pipeline->refuse(std::move(made), std::move(why));
+        }
+        self_->pipeline->submit(std::move(made), timeout);
+    }
+
+    /// Ends what is under way: its handlers get `cancelled`, later. What was sent may have been done.
+    void cancel() { self_->pipeline->give_up_all({errc::cancelled, "cancel() was called"}); }
+
+    /// Calls `on_push()` once when something newer than the subscription is there, and then rests until the next listen(),
+    /// each of which takes the place of the one before; subscription{} listens to nothing. Errors only make it later: while
+    /// the server is away it tries to connect again now and then, to where operations last reached it.
+    template <typename OnPush>
+    void listen(subscription const& sub, OnPush&& on_push) {
+        if (self_->listener->listen(sub, std::forward<OnPush>(on_push))) return;
+        self_->warn({errc::unavailable, "no file descriptor is left to listen for changes"});
+    }
+
+    [[nodiscard]] loop_ref loop() const noexcept { return loop_; }
+
+    /// Whether another server, or another run of it, answers than before: it may lack acknowledged writes.
+    [[nodiscard]] bool take_server_changed() { return self_->pipeline->handshake().take_server_changed(); }
+
+    /// What an operator should know, once each.
+    [[nodiscard]] std::vector<error> take_warnings() {
+        auto all = std::exchange(self_->warnings, {});
+        auto& more = self_->pipeline->handshake().warnings();
+        for (auto& each : more) all.push_back(std::move(each));
+        more.clear();
+        return all;
+    }
+
+private:
+    friend struct detail::hiredis_async_access;
+
+    // Never moves, so that what is called back knows where it is.
+    struct state {
+        state(loop_ref loop, std::size_t most_in_flight)
+            : pipeline{std::make_shared<detail::redis_pipeline>(loop, most_in_flight)},
+              listener{std::make_shared<detail::redis_listener>(loop)} {
+            // Listening goes to the server that operations go to, on a connection as fresh. (The old one may be dead
+            // without knowing.)
+            pipeline->on_established([this] {
+                target.where = pipeline->peer();
+                listener->retarget(target);
+            });
+            listener->complain_to([this](std::string why) { warn({errc::refused_by_server, std::move(why)}); });
+        }
+        state(state const&) = delete;
+        state& operator=(state const&) = delete;
+
+        void shut_down() {
+            listener->shut_down();
+            pipeline->shut_down();
+        }
+        void warn(error what) {
+            constexpr std::size_t most = 64;
+            for (auto const& known : refusals) {
+                if (known == what.detail) return;
+            }
+            if (refusals.size() == most) return;
+            refusals.push_back(what.detail);
+            warnings.push_back(std::move(what));
+        }
+
+        bool opened = false;
+        detail::push_target target;
+        std::vector<error> warnings;
+        std::vector<std::string> refusals;
+        std::shared_ptr<detail::redis_pipeline> pipeline;
+        std::shared_ptr<detail::redis_listener> listener;
+    };
+
+    std::string url_;
+    loop_ref loop_;
+    std::shared_ptr<state> self_;
+};
+
+}  // namespace rota
+
+#else
+
+namespace rota {
+inline namespace without_hiredis {
+
+template <typename>
+inline constexpr bool hiredis_is_there_for_async = false;
+
+// Stands in where there is no hiredis, and says so to whoever uses it.
+class hiredis_async {
+public:
+    template <typename Url>
+    hiredis_async(Url const&, loop_ref loop, std::size_t = 0) : loop_{loop} {
+        static_assert(
+            hiredis_is_there_for_async<Url>,
+            "rota: no hiredis: <hiredis/hiredis.h> was not found (Debian: libhiredis-dev), or ROTA_NO_HIREDIS is "
+            "defined");
+    }
+    result<void> open(transport_settings const&);
+    template <typename Handler>
+    void submit(operation const&, microseconds, Handler&&);
+    template <typename OnPush>
+    void listen(subscription const&, OnPush&&);
+    loop_ref loop() const;
+
+private:
+    loop_ref loop_;
+};
+
+}  // namespace without_hiredis
+}  // namespace rota
+
+#endif
+
+// ---- rota/transport/hiredis_sync.hpp -------------------------------------------------------------------------------
+// The blocking transport to Redis, over hiredis' parser: operations over one connection, and a sleep that the server
+// ends the moment there is something new, over a second one.
+//
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_sync{"redis://localhost:6379"}};
+//
+// There where hiredis can be included and ROTA_NO_HIREDIS is not defined. Linux (eventfd, epoll).
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+// ---- rota/detail/redis_session.hpp ---------------------------------------------------------------------------------
+// The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
+// performs one operation at a time as one EVALSHA.
+// Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
+// operation sent again.
+// Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
 namespace rota::detail {
 

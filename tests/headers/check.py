@@ -9,6 +9,13 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+# What adapts something that need not be there is left out where it is not.
+NEEDS = {
+    "rota/loop/libuv_loop.hpp": "uv.h",
+    "rota/loop/libevent_loop.hpp": "event2/event.h",
+    "rota/loop/asio_loop.hpp": "asio.hpp",
+}
+
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
@@ -22,6 +29,13 @@ def main():
     headers = sorted(path.relative_to(arguments.include).as_posix() for path in arguments.include.rglob("*.hpp"))
     if not headers:
         sys.exit(f"no headers in {arguments.include}")
+
+    def there(needed):
+        probe = f"#if !__has_include(<{needed}>)\n#error\n#endif\n"
+        command = [arguments.compiler, "-x", "c++", "-E", "-"]
+        return subprocess.run(command, input=probe, text=True, capture_output=True).returncode == 0
+
+    headers = [h for h in headers if h not in NEEDS or there(NEEDS[h])]
 
     with tempfile.TemporaryDirectory() as folder:
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "../catch.hpp"
+#include "../support/async_store.hpp"
 #include "../support/describe.hpp"
 #include "../support/reference_store.hpp"
 #include "../support/script_clock_transport.hpp"
@@ -678,9 +679,10 @@ bool equal(result<reply> const& a, result<reply> const& b) {
 }
 
 /// One random sequence on both stores.
+template <typename Redis>
 class duel {
 public:
-    duel(std::uint64_t seed, script_clock_transport& redis, outcome_census& census)
+    duel(std::uint64_t seed, Redis& redis, outcome_census& census)
         : choose_{seed, model_},
           redis_{redis},
           census_{census},
@@ -823,7 +825,7 @@ private:
 
     reference_store model_;
     generator choose_;
-    script_clock_transport& redis_;
+    Redis& redis_;
     outcome_census& census_;
     bool damaging_;
     bool damaged_ = false;
@@ -831,30 +833,42 @@ private:
     std::deque<std::string> last_;
 };
 
-}  // namespace
-
-TEST_CASE("the reference store and Redis answer alike") {
-    redis_server server;
-    script_clock_transport redis{server};
-    outcome_census census;
+// Sequences of operations, or the one of ROTA_TEST_SEED; gives how many.
+template <typename Redis>
+std::uint64_t play_duels(Redis& redis, std::uint64_t sequences, outcome_census& census) {
     std::uint64_t first = 1;
-    std::uint64_t sequences = 200;
     if (auto const* only = std::getenv("ROTA_TEST_SEED")) {
         first = std::stoull(only);
         sequences = 1;
     }
     for (auto seed = first; seed < first + sequences; ++seed) {
-        duel d{seed, redis, census};
+        duel<Redis> d{seed, redis, census};
         try {
             d.run(500);
         } catch (std::runtime_error const& e) {
             FAIL(e.what() << ", seed " << seed << " (ROTA_TEST_SEED=" << seed << "). The last of it:\n" << d.history());
         }
     }
-    if (sequences == 1) return;
+    return sequences;
+}
+
+}  // namespace
+
+TEST_CASE("the reference store and Redis answer alike") {
+    redis_server server;
+    script_clock_transport redis{server};
+    outcome_census census;
+    if (play_duels(redis, 200, census) == 1) return;
     INFO("seen:\n" << census.text());
     for (auto const* outcome : expected_outcomes) {
         INFO("never seen: " << outcome);
         CHECK(census.of(outcome) > 0);
     }
+}
+
+TEST_CASE("the reference store and Redis through hiredis_async answer alike") {
+    redis_server server;
+    outcome_census census;
+    async_store redis{server, std::make_unique<poll_loop_driver>()};
+    (void)play_duels(redis, 40, census);
 }

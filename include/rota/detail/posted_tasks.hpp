@@ -1,0 +1,71 @@
+// Tasks that any thread posts to an event loop, and the descriptor that wakes it for them.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "unique_function.hpp"
+
+namespace rota::detail {
+
+/// Threads: post() and wake() by any, the rest by the loop's.
+class posted_tasks {
+public:
+    /// Throws std::bad_alloc where the system has no descriptor left.
+    posted_tasks() : event_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
+        if (event_ < 0) throw std::bad_alloc{};
+    }
+    posted_tasks(posted_tasks const&) = delete;
+    posted_tasks& operator=(posted_tasks const&) = delete;
+    ~posted_tasks() { ::close(event_); }
+
+    void post(unique_function<void()> task) {
+        bool first = false;
+        {
+            std::lock_guard const lock{mutex_};
+            first = posted_.empty();
+            posted_.push_back(std::move(task));
+        }
+        if (first) wake();  // else it has been, and the loop has not come to look yet
+    }
+    void wake() noexcept {
+        std::uint64_t const one = 1;
+        [[maybe_unused]] auto const ignored = ::write(event_, &one, sizeof one);  // fails only if it is readable anyway
+    }
+
+    /// Polls readable after a post() or wake(), until calm().
+    [[nodiscard]] int descriptor() const noexcept { return event_; }
+    void calm() noexcept {
+        std::uint64_t count = 0;
+        [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
+    }
+    [[nodiscard]] bool empty() {
+        std::lock_guard const lock{mutex_};
+        return posted_.empty();
+    }
+    /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
+    void run() {
+        std::vector<unique_function<void()>> tasks = std::exchange(spare_, {});
+        {
+            std::lock_guard const lock{mutex_};
+            tasks.swap(posted_);
+        }
+        for (auto& task : tasks) task();
+        tasks.clear();
+        spare_ = std::move(tasks);
+    }
+
+private:
+    int event_;
+    std::mutex mutex_;
+    std::vector<unique_function<void()>> posted_;
+    std::vector<unique_function<void()>> spare_;  // its memory
+};
+
+}  // namespace rota::detail

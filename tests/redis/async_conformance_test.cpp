@@ -1,0 +1,23 @@
+// hiredis_async plays every scenario of conformance.hpp, on each event loop that there is.
+#include <memory>
+#include <string>
+
+#include "../unit/conformance.hpp"
+
+#include "../support/async_store.hpp"
+#include "../support/describe.hpp"
+
+using namespace rota::test;
+
+TEST_CASE("hiredis_async answers as operations.hpp says, on each event loop") {
+    static redis_server server;
+    for (auto const& [name, make] : loop_drivers()) {
+        DYNAMIC_SECTION(name) {
+            async_store redis{server, make()};
+            play_all_scenarios([&]() -> async_store& {
+                redis.begin_anew();
+                return redis;
+            });
+        }
+    }
+}
