@@ -50,7 +50,9 @@ struct sticky_by_hash {
             }
         }
         made.voluntary = made.bound = static_cast<std::uint32_t>(made.moves.size()) - made.forced;
-        made.imbalance = 0;  // in its own measure there is none: nothing waits for a threshold
+        made.imbalance =
+            0;  // it has no moves that even out; one that has some states how uneven the group is: only above
+                // rebalance_threshold does the leader make them
         return made;
     }
 

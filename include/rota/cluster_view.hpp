@@ -124,7 +124,7 @@ struct plan {
     std::uint32_t forced = 0;     ///< placements among the moves
     std::uint32_t voluntary = 0;  ///< moves between live nodes, required ones included
     std::uint32_t bound = 0;      ///< the least number of voluntary moves that reaches the strategy's balance
-    std::uint32_t unplaced = 0;   ///< orphans for which no node has room
+    std::uint32_t unplaced = 0;   ///< orphans without a place, for whatever reason (`stuck` says it)
     double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
     /// How far the node that is farthest off is from its target before the moves, as a fraction of the mean load, in the

@@ -227,7 +227,8 @@ public:
         return engine().unregister_schedules(detail::flattened(ids));
     }
 
-    /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
+    /// Takes schedules that nobody owns, up to max_schedules_per_node, whatever their placement rules say. What a node had
+    /// that is gone is that node's until the leader places it. unknown_schedule, owned_by_other,
     /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
     [[nodiscard]] results<owned_schedule> claim(std::span<std::string const> ids) { return engine().claim(ids); }
     [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
@@ -270,7 +271,9 @@ public:
     // ---------------------------------------------------------------- orders to the group, by anyone, also without join()
 
     /// The node ends empty and is given nothing more, while it goes on as a member: its schedules are handed over to
-    /// others as its runs end. Kept by node_id, over restarts, until undrain(). unknown_node: no live node has that id.
+    /// others as its runs end. Kept by node_id, over restarts, until undrain() (which takes any id). What may be nowhere
+    /// else (no room, constrained<S>) stays, and propose() says how much would move; transfer() is carried out all the
+    /// same, and evened out again. unknown_node: no live node has that id.
     [[nodiscard]] result<void> drain(std::string const& node_id) {
         return engine().give_order(op::order_kind::drain, node_id);
     }
@@ -278,8 +281,8 @@ public:
         return engine().give_order(op::order_kind::undrain, node_id);
     }
 
-    /// Until end_maintenance() nothing is moved between live nodes, whatever the reason; orphans are still placed. Hand-offs
-    /// that are under way are completed.
+    /// Until end_maintenance() the leader moves nothing between live nodes, whatever the reason; orphans are still placed.
+    /// Hand-offs that are under way are completed, and transfer() is carried out: that is somebody's wish.
     [[nodiscard]] result<void> begin_maintenance() {
         return engine().give_order(op::order_kind::begin_maintenance, {});
     }

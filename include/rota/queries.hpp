@@ -31,9 +31,9 @@ struct proposed_move {
 struct proposal {
     std::vector<proposed_move> moves{};  ///< placements, then moves that have to be, then those that even out
     std::uint32_t forced = 0;            ///< orphans placed
-    std::uint32_t voluntary = 0;         ///< moves between live nodes
+    std::uint32_t voluntary = 0;         ///< moves between live nodes, those off drained and overfull ones included
     std::uint32_t bound = 0;             ///< the fewest voluntary moves that reach the strategy's balance
-    std::uint32_t unplaced = 0;          ///< orphans for which no node has room
+    std::uint32_t unplaced = 0;          ///< orphans without a place, for whatever reason (`stuck` says it)
     double spread_before = 0;            ///< fullest less emptiest node, in the strategy's measure
     double spread_after = 0;
     double imbalance = 0;  ///< what rebalance_threshold is compared with

@@ -115,7 +115,8 @@ std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>
         case no_place::labels_missing: return "no node has the labels for it";
         case no_place::rules_conflict: return "its rules exclude each other";
         case no_place::group_apart: return "every node for it has another of its group";
-        case no_place::waits: return "it waits for its node to return";
+        case no_place::waits:
+            return "it waits: for its node to return, for room that is being made, or for the whole picture";
     }
     return "";
 }
@@ -389,8 +390,9 @@ private:
         unplaced_ = unplaced;
         tell_unplaced_again_ = now + std::chrono::seconds{10};
         auto const* const why = named >= unplaced ? "" : ": no node has room for them";
-        tell(event{warning{{errc::capacity_exceeded, fmt::format("{} schedules have no owner{}{}{}", unplaced, why,
-                                                                 names, named > 3 ? "; ..." : "")}}});
+        auto const code = named >= unplaced ? errc::conflict : errc::capacity_exceeded;
+        tell(event{warning{
+            {code, fmt::format("{} schedules have no owner{}{}{}", unplaced, why, names, named > 3 ? "; ..." : "")}}});
     }
 
     [[nodiscard]] microseconds budget() const { return options_.planning_budget; }

@@ -33,7 +33,7 @@ struct budgeted {
     /// Most schedules that are on their way at a time: those that still are count for the next round. None: no bound.
     std::optional<std::uint32_t> moves_per_round{};
     /// Most moves that begin within any minute of the server's time. None: no bound.
-    std::optional<std::uint32_t> moves_per_minute{};
+    std::optional<std::uint32_t> moves_per_minute{};  // (0: nothing is ever moved)
     /// For how long a schedule stays where it is after it changed hands, for whatever reason. 0: no time.
     microseconds cool_down{};
     S strategy{};

@@ -112,6 +112,16 @@ constexpr bool nests() {
     return true;
 }
 
+/// Whether S goes by weights at all, as far as that is known: what counts schedules does not.
+template <typename S>
+constexpr bool may_heed_weights() {
+    if constexpr (is_combinator<S>) {
+        return may_heed_weights<typename S::inner>();
+    } else {
+        return !std::is_same_v<S, least_moves>;
+    }
+}
+
 /// Whether S looks at schedules beyond `may_move` of those that a node is said to have. If not, a combinator that shows
 /// it a part or another state of the group need not copy the schedules.
 template <typename S>

@@ -46,6 +46,10 @@ struct measured {
     void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
 
     static_assert(detail::nests<measured, layer, S>());
+    static_assert(
+        detail::may_heed_weights<S>(),
+        "rota: measured<S> gives S the reports as weights, and this S counts schedules: give it one that heeds "
+        "weights, like measured<constrained<weighted_least_moves>>");
 };
 
 namespace detail {
