@@ -23,5 +23,6 @@ int main(int argc, char** argv) {
     return w.run_until_signal([](rota::job& j) {
         for (int step = 0; step < 20 && !j.stop_requested(); ++step) std::this_thread::sleep_for(10ms);  // the work
         std::printf("polled %s under token %llu\n", j.schedule().c_str(), static_cast<unsigned long long>(j.token()));
+        std::fflush(stdout);
     });
 }
