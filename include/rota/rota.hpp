@@ -44,3 +44,8 @@
 #include "transport/hiredis_async.hpp"
 #include "transport/hiredis_sync.hpp"
 #include "transport/memory.hpp"
+
+#include "trigger/continuous.hpp"
+#include "trigger/every.hpp"
+#include "trigger/on_demand.hpp"
+#include "worker.hpp"
