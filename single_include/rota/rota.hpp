@@ -1275,7 +1275,7 @@ struct plan {
     std::uint32_t forced = 0;     ///< placements among the moves
     std::uint32_t voluntary = 0;  ///< moves between live nodes, required ones included
     std::uint32_t bound = 0;      ///< the least number of voluntary moves that reaches the strategy's balance
-    std::uint32_t unplaced = 0;   ///< orphans for which no node has room
+    std::uint32_t unplaced = 0;   ///< orphans without a place, for whatever reason (`stuck` says it)
     double spread_before = 0;     ///< fullest less emptiest node, in the strategy's measure of load
     double spread_after = 0;
     /// How far the node that is farthest off is from its target before the moves, as a fraction of the mean load, in the
@@ -1831,9 +1831,9 @@ struct proposed_move {
 struct proposal {
     std::vector<proposed_move> moves{};  ///< placements, then moves that have to be, then those that even out
     std::uint32_t forced = 0;            ///< orphans placed
-    std::uint32_t voluntary = 0;         ///< moves between live nodes
+    std::uint32_t voluntary = 0;         ///< moves between live nodes, those off drained and overfull ones included
     std::uint32_t bound = 0;             ///< the fewest voluntary moves that reach the strategy's balance
-    std::uint32_t unplaced = 0;          ///< orphans for which no node has room
+    std::uint32_t unplaced = 0;          ///< orphans without a place, for whatever reason (`stuck` says it)
     double spread_before = 0;            ///< fullest less emptiest node, in the strategy's measure
     double spread_after = 0;
     double imbalance = 0;  ///< what rebalance_threshold is compared with
@@ -3171,6 +3171,16 @@ constexpr bool nests() {
     return true;
 }
 
+/// Whether S goes by weights at all, as far as that is known: what counts schedules does not.
+template <typename S>
+constexpr bool may_heed_weights() {
+    if constexpr (is_combinator<S>) {
+        return may_heed_weights<typename S::inner>();
+    } else {
+        return !std::is_same_v<S, least_moves>;
+    }
+}
+
 /// Whether S looks at schedules beyond `may_move` of those that a node is said to have. If not, a combinator that shows
 /// it a part or another state of the group need not copy the schedules.
 template <typename S>
@@ -3532,7 +3542,7 @@ struct budgeted {
     /// Most schedules that are on their way at a time: those that still are count for the next round. None: no bound.
     std::optional<std::uint32_t> moves_per_round{};
     /// Most moves that begin within any minute of the server's time. None: no bound.
-    std::optional<std::uint32_t> moves_per_minute{};
+    std::optional<std::uint32_t> moves_per_minute{};  // (0: nothing is ever moved)
     /// For how long a schedule stays where it is after it changed hands, for whatever reason. 0: no time.
     microseconds cool_down{};
     S strategy{};
@@ -6635,6 +6645,10 @@ struct measured {
     void make_plan(detail::late<cluster_view, S> const& view, detail::late<plan, S>& into) const;
 
     static_assert(detail::nests<measured, layer, S>());
+    static_assert(
+        detail::may_heed_weights<S>(),
+        "rota: measured<S> gives S the reports as weights, and this S counts schedules: give it one that heeds "
+        "weights, like measured<constrained<weighted_least_moves>>");
 };
 
 namespace detail {
@@ -9447,7 +9461,8 @@ std::string planner::operator()(late<cluster_view, T> const& view, late<plan, T>
         case no_place::labels_missing: return "no node has the labels for it";
         case no_place::rules_conflict: return "its rules exclude each other";
         case no_place::group_apart: return "every node for it has another of its group";
-        case no_place::waits: return "it waits for its node to return";
+        case no_place::waits:
+            return "it waits: for its node to return, for room that is being made, or for the whole picture";
     }
     return "";
 }
@@ -9721,8 +9736,9 @@ private:
         unplaced_ = unplaced;
         tell_unplaced_again_ = now + std::chrono::seconds{10};
         auto const* const why = named >= unplaced ? "" : ": no node has room for them";
-        tell(event{warning{{errc::capacity_exceeded, fmt::format("{} schedules have no owner{}{}{}", unplaced, why,
-                                                                 names, named > 3 ? "; ..." : "")}}});
+        auto const code = named >= unplaced ? errc::conflict : errc::capacity_exceeded;
+        tell(event{warning{
+            {code, fmt::format("{} schedules have no owner{}{}{}", unplaced, why, names, named > 3 ? "; ..." : "")}}});
     }
 
     [[nodiscard]] microseconds budget() const { return options_.planning_budget; }
@@ -13058,7 +13074,8 @@ public:
         return engine().unregister_schedules(detail::flattened(ids));
     }
 
-    /// Takes schedules that nobody owns, up to max_schedules_per_node. unknown_schedule, owned_by_other,
+    /// Takes schedules that nobody owns, up to max_schedules_per_node, whatever their placement rules say. What a node had
+    /// that is gone is that node's until the leader places it. unknown_schedule, owned_by_other,
     /// capacity_exceeded, conflict (registered anew a moment ago, and an earlier owner may not have heard).
     [[nodiscard]] results<owned_schedule> claim(std::span<std::string const> ids) { return engine().claim(ids); }
     [[nodiscard]] results<owned_schedule> claim(std::initializer_list<std::string> ids) {
@@ -13101,7 +13118,9 @@ public:
     // ---------------------------------------------------------------- orders to the group, by anyone, also without join()
 
     /// The node ends empty and is given nothing more, while it goes on as a member: its schedules are handed over to
-    /// others as its runs end. Kept by node_id, over restarts, until undrain(). unknown_node: no live node has that id.
+    /// others as its runs end. Kept by node_id, over restarts, until undrain() (which takes any id). What may be nowhere
+    /// else (no room, constrained<S>) stays, and propose() says how much would move; transfer() is carried out all the
+    /// same, and evened out again. unknown_node: no live node has that id.
     [[nodiscard]] result<void> drain(std::string const& node_id) {
         return engine().give_order(op::order_kind::drain, node_id);
     }
@@ -13109,8 +13128,8 @@ public:
         return engine().give_order(op::order_kind::undrain, node_id);
     }
 
-    /// Until end_maintenance() nothing is moved between live nodes, whatever the reason; orphans are still placed. Hand-offs
-    /// that are under way are completed.
+    /// Until end_maintenance() the leader moves nothing between live nodes, whatever the reason; orphans are still placed.
+    /// Hand-offs that are under way are completed, and transfer() is carried out: that is somebody's wish.
     [[nodiscard]] result<void> begin_maintenance() {
         return engine().give_order(op::order_kind::begin_maintenance, {});
     }
@@ -21624,5 +21643,1868 @@ private:
 };
 
 using memory_transport = basic_memory_transport<>;
+
+}  // namespace rota
+
+// ---- rota/trigger/continuous.hpp -----------------------------------------------------------------------------------
+// Runs each schedule again and again: at once when it comes to a node, and then a pause after each run's end. What a
+// worker does that is given no trigger.
+
+// ---- rota/trigger/trigger.hpp --------------------------------------------------------------------------------------
+// When a worker runs a schedule that it owns: what a trigger policy is told, and what it answers. rota has every,
+// continuous and on_demand; any type with the member of trigger_policy is one.
+//
+// A trigger only says when a run is wanted. Ownership, the lock, a free thread and retries after a failure come on top:
+// a run may start later than asked for, and while one is in hand no other starts.
+
+namespace rota {
+
+/// What a trigger knows of a schedule when it is asked for the next run: as the schedule comes to this node, and again
+/// at the end of each run (but where a retry is due first).
+struct schedule_times {
+    std::string_view schedule{};
+    instant now{};          ///< on the node's monotonic clock
+    microseconds wall{};    ///< the same moment since the Unix epoch, for what is to be alike on all nodes
+    instant owned_since{};  ///< when this node learnt that it owns the schedule
+    std::optional<instant> last_start{};  ///< of the latest run on this node under this ownership
+    std::optional<instant> last_end{};
+};
+
+/// Requirements of a trigger `t` (const: any of the worker's threads may ask, one at a time; it must neither throw nor
+/// take long).
+///
+/// | expression          | type                        | meaning |
+/// | t.next_run(times)   | std::optional<microseconds> | how long from now; 0 or less: at once; nothing: only on worker::trigger() |
+template <typename T>
+concept trigger_policy = requires(T const t, schedule_times const& times) {
+    { t.next_run(times) } -> std::same_as<std::optional<microseconds>>;
+};
+
+}  // namespace rota
+
+namespace rota {
+
+struct continuous {
+    microseconds pause = std::chrono::seconds{1};  ///< from the end of a run to the next
+
+    [[nodiscard]] constexpr std::optional<microseconds> next_run(schedule_times const& t) const {
+        return t.last_end ? pause : microseconds{};
+    }
+};
+
+}  // namespace rota
+
+// ---- rota/trigger/every.hpp ----------------------------------------------------------------------------------------
+// Runs each schedule once per period, at a phase of its own: a hash of its id, so that schedules do not fire in step and
+// each keeps its phase over restarts and changes of owner. Phases are reckoned by wall clocks; where those of two nodes
+// differ, so do the phases. A step of the wall clock shifts the next run by less than a period, and never makes it run
+// twice within half of one.
+
+namespace rota {
+
+class every {
+public:
+    /// `period`: 1 ms or more, else std::logic_error. A run that takes longer skips what it missed.
+    constexpr explicit every(microseconds period) : period_{period} {
+        if (period < microseconds{1000}) throw std::logic_error("rota::every: a period of less than 1 ms");
+    }
+
+    /// The same, with a first run as soon as a schedule comes to a node, whatever its phase: a change of owner then costs
+    /// an extra run, in place of up to a period without any.
+    [[nodiscard]] constexpr every and_when_acquired() const {
+        auto copy = *this;
+        copy.when_acquired_ = true;
+        return copy;
+    }
+
+    [[nodiscard]] constexpr std::optional<microseconds> next_run(schedule_times const& t) const {
+        if (when_acquired_ && !t.last_start) return microseconds{};
+        auto const length = static_cast<std::uint64_t>(period_.count());
+        microseconds const phase{static_cast<microseconds::rep>(detail::hash_of_id(t.schedule) % length)};
+        auto since = (t.wall - phase) % period_;
+        if (since < microseconds{}) since += period_;
+        auto const wait = period_ - since;
+        bool const same_point = t.last_start && wait + (t.now - *t.last_start) < period_ / 2;
+        return same_point ? wait + period_ : wait;
+    }
+
+private:
+    microseconds period_;
+    bool when_acquired_ = false;
+};
+
+}  // namespace rota
+
+// ---- rota/trigger/on_demand.hpp ------------------------------------------------------------------------------------
+// Runs a schedule when worker::trigger() asks for it, on the node that owns it, and at no other time.
+
+namespace rota {
+
+struct on_demand {
+    [[nodiscard]] constexpr std::optional<microseconds> next_run(schedule_times const&) const { return std::nullopt; }
+};
+
+}  // namespace rota
+
+// ---- rota/worker.hpp -----------------------------------------------------------------------------------------------
+// worker: a node that runs its schedules. It owns a coordinator and the threads for the runs; a program gives it a
+// function, and is done:
+//
+//   rota::worker w{{.node_id = "node-1"}, rota::hiredis_sync{"localhost:6379"}};
+//   w.add("feed-1", "feed-2");
+//   return w.run_until_signal([](rota::job& j) { poll(j.schedule(), j.token()); });
+//
+// It promises what its coordinator promises (README), and: a handler is only called for a schedule that this node owns,
+// under a lock of it; the lock is extended while the handler runs and released when it returns; a run is asked to stop
+// before its lock ends. It cannot make a handler return: one that never looks at job::stop_requested() goes on without
+// its lock, and only its token, which newer ones supersede, tells the resource.
+
+#include <functional>
+
+// ---- rota/detail/signal_watch.hpp ----------------------------------------------------------------------------------
+// SIGINT and SIGTERM as a wish to stop, while an object lives: the first calls a function, on a thread of this object's;
+// a second ends the process at once, with the exit code that a shell gives to it. (Not within 200 ms: who signals a process
+// and then its group, as timeout(1) does, means it once.) A signal that was ignored stays so.
+// What was in force before is put back by the destructor. The handler does nothing but write to a pipe.
+
+#include <fcntl.h>
+#include <signal.h>
+
+namespace rota::detail {
+
+inline std::atomic<int> signal_pipe{-1};
+
+extern "C" inline void rota_detail_on_signal(int number) {
+    auto const before = errno;
+    auto const byte = static_cast<char>(number);
+    static_cast<void>(!::write(signal_pipe.load(), &byte, 1));
+    errno = before;
+}
+
+template <typename T = void>
+class signal_watch {
+public:
+    /// std::logic_error: there is one already; std::system_error: no descriptor or thread is left.
+    explicit signal_watch(std::function<void()> on_first) {
+        int ends[2];
+        if (::pipe(ends) != 0) throw std::system_error(errno, std::generic_category(), "rota: pipe");
+        for (int i = 0; i < 2; ++i) static_cast<void>(::fcntl(ends[i], F_SETFD, FD_CLOEXEC));
+        read_ = ends[0];
+        write_ = ends[1];
+        int none = -1;
+        if (!signal_pipe.compare_exchange_strong(none, write_)) {
+            close_both();
+            throw std::logic_error("rota: run_until_signal() is under way already in this process");
+        }
+        try {
+            thread_ = std::thread{[this, first = std::move(on_first)] { serve(first); }};
+        } catch (...) {
+            signal_pipe.store(-1);
+            close_both();
+            throw;
+        }
+        for (auto& s : signals_) {
+            ::sigaction(s.number, nullptr, &s.before);
+            s.ours = s.before.sa_handler != SIG_IGN;
+            if (!s.ours) continue;
+            struct sigaction action{};
+            action.sa_handler = rota_detail_on_signal;
+            action.sa_flags = SA_RESTART;
+            ::sigemptyset(&action.sa_mask);
+            ::sigaction(s.number, &action, nullptr);
+        }
+    }
+    signal_watch(signal_watch const&) = delete;
+    signal_watch& operator=(signal_watch const&) = delete;
+    ~signal_watch() {
+        for (auto& s : signals_) {
+            if (s.ours) ::sigaction(s.number, &s.before, nullptr);
+        }
+        char const end = 0;
+        static_cast<void>(!::write(write_, &end, 1));
+        thread_.join();
+        signal_pipe.store(-1);
+        close_both();
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    struct watched {
+        int number = 0;
+        struct sigaction before{};
+        bool ours = false;
+    };
+
+    void serve(std::function<void()> const& first) const {
+        std::optional<clock::time_point> stopping;
+        for (;;) {
+            char byte = 0;
+            ssize_t got = 0;
+            do {
+                got = ::read(read_, &byte, 1);
+            } while (got < 0 && errno == EINTR);
+            if (got <= 0 || byte == 0) return;
+            if (!stopping) {
+                stopping = clock::now();
+                first();
+            } else if (clock::now() - *stopping >= std::chrono::milliseconds{200}) {
+                std::_Exit(128 + byte);
+            }
+        }
+    }
+    void close_both() const {
+        ::close(read_);
+        ::close(write_);
+    }
+
+    int read_ = -1;
+    int write_ = -1;
+    std::thread thread_;
+    watched signals_[2] = {{SIGINT}, {SIGTERM}};
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/worker_engine.hpp ---------------------------------------------------------------------------------
+// Carries out what a worker_machine wants: one thread (that of run()) talks to the group, a pool runs handlers, and a
+// third watches the time, so that a run is asked to stop when it must be even while the first waits for the network.
+//
+// One mutex guards machine and slots; it is held neither during a request, nor while a handler, a sink, a report or a stop
+// callback runs. The first thread sleeps inside the coordinator's run(), whose stop token the others use to wake it.
+
+// ---- rota/job.hpp --------------------------------------------------------------------------------------------------
+// job: what a worker's handler is given of the run that it is to do.
+
+namespace rota {
+
+/// One run, on a thread of the worker's, under a lock that the worker holds and extends until the handler returns. Not
+/// to be kept beyond that. Any thread may use it.
+///
+/// Look at stop_requested() between steps, at least once per worker_options::stop_margin, and return when it is true.
+/// Nothing stops a thread between that look and its next effect: pass token() along with every effect, so that the
+/// resource can reject whoever comes late.
+class job {
+public:
+    [[nodiscard]] std::string const& schedule() const noexcept { return schedule_; }
+
+    /// Fencing token of the run's lock: higher than that of any earlier run of the schedule, on whatever node.
+    [[nodiscard]] fencing_token token() const noexcept { return lock_.token(); }
+
+    /// Fencing token of this node's ownership of the schedule, as it was when the run began.
+    [[nodiscard]] fencing_token generation() const noexcept { return generation_; }
+
+    /// 1, or more if the runs before this one failed (worker_options::retry).
+    [[nodiscard]] std::uint32_t attempt() const noexcept { return attempt_; }
+
+    /// Whether to return now: the lock is about to end, the run takes too long, or the worker shuts down. A local read,
+    /// true `stop_margin` before the lock's validity ends, however busy the worker's other threads are.
+    [[nodiscard]] bool stop_requested() const { return stop_.stop_requested() || lock_.remaining() <= margin_; }
+
+    /// The same for what waits for a std::stop_token (condition_variable_any, callbacks). Callbacks run on a thread of
+    /// the worker that has other things to do: keep them short.
+    [[nodiscard]] std::stop_token stop_token() const noexcept { return stop_; }
+
+    /// For how long the lock is valid if nothing more is heard from the server; 0 when it is not. Rises as it is extended.
+    [[nodiscard]] microseconds remaining() const { return lock_.remaining(); }
+
+    /// For workers. `lock` outlives the job.
+    job(std::string schedule, schedule_lock const& lock, fencing_token generation, std::uint32_t attempt,
+        std::stop_token stop, microseconds margin)
+        : schedule_{std::move(schedule)},
+          lock_{lock},
+          generation_{generation},
+          attempt_{attempt},
+          stop_{std::move(stop)},
+          margin_{margin} {}
+    job(job const&) = delete;
+    job& operator=(job const&) = delete;
+
+private:
+    std::string schedule_;
+    schedule_lock const& lock_;
+    fencing_token generation_;
+    std::uint32_t attempt_;
+    std::stop_token stop_;
+    microseconds margin_;
+};
+
+}  // namespace rota
+
+// ---- rota/detail/worker_machine.hpp --------------------------------------------------------------------------------
+// The scheduling of a worker, without clock, threads or I/O: it is told facts (owned, lost, granted, ended, stop, ...) and
+// says what to do (next(), stops()) and until when there is nothing to do (due(), next_stop()). worker_engine.hpp carries
+// it out; tests script it.
+//
+// What holds, whatever comes: at most one run of a schedule is in hand, and at most `slots` in all; nothing is started
+// after stop(), nor of a schedule that is lost or being handed over; locks are extended only while the handler runs; each
+// lock that was granted is given up exactly once (release, let_go, or by leaving).
+
+// ---- rota/run_report.hpp -------------------------------------------------------------------------------------------
+// What a worker tells of its runs (worker::on_report), beside the events of its node, which go to the sink.
+
+namespace rota {
+
+/// Why a run was asked to stop.
+enum class stop_cause : std::uint8_t {
+    none,           ///< it was not
+    lock_ending,    ///< its lock cannot be extended: no contact, or the schedule is to go to another node
+    max_run_time,   ///< worker_options::max_run_time is over
+    shutting_down,  ///< stop() was called, and little is left of worker_options::drain_budget
+};
+
+[[nodiscard]] constexpr std::string_view to_string(stop_cause cause) noexcept {
+    switch (cause) {
+        case stop_cause::none: return "not asked to stop";
+        case stop_cause::lock_ending: return "its lock is about to end";
+        case stop_cause::max_run_time: return "it takes longer than max_run_time";
+        case stop_cause::shutting_down: return "the worker is shutting down";
+    }
+    return "unknown cause";
+}
+
+struct run_report {
+    enum class what : std::uint8_t {
+        started,         ///< its lock was taken, and a thread is about to call the handler
+        finished,        ///< the handler returned
+        failed,          ///< the handler threw or returned an error: `why`; goes on in `retry_in`
+        stop_requested,  ///< `cause`
+        stop_ignored,  ///< asked to stop, and still running after worker_options::stop_grace. Its lock is given up: its
+                       ///< token counts for nothing against newer ones. Its thread and schedule stay occupied here
+        refused,       ///< the lock was not granted, though this node is the owner: `why`; tried again soon
+        registration_failed,  ///< of a schedule given to add(): `why`; it is dropped
+    };
+
+    what kind{};
+    std::string schedule{};
+    fencing_token token = 0;
+    fencing_token generation = 0;
+    std::uint32_t attempt = 0;
+    microseconds took{};  ///< since the run began
+    std::string why{};
+    stop_cause cause{};                      ///< also of a run that has ended: why it was asked to stop
+    std::optional<microseconds> retry_in{};  ///< nothing: at its next regular time
+};
+
+/// Whether an operator should look at it. These go to stderr from a worker without on_report().
+[[nodiscard]] constexpr bool is_trouble(run_report::what kind) noexcept {
+    using enum run_report::what;
+    return kind == failed || kind == stop_ignored || kind == registration_failed;
+}
+
+namespace detail {
+
+template <typename = void>
+[[nodiscard]] std::string words_of(run_report const& r) {
+    using enum run_report::what;
+    switch (r.kind) {
+        case started: return fmt::format("a run began, attempt {}, token {}", r.attempt, r.token);
+        case finished: return "the run ended after " + in_words(r.took);
+        case failed: {
+            auto text = fmt::format("the run failed (attempt {}, after {}): {}", r.attempt, in_words(r.took), r.why);
+            return text + (r.retry_in ? "; again in " + in_words(*r.retry_in) : "; again at its next regular time");
+        }
+        case stop_requested: return fmt::format("the run is asked to stop: {}", to_string(r.cause));
+        case stop_ignored:
+            return fmt::format("the run goes on although it was asked to stop ({}); its lock is given up, after {}",
+                               to_string(r.cause), in_words(r.took));
+        case refused: return "no lock: " + r.why;
+        case registration_failed: return "not registered: " + r.why;
+    }
+    return "?";
+}
+
+}  // namespace detail
+
+/// `r` in words: one line, without its end.
+template <typename = void>
+[[nodiscard]] std::string describe(run_report const& r) {
+    return detail::one_line(detail::in_words(r.schedule) + ": " + detail::words_of(r));
+}
+
+}  // namespace rota
+
+// ---- rota/worker_options.hpp ---------------------------------------------------------------------------------------
+// The options of a worker, beside those of its node. All have defaults.
+
+namespace rota {
+
+/// What follows a run that failed: another attempt after `first`, twice that, and so on up to `most`, each less a random
+/// part of up to half. After `attempts` in a row the schedule waits for its next regular time, and counts anew.
+struct retry_policy {
+    std::uint32_t attempts = 3;                    ///< the first one included; 1: none is repeated. 1 .. 1000
+    microseconds first = std::chrono::seconds{1};  ///< 1 ms .. 1 day
+    microseconds most = std::chrono::minutes{1};   ///< `first` .. 1 day
+};
+
+/// An aggregate: name what differs, in this order: `rota::worker_options{.threads = 4, .max_run_time = 30s}`.
+struct worker_options {
+    /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
+    /// most handlers wait for something. At most 1000.
+    std::uint32_t threads = 0;
+    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
+    microseconds lock_ttl{};
+    /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
+    /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
+    microseconds stop_margin{};
+    /// A run that takes longer is asked to stop. 0: no limit. 0 .. 30 days.
+    microseconds max_run_time{};
+    /// How long a run that was asked to stop may take to end, its lock being extended if possible. Then the lock is given
+    /// up and run_report::stop_ignored says so. 1 ms .. 1 day.
+    microseconds stop_grace = std::chrono::seconds{5};
+    /// From stop() to the hand-over, at most: runs in hand may end by then, and are asked to stop when `stop_grace` (or
+    /// half of the budget, if that is less) is left of it. 0 .. 1 day.
+    microseconds drain_budget = std::chrono::seconds{10};
+    retry_policy retry{};
+};
+
+namespace detail {
+
+/// `w` with the members that stand for a derived default (0) filled in; `o` likewise already. `threads` is left alone.
+[[nodiscard]] inline worker_options with_defaults(worker_options w, options const& o) {
+    if (w.lock_ttl == microseconds{}) w.lock_ttl = o.node_ttl;
+    if (w.stop_margin == microseconds{}) {
+        // Just before a tick a node's own life has that much less to go.
+        auto const life = o.node_ttl - o.heartbeat_interval - o.safety_margin;
+        w.stop_margin = w.lock_ttl / 4 < life / 2 ? w.lock_ttl / 4 : life / 2;
+        if (w.stop_margin < microseconds{1}) w.stop_margin = microseconds{1};
+    }
+    return w;
+}
+
+/// Checks the options of a worker whose node's options are valid. invalid_argument names field, value and rule.
+template <typename = void>
+[[nodiscard]] result<void> check(worker_options const& given, options const& node) {
+    using namespace std::chrono_literals;
+    auto const o = rota::with_defaults(node);
+    auto const w = with_defaults(given, o);
+    auto wrong = [](std::string text) { return result<void>{errc::invalid_argument, std::move(text)}; };
+    if (w.threads > 1000) return wrong(fmt::format("threads is {}, must be at most 1000", w.threads));
+    if (auto r = check_duration("lock_ttl", w.lock_ttl, 10ms, 24h * 30); !r) return r;
+    if (w.lock_ttl / 2 <= o.safety_margin + w.stop_margin) {
+        return wrong(fmt::format("lock_ttl is {}: half of it must be more than safety_margin ({}) and stop_margin ({})",
+                                 in_words(w.lock_ttl), in_words(o.safety_margin), in_words(w.stop_margin)));
+    }
+    if (auto r = check_duration("stop_margin", w.stop_margin, 1us, w.lock_ttl / 2); !r) return r;
+    if (auto r = check_duration("max_run_time", w.max_run_time, 0us, 24h * 30); !r) return r;
+    if (auto r = check_duration("stop_grace", w.stop_grace, 1ms, 24h); !r) return r;
+    if (auto r = check_duration("drain_budget", w.drain_budget, 0us, 24h); !r) return r;
+    if (w.retry.attempts < 1 || w.retry.attempts > 1000) {
+        return wrong(fmt::format("retry.attempts is {}, must be 1 .. 1000", w.retry.attempts));
+    }
+    if (auto r = check_duration("retry.first", w.retry.first, 1ms, 24h); !r) return r;
+    return check_duration("retry.most", w.retry.most, w.retry.first, 24h);
+}
+
+}  // namespace detail
+
+}  // namespace rota
+
+namespace rota::detail {
+
+/// The same moment on both clocks of a node.
+struct clock_reading {
+    instant now{};
+    microseconds wall{};  ///< since the Unix epoch
+};
+
+/// A trigger policy, type-erased.
+class trigger_port {
+public:
+    [[nodiscard]] virtual std::optional<microseconds> next_run(schedule_times const&) const = 0;
+
+protected:
+    ~trigger_port() = default;
+};
+
+/// What next() wants done, in this order. A slot is the place of one run, from the request for its lock on.
+struct worker_actions {
+    struct acquisition {
+        std::uint32_t slot = 0;
+        std::string schedule{};
+    };
+    struct start {
+        std::uint32_t slot = 0;
+        std::string schedule{};
+        fencing_token generation = 0;
+        std::uint32_t attempt = 0;
+    };
+
+    bool look = false;                   ///< then tell what is owned (owns())
+    std::vector<std::uint32_t> release;  ///< the run is over; the slot is free
+    std::vector<std::uint32_t> let_go;   ///< the same of the lock, but its handler still runs
+    bool leave = false;                  ///< the group; comes once, then nothing is acquired or extended
+    std::vector<std::uint32_t> extend;   ///< then extended() or not_extended() each
+    std::vector<start> starts;           ///< then not_started() or ended() each
+    std::vector<acquisition> acquire;    ///< then granted() or refused() each
+    std::vector<run_report> reports;
+
+    [[nodiscard]] bool empty() const {
+        return !look && !leave && release.empty() && let_go.empty() && extend.empty() && starts.empty() &&
+               acquire.empty() && reports.empty();
+    }
+};
+
+struct stop_order {
+    std::uint32_t slot = 0;
+    stop_cause cause{};
+};
+
+/// Not thread-safe. Times never go back.
+template <typename T = void>
+class worker_machine {
+    using actions = late<worker_actions, T>;
+
+public:
+    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all.
+    worker_machine(worker_options const& w, microseconds outage_pause, trigger_port const& trigger, std::uint64_t seed)
+        : rules_{w},
+          outage_pause_{outage_pause},
+          refusal_pause_{std::max(w.lock_ttl / 16, microseconds{1000})},
+          trigger_{trigger},
+          random_{seed},
+          runs_(w.threads) {}
+
+    // ---------------------------------------------------------------- facts: the node
+
+    void joined(instant now) { resumed(now); }
+    void suspended() { contact_ = false, doubt_ = true; }
+    void resumed(instant now) { contact_ = true, look_soon(now); }
+    /// Left, lost or fenced: it owns nothing.
+    void gone() {
+        contact_ = false;
+        doubt_ = true;
+        while (!owned_.empty()) lost(std::string{owned_.begin()->first});
+    }
+    [[nodiscard]] bool in_contact() const { return contact_; }
+
+    // ---------------------------------------------------------------- facts: schedules
+
+    void owned(std::string const& id, fencing_token generation, clock_reading t) {
+        auto& e = entries_.try_emplace(id).first->second;
+        e.stamp = stamp_;
+        if (e.owned && !e.revoked && e.generation == generation) return;
+        unqueue(e);
+        bool const fresh = !e.owned || e.generation != generation;
+        e.id = id;
+        e.owned = true;
+        e.revoked = false;
+        if (fresh) {
+            e.generation = generation;
+            e.owned_since = t.now;
+            e.last_start = e.last_end = std::nullopt;
+            e.attempt = 1;
+            e.again = false;
+            if (!e.busy) plan(e, t);
+        } else if (!e.busy) {
+            queue(e);  // the hand-over is off
+        }
+        owned_[id] = &e;
+    }
+    void revoked(std::string const& id) {
+        auto const s = entries_.find(id);
+        if (s == entries_.end() || !s->second.owned) return;
+        s->second.revoked = true;
+        unqueue(s->second);
+    }
+    void lost(std::string const& id) {
+        auto const s = entries_.find(id);
+        if (s == entries_.end()) return;
+        unqueue(s->second);
+        s->second.owned = false;
+        owned_.erase(id);
+        if (!s->second.busy) entries_.erase(s);
+    }
+    void look_soon(instant now) { look_at_ = std::min(look_at_, now); }
+    /// All that is owned now: the answer to worker_actions::look.
+    template <typename Schedules>
+    void owns(Schedules const& all, clock_reading t) {
+        ++stamp_;
+        for (auto const& s : all) {
+            if (s.handing_over && is_revoked(s.id, s.generation)) {
+                entries_.find(s.id)->second.stamp = stamp_;
+                continue;
+            }
+            owned(s.id, s.generation, t);
+            if (s.handing_over) revoked(s.id);
+        }
+        std::vector<std::string> gone;
+        for (auto const& [id, e] : owned_) {
+            if (e->stamp != stamp_) gone.push_back(id);
+        }
+        for (auto const& id : gone) lost(id);
+        look_at_ = t.now + outage_pause_;  // not all that changes is told
+    }
+    /// A run of it is wanted now, or once the one in hand is over. False: this node does not own it (or hands it over).
+    bool trigger(std::string const& id, instant now) {
+        auto const s = entries_.find(id);
+        if (s == entries_.end() || !s->second.owned || s->second.revoked || stopping_) return false;
+        auto& e = s->second;
+        if (e.busy) {
+            e.again = true;
+        } else {
+            be_due(e, now);
+        }
+        return true;
+    }
+
+    // ---------------------------------------------------------------- facts: locks
+
+    void granted(std::uint32_t slot, fencing_token token, instant valid_until, clock_reading t) {
+        auto& r = runs_[slot];
+        auto& e = *r.of;
+        r.token = token;
+        r.generation = e.generation;
+        if (stopping_ || !contact_ || !e.owned || e.revoked || valid_until - t.now <= rules_.stop_margin) {
+            give_back(r, t);
+            return;
+        }
+        r.at = stage::starting;
+        r.started = t.now;
+        r.valid_until = valid_until;
+        r.extend_at = t.now + rules_.lock_ttl / 2;
+        r.attempt = e.attempt;
+        e.refusal_told = false;
+    }
+    void refused(std::uint32_t slot, error const& why, clock_reading t) {
+        auto& r = runs_[slot];
+        auto& e = *r.of;
+        auto due = t.now + refusal_pause_;
+        switch (why.code) {
+            case errc::not_owner:
+            case errc::unknown_schedule: look_soon(t.now + refusal_pause_); break;
+            case errc::lock_lost: break;
+            case errc::locked_by_other:
+                if (!std::exchange(e.refusal_told, true)) {
+                    report(r, run_report::what::refused, t.now).why = why.message();
+                }
+                break;
+            default:  // of the node, or of the server
+                rest_until_ = t.now + outage_pause_;
+                due = t.now;
+        }
+        e.busy = false;
+        r = {};
+        if (e.owned) e.due = due, queue(e);
+        forget_unowned(e);
+    }
+    void extended(std::uint32_t slot, instant valid_until, instant now) {
+        auto& r = runs_[slot];
+        if (r.at != stage::running) return;
+        r.valid_until = valid_until;
+        r.extend_at = now + rules_.lock_ttl / 2;
+    }
+    void not_extended(std::uint32_t slot, error const& why, instant now) {
+        auto& r = runs_[slot];
+        if (r.at != stage::running) return;
+        bool const for_good = why == errc::lock_lost || why == errc::not_owner;
+        if (why == errc::lock_lost) r.valid_until = now;
+        r.extend_at = for_good ? instant::max() : now + std::max(rules_.lock_ttl / 16, microseconds{1000});
+    }
+    /// What the handle says. (A node that ticks may be believed in for longer than was known when the lock was granted.)
+    void valid_until(std::uint32_t slot, instant until) { runs_[slot].valid_until = until; }
+
+    // ---------------------------------------------------------------- facts: runs
+
+    /// The handler was not called: the lock ended before, or stop() came.
+    void not_started(std::uint32_t slot, clock_reading t) { give_back(runs_[slot], t); }
+
+    /// The handler has returned; `failure`: it threw, or returned an error.
+    void ended(std::uint32_t slot, std::optional<std::string> failure, clock_reading t) {
+        auto& r = runs_[slot];
+        auto& e = *r.of;
+        auto& told = report(r, failure ? run_report::what::failed : run_report::what::finished, t.now);
+        e.busy = false;
+        if (e.owned && r.generation == e.generation) {
+            e.last_start = r.started;
+            e.last_end = t.now;
+        }
+        bool const retry = failure && e.attempt < rules_.retry.attempts;
+        if (retry) {
+            told.retry_in = backoff(e.attempt);
+            ++e.attempt;
+        } else {
+            e.attempt = 1;
+        }
+        if (failure) told.why = *std::move(failure);
+        if (e.owned) {
+            if (std::exchange(e.again, false)) {
+                be_due(e, t.now);
+            } else if (retry) {
+                be_due(e, t.now + *told.retry_in);
+            } else {
+                plan(e, t);
+            }
+        }
+        r.at = r.lock_over ? stage::free : stage::releasing;
+        forget_unowned(e);
+        if (r.at == stage::free) r = {};
+    }
+
+    // ---------------------------------------------------------------- facts: the end
+
+    /// Nothing is started any more; what runs has drain_budget. No effect a second time.
+    void stop(instant now) { stop_within(rules_.drain_budget, now); }
+    /// The node takes no part any more: runs in hand are asked to stop, and waited for.
+    void end(instant now) {
+        drain_until_ = ask_from_ = now;
+        stopping_ = true;
+    }
+    [[nodiscard]] bool stopping() const { return stopping_; }
+    [[nodiscard]] bool has_left() const { return left_; }
+    /// All is over: it has left, and no handler runs.
+    [[nodiscard]] bool done() const {
+        return left_ && reports_.empty() &&
+               std::all_of(runs_.begin(), runs_.end(), [](run const& r) { return r.at == stage::free; });
+    }
+
+    // ---------------------------------------------------------------- what to do
+
+    [[nodiscard]] actions next(instant now) {
+        actions a;
+        if (contact_ && !stopping_ && look_at_ <= now) {
+            look_at_ = instant::max();
+            a.look = true;
+        }
+        bool extend = false;
+        for (auto& r : runs_) {
+            if (r.at == stage::releasing) {
+                a.release.push_back(number(r));
+                r = {};
+            } else if (r.at == stage::running) {
+                if (now >= ignored_from(r)) {
+                    r.told = true;
+                    report(r, run_report::what::stop_ignored, now);
+                    if (!std::exchange(r.lock_over, true)) a.let_go.push_back(number(r));
+                }
+                extend = extend || (!r.lock_over && now >= r.extend_at);
+            }
+        }
+        if (extend) {  // and who would follow soon
+            for (auto& r : runs_) {
+                if (r.at != stage::running || r.lock_over || now < r.extend_at - rules_.lock_ttl / 8) continue;
+                a.extend.push_back(number(r));
+                r.extend_at = now + rules_.lock_ttl / 16;  // until the answer is there
+            }
+        }
+        start_and_acquire(a, now);
+        if (stopping_ && !left_ && (now >= drain_until_ || idle())) leave(a);
+        a.reports = std::exchange(reports_, {});
+        return a;
+    }
+
+    /// Until when next() has nothing to do if no fact comes before.
+    [[nodiscard]] instant due() const {
+        if (!reports_.empty()) return instant::min();
+        auto when = instant::max();
+        for (auto const& r : runs_) {
+            if (r.at == stage::starting || r.at == stage::releasing) return instant::min();
+            if (r.at != stage::running) continue;
+            when = std::min(when, ignored_from(r));
+            if (!r.lock_over) when = std::min(when, r.extend_at);
+        }
+        if (stopping_) {
+            if (left_) return when;
+            return idle() ? instant::min() : std::min(when, drain_until_);
+        }
+        if (!contact_) return when;
+        when = std::min(when, look_at_);
+        bool const room = std::any_of(runs_.begin(), runs_.end(), [](run const& r) { return r.at == stage::free; });
+        if (room && !queue_.empty()) when = std::min(when, std::max(queue_.begin()->first.first, rest_until_));
+        return when;
+    }
+
+    // ---------------------------------------------------------------- whom to ask to stop (apart from next(), which may
+    // be held up by the network)
+
+    /// The slots whose handle should be asked first (valid_until()): as far as is known, it is about to end.
+    [[nodiscard]] std::vector<std::uint32_t> expiring(instant now) {
+        std::vector<std::uint32_t> list;
+        for (auto const& r : runs_) {
+            if (r.at != stage::running || r.cause != stop_cause::none) continue;
+            if (doubt_ || r.valid_until - rules_.stop_margin <= now) list.push_back(number(r));
+        }
+        doubt_ = false;
+        return list;
+    }
+    [[nodiscard]] std::vector<stop_order> stops(instant now) {
+        std::vector<stop_order> orders;
+        for (auto& r : runs_) {
+            if (r.at != stage::running || r.cause != stop_cause::none || now < stop_due(r)) continue;
+            r.cause = now >= r.valid_until - rules_.stop_margin ? stop_cause::lock_ending
+                      : stopping_ && now >= ask_from_           ? stop_cause::shutting_down
+                                                                : stop_cause::max_run_time;
+            r.asked_at = now;
+            report(r, run_report::what::stop_requested, now);
+            orders.push_back({number(r), r.cause});
+        }
+        return orders;
+    }
+    [[nodiscard]] instant next_stop() const {
+        auto when = instant::max();
+        for (auto const& r : runs_) {
+            if (r.at != stage::running || r.cause != stop_cause::none) continue;
+            if (doubt_) return instant::min();
+            when = std::min(when, stop_due(r));
+        }
+        return when;
+    }
+
+private:
+    enum class stage : std::uint8_t { free, acquiring, starting, running, releasing };
+
+    struct entry {
+        std::string id{};
+        fencing_token generation = 0;
+        bool owned = false;
+        bool revoked = false;
+        bool busy = false;   // a slot is its
+        bool again = false;  // triggered meanwhile
+        bool queued = false;
+        bool refusal_told = false;
+        std::uint32_t attempt = 1;
+        std::uint64_t stamp = 0;
+        std::uint64_t place = 0;
+        instant due = instant::max();
+        instant owned_since{};
+        std::optional<instant> last_start;
+        std::optional<instant> last_end;
+    };
+
+    struct run {
+        stage at = stage::free;
+        entry* of = nullptr;
+        fencing_token token = 0;
+        fencing_token generation = 0;
+        std::uint32_t attempt = 0;
+        instant started{};
+        instant valid_until{};
+        instant extend_at{};
+        stop_cause cause = stop_cause::none;
+        instant asked_at{};
+        bool lock_over = false;  // given up while the handler still runs
+        bool told = false;       // that it ignores its stop request
+    };
+
+    [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
+
+    [[nodiscard]] bool is_revoked(std::string const& id, fencing_token generation) const {
+        auto const s = entries_.find(id);
+        return s != entries_.end() && s->second.owned && s->second.revoked && s->second.generation == generation;
+    }
+
+    // ---------------------------------------------------------------- what is due when
+
+    void queue(entry& e) {
+        if (!e.owned || e.revoked || e.busy || e.queued || e.due == instant::max()) return;
+        e.place = ++places_;
+        queue_.emplace(std::pair{e.due, e.place}, &e);
+        e.queued = true;
+    }
+    void unqueue(entry& e) {
+        if (std::exchange(e.queued, false)) queue_.erase({e.due, e.place});
+    }
+    void be_due(entry& e, instant when) {
+        unqueue(e);
+        e.due = when;
+        queue(e);
+    }
+    void plan(entry& e, clock_reading t) {
+        auto const wait = trigger_.next_run({e.id, t.now, t.wall, e.owned_since, e.last_start, e.last_end});
+        auto const most = instant::max() - t.now;
+        be_due(e, wait && *wait < most ? t.now + std::max(*wait, microseconds{}) : instant::max());
+    }
+    void forget_unowned(entry& e) {
+        if (!e.owned && !e.busy) entries_.erase(entries_.find(e.id));
+    }
+
+    // Twice as long each time, less up to half at random.
+    [[nodiscard]] microseconds backoff(std::uint32_t attempt) {
+        auto wait = rules_.retry.first;
+        while (--attempt > 0 && wait < rules_.retry.most) wait *= 2;
+        wait = std::min(wait, rules_.retry.most);
+        random_ = mix(random_ + 0x9e3779b97f4a7c15U);
+        return wait -
+               microseconds{static_cast<microseconds::rep>(random_ % static_cast<std::uint64_t>(wait.count() / 2 + 1))};
+    }
+
+    // ---------------------------------------------------------------- runs
+
+    void give_back(run& r, clock_reading t) {
+        auto& e = *r.of;
+        e.busy = false;
+        r.at = stage::releasing;
+        if (e.owned) be_due(e, t.now + refusal_pause_);
+        forget_unowned(e);
+    }
+
+    void start_and_acquire(actions& a, instant now) {
+        for (auto& r : runs_) {
+            if (r.at == stage::starting) {
+                if (stopping_ || !contact_ || !r.of->owned || r.of->revoked) {
+                    r.of->busy = false;
+                    if (r.of->owned) be_due(*r.of, now);
+                    forget_unowned(*r.of);
+                    a.release.push_back(number(r));
+                    r = {};
+                    continue;
+                }
+                r.at = stage::running;
+                report(r, run_report::what::started, now);
+                a.starts.push_back({number(r), r.of->id, r.generation, r.attempt});
+            }
+        }
+        if (stopping_ || !contact_ || now < rest_until_) return;
+        for (auto& r : runs_) {
+            if (r.at != stage::free) continue;
+            if (queue_.empty() || queue_.begin()->first.first > now) return;
+            auto& e = *queue_.begin()->second;
+            unqueue(e);
+            e.busy = true;
+            r.at = stage::acquiring;
+            r.of = &e;
+            r.attempt = e.attempt;
+            a.acquire.push_back({number(r), e.id});
+        }
+    }
+
+    [[nodiscard]] instant ignored_from(run const& r) const {
+        return r.cause == stop_cause::none || r.told ? instant::max() : r.asked_at + rules_.stop_grace;
+    }
+
+    [[nodiscard]] instant stop_due(run const& r) const {
+        auto when = r.valid_until - rules_.stop_margin;
+        if (rules_.max_run_time > microseconds{}) when = std::min(when, r.started + rules_.max_run_time);
+        return stopping_ ? std::min(when, ask_from_) : when;
+    }
+
+    run_report& report(run const& r, run_report::what kind, instant now) {
+        auto const ran = r.at == stage::running ? now - r.started : microseconds{};
+        reports_.push_back({.kind = kind,
+                            .schedule = r.of->id,
+                            .token = r.token,
+                            .generation = r.generation,
+                            .attempt = r.attempt,
+                            .took = ran,
+                            .cause = r.cause});
+        return reports_.back();
+    }
+
+    // ---------------------------------------------------------------- the end
+
+    void stop_within(microseconds budget, instant now) {
+        if (std::exchange(stopping_, true)) return;
+        drain_until_ = now + budget;
+        ask_from_ = drain_until_ - std::min(rules_.stop_grace, budget / 2);
+    }
+    [[nodiscard]] bool idle() const {
+        return std::all_of(runs_.begin(), runs_.end(), [](run const& r) { return r.at == stage::free; });
+    }
+    // What still runs loses its lock by it.
+    void leave(actions& a) {
+        for (auto& r : runs_) r.lock_over = r.at == stage::running;
+        left_ = true;
+        contact_ = false;
+        doubt_ = true;
+        a.extend.clear();
+        a.leave = true;
+    }
+
+    worker_options rules_;
+    microseconds outage_pause_;
+    microseconds refusal_pause_;
+    trigger_port const& trigger_;
+    std::uint64_t random_;
+
+    std::map<std::string, entry, std::less<>> entries_;  // what is owned, or runs
+    std::map<std::string, entry*> owned_;
+    std::map<std::pair<instant, std::uint64_t>, entry*> queue_;  // those due at the same time in the order of coming
+    std::uint64_t places_ = 0;
+    std::vector<run> runs_;  // by slot
+    std::vector<run_report> reports_;
+    std::uint64_t stamp_ = 0;
+
+    bool contact_ = false;
+    bool doubt_ = false;  // handles may have ended all at once
+    instant rest_until_ = instant::min();
+    instant look_at_ = instant::max();
+
+    bool stopping_ = false;
+    bool left_ = false;
+    instant drain_until_ = instant::max();
+    instant ask_from_ = instant::max();
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/worker_pool.hpp -----------------------------------------------------------------------------------
+// The threads on which a worker's handlers run. Made as they are needed, at most so many; joined by the destructor, which
+// waits for whatever they do.
+
+namespace rota::detail {
+
+template <typename T = void>
+class worker_pool {
+    using work = late<std::function<void(std::uint32_t)>, T>;
+    using thread = late<std::thread, T>;
+    using number = late<std::uint32_t, T>;
+
+public:
+    /// `work` is called with what push() was given, by up to `limit` threads at once.
+    worker_pool(std::size_t limit, work call) : limit_{limit}, work_{std::move(call)} {}
+    worker_pool(worker_pool const&) = delete;
+    worker_pool& operator=(worker_pool const&) = delete;
+    ~worker_pool() {
+        {
+            std::lock_guard const lock{mutex_};
+            closing_ = true;
+        }
+        more_.notify_all();
+        for (auto& t : threads_) t.join();
+    }
+
+    /// std::system_error: there is no thread at all, and none can be made.
+    void push(std::uint32_t item) {
+        {
+            std::lock_guard const lock{mutex_};
+            waiting_.push_back(item);
+            if (idle_ < waiting_.size() && threads_.size() < limit_) grow();
+        }
+        more_.notify_one();
+    }
+
+private:
+    void grow() {
+        try {
+            threads_.emplace_back([this] { serve(); });
+        } catch (std::system_error const&) {
+            if (threads_.empty()) throw;
+        }
+    }
+
+    void serve() {
+        std::unique_lock lock{mutex_};
+        for (;;) {
+            ++idle_;
+            more_.wait(lock, [this] { return closing_ || !waiting_.empty(); });
+            --idle_;
+            if (waiting_.empty()) return;
+            auto const item = waiting_.front();
+            waiting_.pop_front();
+            lock.unlock();
+            work_(item);
+            lock.lock();
+        }
+    }
+
+    std::size_t limit_;
+    work work_;
+    std::mutex mutex_;  // of what follows
+    std::condition_variable more_;
+    std::deque<number> waiting_;
+    std::size_t idle_ = 0;
+    bool closing_ = false;
+    std::vector<thread> threads_;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/worker_registrations.hpp --------------------------------------------------------------------------
+// The schedules that a worker was given to register: which are still to be, and when to try again. No I/O.
+
+namespace rota::detail {
+
+template <typename T = void>
+class worker_registrations {
+public:
+    /// Those that are there already stay as they were given first.
+    void add(std::vector<schedule> list) {
+        for (auto& s : list) {
+            if (known_.insert(s.id).second) all_.push_back(std::move(s));
+        }
+        if (next_ < all_.size()) due_ = std::min(due_, retry_at_);
+    }
+    /// The server has lost its data.
+    void repeat() {
+        next_ = 0;
+        one_by_one_ = 0;
+        if (!all_.empty()) due_ = instant::min();
+    }
+    [[nodiscard]] instant due() const { return due_; }
+
+    [[nodiscard]] std::vector<schedule> next_page() const {
+        auto const most = one_by_one_ > 0 ? std::size_t{1} : op::max_batch;
+        auto const from = all_.begin() + static_cast<std::ptrdiff_t>(next_);
+        return {from, from + static_cast<std::ptrdiff_t>(std::min(most, all_.size() - next_))};
+    }
+
+    /// What came of it. Reports those that are refused for good: they are dropped.
+    std::vector<run_report> done(std::vector<schedule> const& page, results<void> const& answers, instant now,
+                                 microseconds pause) {
+        std::vector<run_report> refused;
+        bool const current = !page.empty() && next_ < all_.size() && all_[next_].id == page.front().id;
+        if (!current) {  // repeat() came meanwhile
+            due_ = next_ < all_.size() ? instant::min() : instant::max();
+            return refused;
+        }
+        auto const failure = answers.all();
+        if (!failure && failure.error() == errc::invalid_argument) {
+            if (page.size() > 1) {  // one that is wrong refuses all: which?
+                one_by_one_ = page.size();
+                return refused;
+            }
+            refused.push_back({.kind = run_report::what::registration_failed,
+                               .schedule = page.front().id,
+                               .why = failure.error().message()});
+            all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(next_));
+        } else if (!failure) {
+            retry_at_ = now + pause;
+            due_ = retry_at_;
+            return refused;
+        } else {
+            next_ += page.size();
+        }
+        one_by_one_ -= std::min(one_by_one_, page.size());
+        due_ = next_ < all_.size() ? instant::min() : instant::max();
+        retry_at_ = instant::min();
+        return refused;
+    }
+
+private:
+    std::vector<schedule> all_;
+    std::set<std::string> known_;
+    std::size_t next_ = 0;  // the first that is to be registered
+    std::size_t one_by_one_ = 0;
+    instant due_ = instant::max();
+    instant retry_at_ = instant::min();
+};
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+/// A coordinator and a trigger, type-erased.
+class worker_ports : public trigger_port {
+public:
+    virtual result<void> take_part(std::stop_token) = 0;
+    virtual result<void> take_part_briefly() = 0;
+    virtual bool tick_is_due() const = 0;
+    virtual void leave() = 0;
+    virtual results<schedule_lock> lock(std::vector<std::string>, microseconds ttl) = 0;
+    virtual results<void> extend(std::span<schedule_lock>, microseconds ttl) = 0;
+    virtual void release(std::span<schedule_lock>) = 0;
+    virtual std::vector<owned_schedule> owned() = 0;
+    virtual results<void> register_schedules(std::span<schedule const>) = 0;
+    virtual instant now() const = 0;
+
+protected:
+    ~worker_ports() = default;
+};
+
+/// A handler, type-erased: what it failed with, if it did.
+class worker_handler {
+public:
+    virtual std::optional<std::string> call(job&) = 0;
+
+protected:
+    ~worker_handler() = default;
+};
+
+template <typename T = void>
+class worker_engine {
+    using machine_type = late<worker_machine<>, T>;
+    using actions = late<worker_actions, T>;
+    using event = late<rota::event, T>;
+    using schedule_lock = late<rota::schedule_lock, T>;
+    using schedule = late<rota::schedule, T>;
+    using string = late<std::string, T>;
+    using hook = late<std::function<void()>, T>;
+    using report_hook = late<std::function<void(run_report const&)>, T>;
+    using steady_time = late<std::chrono::steady_clock::time_point, T>;
+    using stop_source = late<std::stop_source, T>;
+
+public:
+    worker_engine(options node, worker_options given) : node_{with_defaults(std::move(node))}, given_{given} {}
+    worker_engine(worker_engine const&) = delete;
+    worker_engine& operator=(worker_engine const&) = delete;
+
+    void attach(worker_ports& ports) { ports_ = &ports; }
+    void on_report(report_hook call) { told_ = std::move(call); }
+
+    // ---------------------------------------------------------------- any thread
+
+    void add(std::vector<schedule> list) {
+        std::unique_lock lock{mutex_};
+        registrations_.add(std::move(list));
+        wake_if_due(lock);
+    }
+    bool trigger(std::string const& id) {
+        std::unique_lock lock{mutex_};
+        bool const owned = machine_ && machine_->trigger(id, ports_->now());
+        wake_if_due(lock);
+        return owned;
+    }
+    void stop() {
+        std::unique_lock lock{mutex_};
+        stop_wanted_ = true;
+        if (!machine_) return;
+        machine_->stop(ports_->now());
+        wake_if_due(lock);
+    }
+
+    /// What the coordinator's sink is told.
+    void on_event(event const& e) {
+        std::unique_lock lock{mutex_};
+        std::visit([this](auto const& held) { this->take(held); }, e);
+        wake_if_due(lock);
+    }
+
+    // ---------------------------------------------------------------- the thread of run()
+
+    /// `hung`: called where a handler has not returned stop_grace after the node has left; may be empty.
+    result<void> run(std::stop_token stop_asked, worker_handler& handler, hook hung) {
+        if (auto r = validate(node_); !r) return r;
+        if (auto r = check(given_, node_); !r) return r;
+        if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
+        begin();
+        {
+            crew help{*this, handler};
+            std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
+            while (step(help, hung)) {}
+        }
+        std::lock_guard const lock{mutex_};
+        machine_.reset();
+        locks_.clear();
+        stop_wanted_ = false;
+        running_ = false;
+        return std::exchange(outcome_, {});
+    }
+
+private:
+    static constexpr microseconds between_looks{5000};
+
+    struct slot {
+        std::string schedule;
+        fencing_token generation = 0;
+        std::uint32_t attempt = 0;
+        std::stop_source stop{std::nostopstate};
+    };
+
+    /// The other threads. What is thrown meanwhile (no memory) asks the handlers to stop, and waits for them.
+    struct crew {
+        crew(worker_engine& e, worker_handler& handler)
+            : engine{e},
+              pool{e.rules_.threads, [&e, &handler](std::uint32_t s) { e.run_slot(s, handler); }},
+              watcher{[&e] { e.watch(); }} {}
+        ~crew() {
+            {
+                std::lock_guard const lock{engine.mutex_};
+                engine.watch_over_ = true;
+            }
+            engine.watch_.notify_one();
+            watcher.join();
+            for (auto& s : engine.slots_) s.stop.request_stop();
+        }
+        worker_engine& engine;
+        worker_pool<T> pool;
+        std::thread watcher;
+    };
+
+    void begin() {
+        std::lock_guard const lock{mutex_};
+        rules_ = with_defaults(given_, node_);
+        if (rules_.threads == 0) rules_.threads = std::max(4u, std::thread::hardware_concurrency());
+        machine_.emplace(rules_, node_.heartbeat_interval, *ports_, node_.jitter_seed.value_or(entropy()));
+        locks_ = std::vector<schedule_lock>(rules_.threads);
+        slots_ = std::vector<slot>(rules_.threads);
+        taking_part_ = true;
+        watch_over_ = false;
+        left_at_.reset();
+        auto const now = ports_->now();
+        if (contact_) machine_->joined(now);
+        if (stop_wanted_) machine_->stop(now);
+    }
+
+    [[nodiscard]] clock_reading reading() const {
+        return {ports_->now(),
+                std::chrono::duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch())};
+    }
+
+    // False: all is over.
+    bool step(crew& help, hook const& hung) {
+        std::unique_lock lock{mutex_};
+        auto const now = ports_->now();
+        auto did = machine_->next(now);
+        if (!did.empty()) {
+            carry_out(did, help, lock);
+            if (taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
+            return true;
+        }
+        if (machine_->done()) return false;
+        if (may_register(now)) {
+            register_page(lock);
+        } else if (taking_part_) {
+            sleep_in_group(lock);
+        } else {
+            sleep_until_done(lock, hung);
+        }
+        return true;
+    }
+
+    // A busy worker never sleeps: it has to tick and to hear of what is pushed all the same.
+    bool must_look_in() {
+        auto const now = ports_->now();
+        if (!ports_->tick_is_due() && now < look_in_at_) return false;
+        look_in_at_ = now + between_looks;
+        std::lock_guard const lock{mutex_};
+        return machine_->in_contact() && !machine_->has_left();
+    }
+
+    // ---------------------------------------------------------------- asleep
+
+    void sleep_in_group(std::unique_lock<std::mutex>& lock) {
+        slice_ = std::stop_source{};
+        auto const token = slice_.get_token();
+        fall_asleep();
+        lock.unlock();
+        auto const r = ports_->take_part(token);
+        note(r, token.stop_requested());
+        lock.lock();
+        asleep_ = false;
+        look_in_at_ = ports_->now() + between_looks;
+    }
+
+    // Of taking part. A membership that ends by itself (fenced, refused, somebody called leave()) ends the worker.
+    void note(result<void> const& r, bool was_woken) {
+        if (r && was_woken) return;
+        std::lock_guard const lock{mutex_};
+        if (!r) outcome_ = r;
+        taking_part_ = false;
+        machine_->end(ports_->now());
+    }
+
+    void sleep_until_done(std::unique_lock<std::mutex>& lock, hook const& hung) {
+        auto const now = std::chrono::steady_clock::now();
+        if (!left_at_) left_at_ = now;
+        auto const limit = *left_at_ + rules_.stop_grace;
+        fall_asleep();
+        if (!hung || now >= limit) {
+            woken_.wait(lock, [this] { return !asleep_; });
+        } else if (!woken_.wait_until(lock, limit, [this] { return !asleep_; })) {
+            lock.unlock();
+            hung();
+            lock.lock();
+        }
+        asleep_ = false;
+    }
+
+    void fall_asleep() {
+        asleep_ = true;
+        if (wanted_from() < watch_until_) watch_.notify_one();
+    }
+
+    // With the mutex, which it may let go of: the thread of run() has something to do.
+    void wake(std::unique_lock<std::mutex>& lock) {
+        asleep_ = false;
+        auto slice = slice_;
+        lock.unlock();
+        slice.request_stop();
+        woken_.notify_one();
+    }
+    void wake_if_due(std::unique_lock<std::mutex>& lock) {
+        if (!machine_) return;
+        if (asleep_ && wanted_from() <= ports_->now()) return wake(lock);
+        if (std::min(machine_->next_stop(), asleep_ ? wanted_from() : instant::max()) < watch_until_) {
+            watch_.notify_one();
+        }
+    }
+    [[nodiscard]] instant wanted_from() const {
+        auto const when = machine_->due();
+        bool const may = machine_->in_contact() && !machine_->stopping();
+        return may ? std::min(when, registrations_.due()) : when;
+    }
+
+    // ---------------------------------------------------------------- the thread that watches
+
+    void watch() {
+        std::unique_lock lock{mutex_};
+        while (!watch_over_) {
+            watch_until_ = instant::max();
+            auto const now = ports_->now();
+            for (auto s : machine_->expiring(now)) machine_->valid_until(s, now + locks_[s].remaining());
+            std::vector<stop_source> sources;
+            for (auto const& order : machine_->stops(now)) sources.push_back(slots_[order.slot].stop);
+            bool const due = asleep_ && wanted_from() <= now;
+            if (due) wake(lock);
+            if (!sources.empty()) {
+                if (lock.owns_lock()) lock.unlock();
+                for (auto& s : sources) s.request_stop();
+            }
+            if (!lock.owns_lock()) {
+                lock.lock();
+                continue;
+            }
+            watch_until_ = std::min(machine_->next_stop(), asleep_ ? wanted_from() : instant::max());
+            // Not longer than a heartbeat: this clock and that of the wait may differ (suspend).
+            watch_.wait_for(lock, std::clamp(watch_until_ - now, microseconds{}, node_.heartbeat_interval));
+        }
+        watch_until_ = instant::min();
+    }
+
+    // ---------------------------------------------------------------- a thread of the pool
+
+    void run_slot(std::uint32_t number, worker_handler& handler) {
+        std::unique_lock lock{mutex_};
+        auto& s = slots_[number];
+        auto const& held = locks_[number];
+        if (machine_->stopping() || held.remaining() <= rules_.stop_margin) {
+            machine_->not_started(number, reading());
+            return wake_if_due(lock);
+        }
+        std::optional<string> failure;
+        {
+            job j{s.schedule, held, s.generation, s.attempt, s.stop.get_token(), rules_.stop_margin};
+            lock.unlock();
+            failure = handler.call(j);
+        }
+        lock.lock();
+        machine_->ended(number, std::move(failure), reading());
+        wake_if_due(lock);
+    }
+
+    // ---------------------------------------------------------------- what the machine wants
+
+    void carry_out(actions& a, crew& help, std::unique_lock<std::mutex>& lock) {
+        std::vector<schedule_lock> over;
+        for (auto s : a.release) over.push_back(std::move(locks_[s]));
+        for (auto& start : a.starts) {
+            slots_[start.slot] = {std::move(start.schedule), start.generation, start.attempt, std::stop_source{}};
+        }
+        if (machine_->next_stop() < watch_until_) watch_.notify_one();
+        lock.unlock();
+        for (auto const& start : a.starts) help.pool.push(start.slot);
+        if (a.look) {
+            auto const all = ports_->owned();
+            std::lock_guard const relock{mutex_};
+            machine_->owns(all, reading());
+        }
+        for (auto s : a.let_go) static_cast<void>(locks_[s].release());
+        if (!over.empty()) ports_->release(over);
+        if (a.leave) leave();
+        if (!a.extend.empty()) extend(a.extend);
+        if (!a.acquire.empty()) acquire(a.acquire);
+        for (auto const& r : a.reports) tell(r);
+    }
+
+    void leave() {
+        ports_->leave();
+        taking_part_ = false;
+        for (auto& l : locks_) l.forget();  // they are invalid: nothing to be told to the group
+    }
+
+    // One request, as a rule: for slots side by side, with none among them that is not to be extended.
+    void extend(std::vector<std::uint32_t> const& slots) {
+        for (std::size_t from = 0; from < slots.size();) {
+            auto to = from + 1;
+            while (to < slots.size() && only_free_between(slots[to - 1], slots[to])) ++to;
+            auto const first = slots[from];
+            auto const answers =
+                ports_->extend(std::span{locks_}.subspan(first, slots[to - 1] - first + 1), rules_.lock_ttl);
+            std::lock_guard const lock{mutex_};
+            auto const now = ports_->now();
+            for (auto i = from; i < to; ++i) {
+                auto const& answer = answers[slots[i] - first];
+                if (answer) {
+                    machine_->extended(slots[i], now + locks_[slots[i]].remaining(), now);
+                } else {
+                    machine_->not_extended(slots[i], answer.error(), now);
+                }
+            }
+            from = to;
+        }
+    }
+    [[nodiscard]] bool only_free_between(std::uint32_t a, std::uint32_t b) const {
+        return std::all_of(locks_.begin() + a + 1, locks_.begin() + b,
+                           [](schedule_lock const& l) { return l.token() == 0; });
+    }
+
+    void acquire(std::vector<late<worker_actions::acquisition, T>> const& wanted) {
+        std::vector<string> names;
+        names.reserve(wanted.size());
+        for (auto const& w : wanted) names.push_back(w.schedule);
+        auto granted = ports_->lock(std::move(names), rules_.lock_ttl);
+        std::lock_guard const lock{mutex_};
+        auto const t = reading();
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            auto const s = wanted[i].slot;
+            if (!granted[i]) {
+                machine_->refused(s, granted[i].error(), t);
+                continue;
+            }
+            locks_[s] = std::move(*granted[i]);
+            machine_->granted(s, locks_[s].token(), t.now + locks_[s].remaining(), t);
+        }
+    }
+
+    void tell(run_report const& r) noexcept {
+        if (told_) {
+            told_(r);
+        } else if (is_trouble(r.kind)) {
+            fmt::print(stderr, "rota: {}\n", describe(r));
+        }
+    }
+
+    // ---------------------------------------------------------------- registration
+
+    [[nodiscard]] bool may_register(instant now) const {
+        return taking_part_ && machine_->in_contact() && !machine_->stopping() && registrations_.due() <= now;
+    }
+    void register_page(std::unique_lock<std::mutex>& lock) {
+        auto const page = registrations_.next_page();
+        lock.unlock();
+        auto const answers = ports_->register_schedules(page);
+        lock.lock();
+        auto const refused = registrations_.done(page, answers, ports_->now(), node_.heartbeat_interval);
+        lock.unlock();
+        for (auto const& r : refused) tell(r);
+    }
+
+    // ---------------------------------------------------------------- events
+
+    void take(node_joined const& e) {
+        self_ = e.node.incarnation;
+        contact_ = true;
+        if (machine_) machine_->joined(ports_->now());
+    }
+    void take(node_suspended const&) {
+        if (machine_) machine_->suspended();
+    }
+    void take(node_resumed const&) {
+        if (machine_) machine_->resumed(ports_->now());
+    }
+    void take(node_lost const& e) {
+        be_gone();
+        if (e.data_lost) registrations_.repeat();
+    }
+    void take(node_left const&) { be_gone(); }
+    void take(node_fenced const&) { be_gone(); }
+    void take(ownership_changed const& e) {
+        if (!machine_ || self_ == 0) return;
+        if (e.to.incarnation == self_) {
+            machine_->owned(e.schedule, e.generation, reading());
+        } else if (e.from.incarnation == self_) {
+            machine_->lost(e.schedule);
+        }
+    }
+    void take(handoff_requested const& e) {
+        if (machine_) machine_->revoked(e.schedule);
+    }
+    void take(events_gap const&) {
+        if (machine_) machine_->look_soon(ports_->now());
+    }
+    template <typename Other>
+    void take(Other const&) {}
+
+    void be_gone() {
+        contact_ = false;
+        if (machine_) machine_->gone();
+    }
+
+    options node_;
+    worker_options given_;
+    worker_options rules_;  // while run() is under way
+    worker_ports* ports_ = nullptr;
+    report_hook told_;
+    std::atomic<bool> running_{false};
+
+    // Of the thread of run() alone.
+    result<void> outcome_;
+    bool taking_part_ = false;
+    instant look_in_at_{};
+    std::optional<steady_time> left_at_;
+
+    std::mutex mutex_;  // of what follows
+    std::optional<machine_type> machine_;
+    late<worker_registrations<>, T> registrations_;
+    std::vector<slot> slots_;
+    std::vector<schedule_lock> locks_;  // by slot; side by side, since extend_each() takes a span
+    fencing_token self_ = 0;
+    bool contact_ = false;
+    bool stop_wanted_ = false;
+    bool asleep_ = false;
+    std::stop_source slice_{std::nostopstate};
+    std::condition_variable woken_;
+    std::condition_variable watch_;
+    instant watch_until_ = instant::min();  // the watcher looks again then, at the latest
+    bool watch_over_ = false;
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/worker_parts.hpp ----------------------------------------------------------------------------------
+// Sorts what a worker is given into what is its own (worker_options, a trigger) and the policies of its coordinator.
+
+namespace rota::detail {
+
+template <typename T>
+inline constexpr bool is_trigger = trigger_policy<unwrapped_t<T>>;
+template <typename T>
+inline constexpr bool is_worker_part = is_trigger<T> || std::is_same_v<T, worker_options>;
+
+template <typename... Types>
+struct type_list {};
+
+// The types of a list that are no part of the worker's own, as a policy_set.
+template <typename Kept, typename... Rest>
+struct policies_among;
+template <typename... Kept>
+struct policies_among<type_list<Kept...>> {
+    using type = policy_set<Kept...>;
+};
+template <typename... Kept, typename First, typename... Rest>
+struct policies_among<type_list<Kept...>, First, Rest...> {
+    using type = typename policies_among<
+        std::conditional_t<is_worker_part<First>, type_list<Kept...>, type_list<Kept..., First>>, Rest...>::type;
+};
+
+template <typename... Types>
+struct first_trigger {
+    using type = continuous;
+};
+template <typename First, typename... Rest>
+struct first_trigger<First, Rest...> {
+    using type =
+        typename std::conditional_t<is_trigger<First>, std::type_identity<First>, first_trigger<Rest...>>::type;
+};
+
+template <typename... Parts>
+struct worker_parts {
+    using set = typename policies_among<type_list<>, Parts...>::type;
+    using trigger = typename first_trigger<Parts...>::type;
+    static constexpr std::size_t triggers = (std::size_t{0} + ... + (is_trigger<Parts> ? 1 : 0));
+};
+
+/// A copy of the argument of type T among those given, or a default.
+template <typename T>
+T copy_of() {
+    return pick<T>();
+}
+template <typename T, typename First, typename... Rest>
+T copy_of(First const& first, Rest const&... rest) {
+    if constexpr (std::is_same_v<First, T>) {
+        return first;
+    } else {
+        return copy_of<T>(rest...);
+    }
+}
+
+template <typename T>
+concept names_schedule = std::constructible_from<std::string, T> || std::convertible_to<T, schedule>;
+
+[[nodiscard]] inline schedule as_schedule(schedule s) { return s; }
+template <typename Id>
+    requires(!std::convertible_to<Id, schedule>)
+[[nodiscard]] schedule as_schedule(Id&& id) {
+    schedule s;
+    s.id = std::string{std::forward<Id>(id)};
+    return s;
+}
+
+/// Tells the worker's engine of each event, then the user's sink.
+template <typename Engine, typename Sink>
+class worker_sink {
+public:
+    worker_sink(Engine& engine, Sink sink) : engine_{&engine}, sink_{std::move(sink)} {}
+    void operator()(event const& e) {
+        engine_->on_event(e);
+        deliver(sink_, e);
+    }
+
+private:
+    Engine* engine_;
+    [[no_unique_address]] Sink sink_;
+};
+
+}  // namespace rota::detail
+
+namespace rota {
+
+/// A node that runs what it owns. Neither copied nor moved.
+///
+/// `Parts`, in any order: the policies of its coordinator (a blocking transport, which is required, a strategy, a clock, a
+/// sink), a trigger (every, continuous, on_demand, or one of your own; default: continuous{}) and worker_options.
+///
+/// Runs. A schedule falls due as the trigger says; then its lock is taken (all that are due in one request), a thread of
+/// the pool calls the handler, and the lock is released. While a run is in hand no other of the same schedule starts here,
+/// and at most worker_options::threads are in hand in all. The handler is asked to stop (job::stop_requested()) before
+/// its lock ends unextended, when max_run_time is over, and at the end of a drain. When a schedule is to go to another
+/// node, the run in hand may go on for options::handoff_deadline, and no other is started.
+///
+/// Handlers: `void(job&)` or `rota::result<void>(job&)`. One object is called from many threads at once. What it throws, or
+/// the error that it returns, makes the run a failed one: reported, and repeated as worker_options::retry says.
+///
+/// Threads: run() takes part in the group and delivers reports on its caller's thread, and starts one that watches the
+/// time and up to worker_options::threads for handlers; all have ended when it returns. add, trigger and stop: any
+/// thread, also a handler's. on_report: before run(). fork(): only before run(), or in a child that calls exec at once; a
+/// forked child has none of the threads, and must not touch the worker.
+template <typename... Parts>
+class worker {
+    using parts = detail::worker_parts<Parts...>;
+    using set = typename parts::set;
+    static_assert(detail::refuse<set::fault>());
+    static_assert(parts::triggers <= 1,
+                  "rota: two triggers given: a worker has one; make one that tells schedules apart");
+
+    using engine_type = detail::late<detail::worker_engine<>, set>;
+    using sink_type = detail::worker_sink<engine_type, typename set::sink>;
+    template <typename T>
+    using result = detail::late<rota::result<T>, set>;
+    using report = detail::late<run_report, set>;
+
+public:
+    using coordinator_type =
+        basic_coordinator<typename set::transport, typename set::strategy, typename set::clock, sink_type>;
+    using trigger_type = typename parts::trigger;
+
+    /// Connects to nothing and refuses nothing: run() reports what is wrong with the options.
+    template <typename... Given>
+    explicit worker(options node, Given... given)
+        : engine_{node, detail::copy_of<worker_options>(given...)},
+          shell_{std::move(node), engine_, given...} {
+        static_assert(detail::all_different<Given...>, "rota: an argument is given twice");
+        engine_.attach(shell_);
+    }
+    worker(worker const&) = delete;
+    worker& operator=(worker const&) = delete;
+
+    /// run() must have returned.
+    ~worker() = default;
+
+    /// Schedules to be registered: ids, or rota::schedule{...} with weight and rules. It is done in run(), repeated until it
+    /// succeeds, and again after the server has lost its data. Those that exist are left as they are. What is refused for
+    /// good is reported (registration_failed) and dropped.
+    template <typename... Schedules>
+        requires(detail::names_schedule<Schedules> && ...)
+    void add(Schedules&&... schedules) {
+        std::vector<schedule> list;
+        list.reserve(sizeof...(schedules));
+        (list.push_back(detail::as_schedule(std::forward<Schedules>(schedules))), ...);
+        engine_.add(std::move(list));
+    }
+    void add(std::vector<schedule> schedules) { engine_.add(std::move(schedules)); }
+
+    /// A run of it is wanted: now, or once more when the one in hand is over; asked for several times meanwhile, one. Only
+    /// on the node that owns it, while it is not handed over: else false, and nothing is done. A node that is not the owner
+    /// has to tell that one by means of its own.
+    bool trigger(std::string const& schedule) { return engine_.trigger(schedule); }
+
+    /// Calls `call` with what becomes of each run, in order, on the thread that is in run(). In place of the line on stderr
+    /// that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
+    void on_report(std::function<void(run_report const&)> call) { engine_.on_report(std::move(call)); }
+
+    /// Takes part and runs schedules until `stop` is requested or stop() called; then ends as stop() says. Returns success
+    /// after that, else why the node takes part no more, after all handlers have returned: invalid_argument (options),
+    /// fenced (a newer process has the node_id), what join() says if the first attempt is refused; already_running.
+    template <typename Handler>
+    [[nodiscard]] result<void> run(std::stop_token stop, Handler&& handler) {
+        handler_of<std::remove_reference_t<Handler>> erased{handler};
+        return engine_.run(std::move(stop), erased, {});
+    }
+
+    /// run() for a main function: SIGINT and SIGTERM call stop(), a second one (200 ms later or more) ends the
+    /// process at once. Returns the exit code: 0, or 1 after a line on stderr that says why. A handler that has not returned worker_options::stop_grace after
+    /// the hand-over does not keep the process: it is ended (std::_Exit, code 1; nothing is flushed), since a supervisor
+    /// would kill it next. Once per process at a time; the signals' former actions are put back.
+    template <typename Handler>
+    [[nodiscard]] int run_until_signal(Handler&& handler) {
+        handler_of<std::remove_reference_t<Handler>> erased{handler};
+        detail::late<detail::signal_watch<>, set> const signals{[this] { stop(); }};
+        auto const hung = [] {
+            std::fputs("rota: a handler does not return; the process ends without it\n", stderr);
+            std::_Exit(1);
+        };
+        auto const ended = engine_.run({}, erased, hung);
+        if (ended) return 0;
+        std::fprintf(stderr, "rota: %s\n", ended.error().message().c_str());
+        return 1;
+    }
+
+    /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
+    /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
+    /// node leaves, and others own its schedules at once. A handler that still runs then has lost its lock; run() waits for
+    /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
+    void stop() { engine_.stop(); }
+
+    /// The node, for whatever else is wanted of it: looking, claiming, unregistering, transferring, orders. From a handler
+    /// or another thread; not join, run, tick, leave, nor wake_fd.
+    [[nodiscard]] coordinator_type& node() noexcept { return shell_.node; }
+
+private:
+    template <typename Handler>
+    struct handler_of final : detail::worker_handler {
+        using returned = std::invoke_result_t<Handler&, job&>;
+        static_assert(std::is_void_v<returned> || std::is_same_v<returned, rota::result<void>>,
+                      "rota: a handler returns nothing, or rota::result<void>");
+
+        explicit handler_of(Handler& h) : handler{h} {}
+
+        std::optional<std::string> call(job& j) override {
+            try {
+                if constexpr (std::is_void_v<returned>) {
+                    handler(j);
+                } else if (auto const r = handler(j); !r) {
+                    return r.error().message();
+                }
+                return std::nullopt;
+            } catch (std::exception const& e) {
+                return e.what();
+            } catch (...) {
+                return "an exception that is no std::exception";
+            }
+        }
+
+        Handler& handler;
+    };
+
+    struct shell final : detail::worker_ports {
+        template <typename... Given>
+        shell(options o, engine_type& engine, Given&... given)
+            : clock{detail::copy_of<typename set::clock>(given...)},
+              trigger{detail::copy_of<trigger_type>(given...)},
+              node{std::move(o), clock, detail::pick<typename set::transport>(given...),
+                   detail::pick<typename set::strategy>(given...),
+                   sink_type{engine, detail::pick<typename set::sink>(given...)}} {}
+
+        rota::result<void> take_part(std::stop_token stop) override { return node.run(std::move(stop)); }
+        rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
+        bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
+        void leave() override { (void)node.leave(); }
+        results<schedule_lock> lock(std::vector<std::string> names, microseconds ttl) override {
+            return node.try_lock_each(std::move(names), ttl);
+        }
+        results<void> extend(std::span<schedule_lock> locks, microseconds ttl) override {
+            return node.extend_each(locks, ttl);
+        }
+        void release(std::span<schedule_lock> locks) override { (void)node.release_each(locks); }
+        std::vector<owned_schedule> owned() override { return node.owned(); }
+        results<void> register_schedules(std::span<schedule const> list) override {
+            return node.register_schedules(list);
+        }
+        instant now() const override { return detail::unwrap(clock).now(); }
+        std::optional<microseconds> next_run(schedule_times const& times) const override {
+            return detail::unwrap(trigger).next_run(times);
+        }
+
+        [[no_unique_address]] typename set::clock clock;
+        [[no_unique_address]] trigger_type trigger;
+        coordinator_type node;
+    };
+
+    engine_type engine_;  // outlives the node, whose sink tells it of its end
+    shell shell_;
+};
+
+template <typename... Parts>
+explicit worker(options, Parts...) -> worker<Parts...>;
 
 }  // namespace rota

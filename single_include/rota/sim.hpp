@@ -258,10 +258,21 @@ private:
 
 inline constexpr fencing_token model_noon = 1'700'000'000'000'000;  // some day of 2023, in µs
 
-inline void add_schedules(group_model& m, std::uint32_t owner, std::uint32_t count) {
+/// Short ids, ids of a few families, or ids that differ at their end alone: a strategy may read something out of them.
+enum class id_style : std::uint8_t { flat, families, long_ones };
+
+inline std::string schedule_id(id_style style, std::size_t n) {
+    switch (style) {
+        case id_style::families: return fmt::format("family-{}/{}", n % 3, n);
+        case id_style::long_ones: return fmt::format("{:0>60}", n);
+        default: return fmt::format("s{}", n);
+    }
+}
+
+inline void add_schedules(group_model& m, std::uint32_t owner, std::uint32_t count, id_style style) {
     for (std::uint32_t k = 0; k < count; ++k) {
         auto& made = m.schedules.emplace_back();
-        made.id = fmt::format("s{}", m.schedules.size() - 1);
+        made.id = schedule_id(style, m.schedules.size() - 1);
         made.owner = owner;
     }
 }
@@ -278,15 +289,16 @@ void each_small_model(Visit const& visit) {
             group_model m;
             m.now = model_noon;
             ++turn;
+            auto const style = static_cast<id_style>(turn % 3);
             for (std::size_t i = 0; i < shape_of.size(); ++i) {
                 auto const shape = shape_of[(i + turn) % shape_of.size()];
                 auto& n = m.nodes.emplace_back();
                 n.id = fmt::format("n{}", i);
                 n.capacity = capacities[shape % 4];
                 n.draining = n.capacity == 0;
-                add_schedules(m, static_cast<std::uint32_t>(i), shape / 4);
+                add_schedules(m, static_cast<std::uint32_t>(i), shape / 4, style);
             }
-            add_schedules(m, cluster_view::none, orphans);
+            add_schedules(m, cluster_view::none, orphans, style);
             visit(m);
         }
     };
@@ -314,8 +326,9 @@ public:
         m.report_scale = 1 + random_.below(50) / 10.0;
         auto const nodes = 1 + random_.below(most_nodes_);
         auto const per_node = most_schedules_ / nodes;
+        style_ = static_cast<id_style>(drawn_++ % 3);
         add_nodes(m, nodes, per_node);
-        add_schedules(m, cluster_view::none, random_.one_in(2) ? random_.below(per_node * nodes + 1) : 0);
+        add_schedules(m, cluster_view::none, random_.one_in(2) ? random_.below(per_node * nodes + 1) : 0, style_);
         if (random_.one_in(2)) weigh(m);
         if (random_.one_in(3)) add_rules(m);
         if (random_.one_in(3)) add_departures(m);
@@ -345,7 +358,7 @@ private:
             if (labels && random_.one_in(2)) n.has.labels.push_back("disk");
             if (labels && random_.one_in(2)) n.has.labels.push_back("gpu");
             n.reports = reports && !random_.one_in(4);
-            add_schedules(m, i, load);
+            add_schedules(m, i, load, style_);
         }
     }
 
@@ -422,6 +435,8 @@ private:
     model_random random_;
     std::uint32_t most_nodes_;
     std::uint32_t most_schedules_;
+    std::uint32_t drawn_ = 0;
+    id_style style_{};
 };
 
 }  // namespace rota::detail
