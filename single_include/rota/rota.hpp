@@ -22822,13 +22822,15 @@ class worker_engine {
     using report_hook = late<std::function<void(run_report const&)>, T>;
     using steady_time = late<std::chrono::steady_clock::time_point, T>;
     using stop_source = late<std::stop_source, T>;
+    using ports = late<worker_ports, T>;
+    using handler_type = late<worker_handler, T>;
 
 public:
     worker_engine(options node, worker_options given) : node_{with_defaults(std::move(node))}, given_{given} {}
     worker_engine(worker_engine const&) = delete;
     worker_engine& operator=(worker_engine const&) = delete;
 
-    void attach(worker_ports& ports) { ports_ = &ports; }
+    void attach(worker_ports& to) { ports_ = &to; }
     void on_report(report_hook call) { told_ = std::move(call); }
 
     // ---------------------------------------------------------------- any thread
@@ -22862,7 +22864,7 @@ public:
     // ---------------------------------------------------------------- the thread of run()
 
     /// `hung`: called where a handler has not returned stop_grace after the node has left; may be empty.
-    result<void> run(std::stop_token stop_asked, worker_handler& handler, hook hung) {
+    result<void> run(std::stop_token stop_asked, handler_type& handler, hook hung) {
         if (auto r = validate(node_); !r) return r;
         if (auto r = check(given_, node_); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
@@ -22892,7 +22894,7 @@ private:
 
     /// The other threads. What is thrown meanwhile (no memory) asks the handlers to stop, and waits for them.
     struct crew {
-        crew(worker_engine& e, worker_handler& handler)
+        crew(worker_engine& e, handler_type& handler)
             : engine{e},
               pool{e.rules_.threads, [&e, &handler](std::uint32_t s) { e.run_slot(s, handler); }},
               watcher{[&e] { e.watch(); }} {}
@@ -22938,6 +22940,8 @@ private:
         if (!did.empty()) {
             carry_out(did, help, lock);
             if (taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
+            lock.lock();
+            if (may_register(now)) register_page(lock);
             return true;
         }
         if (machine_->done()) return false;
@@ -23053,7 +23057,7 @@ private:
 
     // ---------------------------------------------------------------- a thread of the pool
 
-    void run_slot(std::uint32_t number, worker_handler& handler) {
+    void run_slot(std::uint32_t number, handler_type& handler) {
         std::unique_lock lock{mutex_};
         auto& s = slots_[number];
         auto const& held = locks_[number];
@@ -23213,7 +23217,7 @@ private:
     options node_;
     worker_options given_;
     worker_options rules_;  // while run() is under way
-    worker_ports* ports_ = nullptr;
+    ports* ports_ = nullptr;
     report_hook told_;
     std::atomic<bool> running_{false};
 
