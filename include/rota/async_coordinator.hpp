@@ -31,9 +31,9 @@ namespace rota {
 ///
 /// Threads: belongs to the thread that runs the transport's loop, as all its calls do; only wake() and the local reads
 /// (is_leader, leader, owned) are for any thread. A call returns at once; its handler is called exactly once, on the
-/// loop's thread, never inside a call, with what the blocking call of that name returns. The handler may do anything,
-/// also destroy the coordinator: then the calls that are under way end with errc::cancelled (a request that was sent may
-/// take effect). Calls may be made without waiting for each other; their requests go out in the order of the calls.
+/// loop's thread, never inside a call (but for the destructor), with what the blocking call of that name returns. The
+/// handler may do anything, also destroy the coordinator: then the calls that are under way end with errc::cancelled (a
+/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls may be made without waiting for each other; their requests go out in the order of the calls.
 ///
 /// Errors as of the blocking one, and cancelled.
 template <typename... Policies>
@@ -67,8 +67,9 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// Ends all calls with errc::cancelled (their handlers are posted to the loop). Does not leave: call leave() first,
-    /// and destroy in its handler, or others wait for the node's ttl.
+    /// Ends all calls with errc::cancelled; every handler has been called when it returns: the one place where handlers run
+    /// inside a call of yours. Does not leave: call leave() first, and destroy it in its handler, or others wait for the
+    /// node's ttl.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part

@@ -13237,9 +13237,10 @@ explicit basic_coordinator(options, Policies...) -> basic_coordinator<Policies..
 // a request is under way and resumed on the loop's thread. Calls go on side by side, their requests pipelined; only the
 // background lane, leave and renounce take turns, so that node_core sees one of its own requests at a time.
 //
-// Promises: a handler is posted to the loop when its call is done, so it is never called inside another call of rota's,
-// and may destroy the coordinator. shut_down() ends whatever is under way with errc::cancelled; nothing that the transport
-// or the loop still holds reaches in afterwards.
+// Promises: a handler is called by the loop when its call is done, so never inside another call of rota's, and may destroy
+// the coordinator. shut_down() ends whatever is under way with errc::cancelled, and calls the handlers that were not called
+// yet: the loop may never run again, and what they refer to may be gone soon. Nothing that the transport or the loop still
+// holds reaches in afterwards.
 
 // ---- rota/loop/event_loop.hpp --------------------------------------------------------------------------------------
 // What rota's asynchronous side asks of an event loop: to watch a descriptor, to call back after a time, and to run
@@ -13602,6 +13603,9 @@ public:
         }
         membership_.close();
         mode_.close();
+        closed_ = true;
+        auto const kept = outbox_;
+        while (!kept->tasks.empty()) kept->run_first();
     }
 
     // ---------------------------------------------------------------- membership and leadership
@@ -13722,13 +13726,34 @@ private:
     void start(flow<T> call, Handler handler) {
         static_assert(std::is_invocable_v<Handler&, T>,
                       "rota: this handler cannot take the call's result: see the call's documentation for its type");
-        run_and_tell(std::move(call), std::move(handler), ports_.loop());
+        run_and_tell(std::move(call), std::move(handler));
     }
     template <typename T, typename Handler>
-    static detached_flow run_and_tell(flow<T> call, Handler handler, loop_ref loop) {
+    detached_flow run_and_tell(flow<T> call, Handler handler) {
         T answer = co_await call;
-        loop.post(loop_task{told<T, Handler>{std::move(handler), std::move(answer)}});
+        tell(told<T, Handler>{std::move(handler), std::move(answer)});
     }
+    // Once this is shut down, what a handler asked for in vain is told by the loop, or it could go round for ever.
+    void tell(loop_task task) {
+        if (closed_) return ports_.loop().post(std::move(task));
+        outbox_->tasks.push_back(std::move(task));
+        if (std::exchange(outbox_->posted, true)) return;
+        ports_.loop().post([kept = outbox_] {
+            kept->posted = false;
+            for (auto count = kept->tasks.size(); count > 0 && !kept->tasks.empty(); --count) kept->run_first();
+        });
+    }
+    // Handlers to be called. It outlives the coordinator while one of them destroys that.
+    struct outbox {
+        std::deque<loop_task> tasks;
+        bool posted = false;  // the loop comes to it
+
+        void run_first() {
+            auto task = std::move(tasks.front());
+            tasks.pop_front();
+            task();
+        }
+    };
     template <typename T, typename Handler>
     struct told {
         Handler handler;
@@ -13838,7 +13863,7 @@ private:
     void refuse(error why, lock_handler handler) override {
         result<void> answer;
         if (why.code != errc{}) answer = std::move(why);
-        ports_.loop().post(loop_task{told<result<void>, lock_handler>{std::move(handler), std::move(answer)}});
+        tell(told<result<void>, lock_handler>{std::move(handler), std::move(answer)});
     }
 
     async_ports& ports_;
@@ -13848,6 +13873,8 @@ private:
     lock_calls<mode_type, Defects> locks_{driver_};
     group_calls<mode_type, Defects> group_{driver_, membership_};
     schedule_calls<mode_type, Defects> schedules_{driver_, group_};
+    bool closed_ = false;
+    std::shared_ptr<outbox> outbox_ = std::make_shared<outbox>();
     std::vector<std::weak_ptr<async_hold>> holds_;
     std::size_t held_before_ = 0;
 };
@@ -13860,9 +13887,9 @@ namespace rota {
 ///
 /// Threads: belongs to the thread that runs the transport's loop, as all its calls do; only wake() and the local reads
 /// (is_leader, leader, owned) are for any thread. A call returns at once; its handler is called exactly once, on the
-/// loop's thread, never inside a call, with what the blocking call of that name returns. The handler may do anything,
-/// also destroy the coordinator: then the calls that are under way end with errc::cancelled (a request that was sent may
-/// take effect). Calls may be made without waiting for each other; their requests go out in the order of the calls.
+/// loop's thread, never inside a call (but for the destructor), with what the blocking call of that name returns. The
+/// handler may do anything, also destroy the coordinator: then the calls that are under way end with errc::cancelled (a
+/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls may be made without waiting for each other; their requests go out in the order of the calls.
 ///
 /// Errors as of the blocking one, and cancelled.
 template <typename... Policies>
@@ -13896,8 +13923,9 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// Ends all calls with errc::cancelled (their handlers are posted to the loop). Does not leave: call leave() first,
-    /// and destroy in its handler, or others wait for the node's ttl.
+    /// Ends all calls with errc::cancelled; every handler has been called when it returns: the one place where handlers run
+    /// inside a call of yours. Does not leave: call leave() first, and destroy it in its handler, or others wait for the
+    /// node's ttl.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part
@@ -14512,7 +14540,7 @@ private:
 // on one connection, and a second one on which the server tells at once when there is something new.
 //
 //   rota::poll_loop loop;             // or an adapter of another: loop/libuv_loop.hpp, libevent_loop.hpp, asio_loop.hpp
-//   rota::hiredis_async transport{"redis://localhost:6379", loop};
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //
 // There where hiredis can be included and ROTA_NO_HIREDIS is not defined. Linux (epoll).
 

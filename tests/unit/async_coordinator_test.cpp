@@ -77,8 +77,8 @@ struct node {
     rota::memory_transport wire;
     async_memory_transport async;
     rota::recording_sink sink;
+    answer<result<void>> ended;  // (before the coordinator: its destructor calls handlers)
     std::unique_ptr<coordinator> object;
-    answer<result<void>> ended;
 };
 
 }  // namespace

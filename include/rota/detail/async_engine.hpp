@@ -2,9 +2,10 @@
 // a request is under way and resumed on the loop's thread. Calls go on side by side, their requests pipelined; only the
 // background lane, leave and renounce take turns, so that node_core sees one of its own requests at a time.
 //
-// Promises: a handler is posted to the loop when its call is done, so it is never called inside another call of rota's,
-// and may destroy the coordinator. shut_down() ends whatever is under way with errc::cancelled; nothing that the transport
-// or the loop still holds reaches in afterwards.
+// Promises: a handler is called by the loop when its call is done, so never inside another call of rota's, and may destroy
+// the coordinator. shut_down() ends whatever is under way with errc::cancelled, and calls the handlers that were not called
+// yet: the loop may never run again, and what they refer to may be gone soon. Nothing that the transport or the loop still
+// holds reaches in afterwards.
 #pragma once
 
 #include <atomic>
@@ -284,6 +285,9 @@ public:
         }
         membership_.close();
         mode_.close();
+        closed_ = true;
+        auto const kept = outbox_;
+        while (!kept->tasks.empty()) kept->run_first();
     }
 
     // ---------------------------------------------------------------- membership and leadership
@@ -404,13 +408,34 @@ private:
     void start(flow<T> call, Handler handler) {
         static_assert(std::is_invocable_v<Handler&, T>,
                       "rota: this handler cannot take the call's result: see the call's documentation for its type");
-        run_and_tell(std::move(call), std::move(handler), ports_.loop());
+        run_and_tell(std::move(call), std::move(handler));
     }
     template <typename T, typename Handler>
-    static detached_flow run_and_tell(flow<T> call, Handler handler, loop_ref loop) {
+    detached_flow run_and_tell(flow<T> call, Handler handler) {
         T answer = co_await call;
-        loop.post(loop_task{told<T, Handler>{std::move(handler), std::move(answer)}});
+        tell(told<T, Handler>{std::move(handler), std::move(answer)});
     }
+    // Once this is shut down, what a handler asked for in vain is told by the loop, or it could go round for ever.
+    void tell(loop_task task) {
+        if (closed_) return ports_.loop().post(std::move(task));
+        outbox_->tasks.push_back(std::move(task));
+        if (std::exchange(outbox_->posted, true)) return;
+        ports_.loop().post([kept = outbox_] {
+            kept->posted = false;
+            for (auto count = kept->tasks.size(); count > 0 && !kept->tasks.empty(); --count) kept->run_first();
+        });
+    }
+    // Handlers to be called. It outlives the coordinator while one of them destroys that.
+    struct outbox {
+        std::deque<loop_task> tasks;
+        bool posted = false;  // the loop comes to it
+
+        void run_first() {
+            auto task = std::move(tasks.front());
+            tasks.pop_front();
+            task();
+        }
+    };
     template <typename T, typename Handler>
     struct told {
         Handler handler;
@@ -520,7 +545,7 @@ private:
     void refuse(error why, lock_handler handler) override {
         result<void> answer;
         if (why.code != errc{}) answer = std::move(why);
-        ports_.loop().post(loop_task{told<result<void>, lock_handler>{std::move(handler), std::move(answer)}});
+        tell(told<result<void>, lock_handler>{std::move(handler), std::move(answer)});
     }
 
     async_ports& ports_;
@@ -530,6 +555,8 @@ private:
     lock_calls<mode_type, Defects> locks_{driver_};
     group_calls<mode_type, Defects> group_{driver_, membership_};
     schedule_calls<mode_type, Defects> schedules_{driver_, group_};
+    bool closed_ = false;
+    std::shared_ptr<outbox> outbox_ = std::make_shared<outbox>();
     std::vector<std::weak_ptr<async_hold>> holds_;
     std::size_t held_before_ = 0;
 };

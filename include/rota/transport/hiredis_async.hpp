@@ -2,11 +2,12 @@
 // on one connection, and a second one on which the server tells at once when there is something new.
 //
 //   rota::poll_loop loop;             // or an adapter of another: loop/libuv_loop.hpp, libevent_loop.hpp, asio_loop.hpp
-//   rota::hiredis_async transport{"redis://localhost:6379", loop};
+//   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //
 // There where hiredis can be included and ROTA_NO_HIREDIS is not defined. Linux (epoll).
 #pragma once
 
+#include "../async_coordinator.hpp"
 #include "../loop/event_loop.hpp"
 #include "../policies.hpp"
 

@@ -1,0 +1,157 @@
+// Asynchronous coordinators over a real Redis, all on one loop.
+#include "../catch.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <rota/loop/poll_loop.hpp>
+#include <rota/transport/hiredis_async.hpp>
+
+#include "../support/redis_server.hpp"
+
+using namespace std::chrono_literals;
+using rota::errc;
+using rota::result;
+using rota::test::redis_server;
+
+namespace {
+
+using node_type = rota::basic_coordinator<rota::hiredis_async>;
+
+struct member {
+    member(rota::poll_loop& loop, std::string const& url, rota::options o)
+        : object{std::make_unique<node_type>(std::move(o), rota::hiredis_async{url, loop})} {
+        object->run([this](result<void> r) {
+            ++ends;
+            ended = std::move(r);
+        });
+    }
+    node_type* operator->() { return object.get(); }
+    [[nodiscard]] bool joined() const { return object->leader().has_value(); }
+
+    int ends = 0;
+    std::optional<result<void>> ended;
+    std::unique_ptr<node_type> object;
+};
+
+std::vector<rota::schedule> schedules(int count) {
+    std::vector<rota::schedule> list;
+    for (int i = 0; i < count; ++i) list.push_back({.id = "s" + std::to_string(i)});
+    return list;
+}
+
+}  // namespace
+
+TEST_CASE("async over Redis: nodes on one loop share schedules, hear at once, and leave in order") {
+    redis_server server;
+    rota::poll_loop loop;
+    member a{loop, server.unix_url(), {.node_id = "a", .auto_rebalance = false}};
+    REQUIRE(loop.run_until([&] { return a->is_leader(); }, 5s));
+    bool registered = false;
+    a->register_schedules(schedules(250), [&](rota::results<void> r) { registered = r.all().has_value(); });
+    REQUIRE(loop.run_until([&] { return a->owned().size() == 250; }, 5s));
+    CHECK(registered);
+    member b{loop, server.url(), {.node_id = "b", .auto_rebalance = false}};
+    REQUIRE(loop.run_until([&] { return b.joined(); }, 5s));
+    loop.run_for(300ms);  // it listens
+
+    bool moved = false;
+    auto const began = std::chrono::steady_clock::now();
+    a->transfer("s7", "b", [&](result<void> r) { moved = r.has_value(); });
+    REQUIRE(loop.run_until([&] { return b->owned().size() == 1; }, 5s));
+    CHECK(std::chrono::steady_clock::now() - began < 400ms);  // pushed, not polled: a heartbeat is 1 s
+    REQUIRE(loop.run_until([&] { return moved; }, 1s));
+
+    std::optional<rota::async_lock> lock;
+    b->try_lock("s7", 2s, [&](result<rota::async_lock> r) {
+        if (r) lock.emplace(std::move(*r));
+    });
+    REQUIRE(loop.run_until([&] { return lock.has_value(); }, 1s));
+    CHECK(lock->valid());
+    bool extended = false;
+    lock->extend(10s, [&](result<void> r) { extended = r.has_value(); });
+    REQUIRE(loop.run_until([&] { return extended; }, 1s));
+    lock.reset();
+
+    bool left = false;
+    auto const leaving = std::chrono::steady_clock::now();
+    a->leave([&](result<void> r) { left = r.has_value(); });
+    REQUIRE(loop.run_until([&] { return left && b->is_leader() && b->owned().size() == 250; }, 5s));
+    CHECK(std::chrono::steady_clock::now() - leaving < 1s);  // nobody waits for a lease
+    CHECK(a.ends == 1);
+    CHECK(a.ended->has_value());
+}
+
+TEST_CASE("async over Redis: the server is away for a while, and comes back empty") {
+    redis_server server;
+    rota::poll_loop loop;
+    rota::options const brisk{.node_id = "a", .heartbeat_interval = 100ms, .operation_timeout = 100ms};
+    member a{loop, server.url(), brisk};
+    a->register_schedules(schedules(3), [](rota::results<void>) {});
+    REQUIRE(loop.run_until([&] { return a->owned().size() == 3; }, 5s));
+    server.stop();
+    REQUIRE(loop.run_until([&] { return !a->is_leader() && a->owned().empty(); }, 5s));
+    std::optional<result<rota::async_lock>> refused;
+    a->try_lock("s0", 1s, [&](result<rota::async_lock> r) { refused.emplace(std::move(r)); });
+    REQUIRE(loop.run_until([&] { return refused.has_value(); }, 2s));
+    CHECK_FALSE(*refused);
+    server.start();
+    REQUIRE(loop.run_until([&] { return a->is_leader(); }, 5s));
+    CHECK(a.ends == 0);
+}
+
+TEST_CASE("async over Redis: destroyed with a thousand requests under way, every handler is called once") {
+    redis_server server;
+    rota::poll_loop loop;
+    auto a = std::make_unique<member>(loop, server.unix_url(), rota::options{.node_id = "a"});
+    REQUIRE(loop.run_until([&] { return (*a)->is_leader(); }, 5s));
+    std::vector<int> calls(1000);
+    int cancelled = 0;
+    int granted = 0;
+    for (auto& n : calls) {
+        auto const name = "n" + std::to_string(&n - calls.data());
+        (*a)->try_lock_name(name, 5s, [&](result<rota::async_lock> r) {
+            ++n;
+            if (r) ++granted;
+            if (!r && r.error() == errc::cancelled) ++cancelled;
+        });
+    }
+    (void)loop.run_until([&] { return granted > 0; }, 5s);
+    a.reset();
+    loop.run_for(50ms);
+    for (auto n : calls) CHECK(n == 1);
+    CHECK(granted + cancelled == 1000);
+    CHECK(granted > 0);
+}
+
+TEST_CASE("async over Redis: many coordinators on one loop") {
+    redis_server server;
+    rota::poll_loop loop;
+    std::vector<std::unique_ptr<member>> all;
+    for (int i = 0; i < 60; ++i) {
+        all.push_back(std::make_unique<member>(loop, server.unix_url(), rota::options{.node_id = std::to_string(i)}));
+    }
+    auto const leaders = [&] {
+        int n = 0;
+        for (auto& m : all) n += (*m)->is_leader() ? 1 : 0;
+        return n;
+    };
+    auto const joined = [&] {
+        for (auto& m : all) {
+            if (!m->joined()) return false;
+        }
+        return true;
+    };
+    REQUIRE(loop.run_until([&] { return joined() && leaders() == 1; }, 20s));
+    (*all.front())->register_schedules(schedules(120), [](rota::results<void>) {});
+    auto const even = [&] {
+        for (auto& m : all) {
+            if ((*m)->owned().size() != 2) return false;
+        }
+        return true;
+    };
+    REQUIRE(loop.run_until(even, 20s));
+    CHECK(loop.run_until([&] { return leaders() == 1; }, 10s));
+}
