@@ -308,7 +308,7 @@ TEST_CASE("least_moves: fewest moves and best prefixes, on every view of up to 4
             });
         }
     }
-    CHECK(views == 479'376);
+    CHECK(views == (rota_test::sanitized ? 103'644U : 479'376U));
 }
 
 TEST_CASE("least_moves: the best that moving schedules leave, on every view of up to 3 nodes and 5 schedules") {
@@ -334,7 +334,7 @@ TEST_CASE("least_moves: the best that moving schedules leave, on every view of u
             });
         }
     }
-    CHECK(views == 28'357);
+    CHECK(views == (rota_test::sanitized ? 1'712U : 28'357U));
 }
 
 // ---- larger views -------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ TEST_CASE("least_moves: leaves alone what is moving, and evens out the rest as t
         builder.apply(plan);
         REQUIRE(plan_of(builder.view()).moves.empty());
     }
-    CHECK(short_of_bound > 20);
+    CHECK(short_of_bound > rota_test::rounds(20));
 }
 
 TEST_CASE("imbalance: the largest distance from the target once orphans are placed, by the mean load") {
