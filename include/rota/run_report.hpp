@@ -34,9 +34,9 @@ enum class stop_cause : std::uint8_t {
 
 struct run_report {
     enum class what : std::uint8_t {
-        started,         ///< its lock was taken, and a thread is about to call the handler
-        finished,        ///< the handler returned
-        failed,          ///< the handler threw or returned an error: `why`; goes on in `retry_in`
+        started,   ///< its lock was taken, and a thread is about to call the handler (unless the worker stops first)
+        finished,  ///< the handler returned
+        failed,    ///< the handler threw or returned an error: `why`; goes on in `retry_in`
         stop_requested,  ///< `cause`
         stop_ignored,  ///< asked to stop, and still running after worker_options::stop_grace. Its lock is given up: its
                        ///< token counts for nothing against newer ones. Its thread and schedule stay occupied here

@@ -39,8 +39,8 @@ TEST_CASE("a new leader places what the dead one had before it has read who owns
     CHECK(early);
     CHECK_FALSE(moved_early);
     group.pass(5s);
-    CHECK(b.owned().size() == 1500);
-    CHECK(c.owned().size() == 1500);
+    CHECK(b.owned().size() == 3 * many / 2);
+    CHECK(c.owned().size() == 3 * many / 2);
     group.check_told();
 }
 

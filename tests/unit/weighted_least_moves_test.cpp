@@ -237,7 +237,7 @@ TEST_CASE("weighted_least_moves: within capacities at most 1.5 x the best of as 
     }
     // The others of this comparison need not keep every prefix within the capacities.
     CHECK(views > rota_test::rounds(7'000));
-    CHECK(beyond < views / 1000);
+    CHECK(beyond <= views / 1000);
     CHECK(worst < 2);
 }
 
@@ -466,7 +466,7 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the optimum where large schedules
         builder.apply(plan);
         REQUIRE(plan_of(builder.view()).moves.empty());
     }
-    CHECK(exchanged == 2000);
+    CHECK(exchanged == rota_test::rounds(2000));
 }
 
 TEST_CASE("weighted_least_moves: a node far above or below what the others can reach does not lead to needless moves") {

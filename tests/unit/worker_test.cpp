@@ -163,7 +163,9 @@ TEST_CASE("a worker registers, runs each schedule under its lock, and leaves", "
     CHECK(seen.overlaps() == 0);
     CHECK(seen.most() > 1);
     CHECK(wrong == 0);
-    CHECK(notes.count(what::started) == static_cast<std::size_t>(seen.runs()));
+    // As it stops, a thread may find that it is too late for what it was to begin.
+    CHECK(notes.count(what::started) >= static_cast<std::size_t>(seen.runs()));
+    CHECK(notes.count(what::started) - static_cast<std::size_t>(seen.runs()) <= 4);
     CHECK(notes.count(what::finished) == static_cast<std::size_t>(seen.runs()));
     CHECK(record.count<rota::node_left>() == 1);
 }
