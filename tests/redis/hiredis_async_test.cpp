@@ -537,7 +537,7 @@ TEST_CASE("scripts that the server forgot are loaded once for all who miss them"
     CHECK(server.info("stats")["total_connections_received"] == "2");
 }
 
-TEST_CASE("a server that is loading is unavailable, and asked again over the same connection") {
+TEST_CASE("async: a server that is loading is unavailable, and asked again over the same connection") {
     redis_server server;
     REQUIRE(server.command({"EVAL", "for i = 1, 15000 do redis.call('SET', 'k' .. i, i) end return 1", "0"}).integer ==
             1);
