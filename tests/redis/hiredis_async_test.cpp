@@ -227,7 +227,7 @@ TEST_CASE("more operations than the limit are unavailable, until some have ended
     a.succeed();
 }
 
-TEST_CASE("no time allowed: nothing is sent") {
+TEST_CASE("async: no time allowed: nothing is sent") {
     redis_server server;
     asker a{server.url()};
     a.succeed();
@@ -485,7 +485,7 @@ TEST_CASE("what did not go out goes out over the next connection") {
     a.succeed_soon();
 }
 
-TEST_CASE("a connection that was closed while idle is replaced without an error") {
+TEST_CASE("async: a connection that was closed while idle is replaced without an error") {
     redis_server server;
     asker a{server.url()};
     a.succeed();
