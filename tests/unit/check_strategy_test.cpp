@@ -64,11 +64,12 @@ std::string verdict_on(Spoil const& spoil) {
 }  // namespace
 
 TEST_CASE("check_strategy: what rota brings along keeps the contract") {
+    constexpr auto random_ones = rota_test::rounds(300U);
     auto const check = [](auto const& strategy) {
-        auto const report = rota::check_strategy(strategy, {.seed = 5, .groups = rota_test::rounds(300U)});
+        auto const report = rota::check_strategy(strategy, {.seed = 5, .groups = random_ones});
         INFO(report.text());
         CHECK(report.passed);
-        CHECK(report.groups == 1368 + rota_test::rounds(300U));
+        CHECK(report.groups == 1365 + random_ones + random_ones / 100);
         CHECK(report.plans > 4 * report.groups);
         CHECK(report.moves > 0);
     };
