@@ -361,7 +361,7 @@ TEST_CASE("a server that is loading is unavailable, and asked again over the sam
     int loading = 0;
     std::size_t connections = 0;
     REQUIRE(poll_until(20s, [&] {
-        auto const answer = transport.perform(any_operation(), timeout);
+        auto const answer = transport.perform(any_operation(), 5s);
         if (answer) return true;
         CHECK(answer.error() == errc::unavailable);
         if (answer.error().detail.find("LOADING") != std::string::npos && ++loading == 1)
