@@ -408,12 +408,13 @@ private:
     void start(flow<T> call, Handler handler) {
         static_assert(std::is_invocable_v<Handler&, T>,
                       "rota: this handler cannot take the call's result: see the call's documentation for its type");
-        run_and_tell(std::move(call), std::move(handler));
+        run_and_tell<T>(std::move(call), unique_function<void(T)>{std::move(handler)});
     }
-    template <typename T, typename Handler>
-    detached_flow run_and_tell(flow<T> call, Handler handler) {
+    // (Type-erased: g++ warns of coroutines that hold a lambda of a header's.)
+    template <typename T>
+    detached_flow run_and_tell(flow<T> call, unique_function<void(T)> handler) {
         T answer = co_await call;
-        tell(told<T, Handler>{std::move(handler), std::move(answer)});
+        tell(told<T>{std::move(handler), std::move(answer)});
     }
     // Once this is shut down, what a handler asked for in vain is told by the loop, or it could go round for ever.
     void tell(loop_task task) {
@@ -436,9 +437,9 @@ private:
             task();
         }
     };
-    template <typename T, typename Handler>
+    template <typename T>
     struct told {
-        Handler handler;
+        unique_function<void(T)> handler;
         T answer;
         void operator()() { handler(std::move(answer)); }
     };
@@ -545,7 +546,7 @@ private:
     void refuse(error why, lock_handler handler) override {
         result<void> answer;
         if (why.code != errc{}) answer = std::move(why);
-        tell(told<result<void>, lock_handler>{std::move(handler), std::move(answer)});
+        tell(told<result<void>>{std::move(handler), std::move(answer)});
     }
 
     async_ports& ports_;
