@@ -15,6 +15,12 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
+#if defined(__OPTIMIZE__)
+inline constexpr bool optimised = true;
+#else
+inline constexpr bool optimised = false;
+#endif
+
 /// `all`, or a part of it.
 template <typename Number>
 [[nodiscard]] constexpr Number rounds(Number all) {

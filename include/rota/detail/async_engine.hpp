@@ -408,7 +408,9 @@ private:
     void start(flow<T> call, Handler handler) {
         static_assert(std::is_invocable_v<Handler&, T>,
                       "rota: this handler cannot take the call's result: see the call's documentation for its type");
-        run_and_tell<T>(std::move(call), unique_function<void(T)>{std::move(handler)});
+        if constexpr (std::is_invocable_v<Handler&, T>) {  // else it was refused, and nothing more is said
+            run_and_tell<T>(std::move(call), unique_function<void(T)>{std::move(handler)});
+        }
     }
     // (Type-erased: g++ warns of coroutines that hold a lambda of a header's.)
     template <typename T>
