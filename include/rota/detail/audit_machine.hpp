@@ -12,8 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include "../events.hpp"
 #include "../operations.hpp"
+#include "../options.hpp"
 #include "defects.hpp"
 #include "group_feed.hpp"
 #include "late.hpp"

@@ -6,6 +6,7 @@
 
 #include "../policies.hpp"
 #include "deliver.hpp"
+#include "leader_machine.hpp"
 #include "policy_set.hpp"
 
 namespace rota::detail {
