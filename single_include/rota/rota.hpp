@@ -13496,7 +13496,6 @@ public:
     /// Ends all that is under way, and whatever it begins.
     void close() {
         closing_ = true;
-        alive_.reset();
         for (;;) {
             if (first_ != nullptr) {
                 first_->end(error{errc::cancelled, "the coordinator is being destroyed"});
@@ -13508,6 +13507,8 @@ public:
                 break;
             }
         }
+        // Not before: until run() has ended, a thread that asks it to stop may be inside stir().
+        alive_.reset();
         timer_.reset();
         ports_.listen({}, [] {});
     }
@@ -13595,14 +13596,10 @@ public:
 
     /// The coordinator's destructor: no handle reaches in any more, and every call ends.
     void shut_down() {
-        for (auto& hold : holds_) {
-            if (auto const still = hold.lock()) {
-                still->ended.store(true);
-                still->host = nullptr;
-            }
-        }
+        disown_locks();
         membership_.close();
         mode_.close();
+        disown_locks();  // a call in pages that ends now hands out what its first pages were granted
         closed_ = true;
         auto const kept = outbox_;
         while (!kept->tasks.empty()) kept->run_first();
@@ -13813,6 +13810,15 @@ private:
         auto& g = granted.front();
         if (!g) co_return g.error();
         co_return handle(std::move(g->held), g->until);
+    }
+
+    void disown_locks() {
+        for (auto& hold : holds_) {
+            if (auto const still = hold.lock()) {
+                still->ended.store(true);
+                still->host = nullptr;
+            }
+        }
     }
 
     async_lock handle(lock_host::target held, instant until) {

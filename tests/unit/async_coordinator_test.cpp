@@ -329,6 +329,39 @@ TEST_CASE("async: destroying a coordinator ends every call with cancelled, once"
     CHECK(a->ended.calls == 1);
 }
 
+TEST_CASE("async: what the first pages were granted is invalid when the coordinator is destroyed before the last") {
+    group all;
+    node a{all, "a"};
+    a.run();
+    std::vector<rota::schedule> list;
+    std::vector<std::string> ids;
+    for (int i = 0; i < 300; ++i) {
+        ids.push_back("s" + std::to_string(i));
+        list.push_back({.id = ids.back()});
+    }
+    a->register_schedules(list, [](rota::results<void>) {});
+    all.loop.run();
+    all.pass(1s);
+    REQUIRE(a.owned().size() == 300);
+    std::vector<rota::async_lock> kept;
+    a->try_lock_each(ids, 5s, [&](rota::results<rota::async_lock> locks) {
+        for (auto& l : locks) {
+            if (l) kept.push_back(std::move(*l));
+        }
+    });
+    a.async.hold(true);
+    for (int i = 0; i < 4; ++i) all.loop.step();
+    a.async.hold(false);
+    while (a.async.submitted() > 0 && kept.empty() && a.async.held() == 0) {
+        a.async.hold(true);
+        if (!all.loop.step()) break;
+    }
+    a.object.reset();
+    REQUIRE(kept.size() == 200);
+    for (auto& l : kept) CHECK_FALSE(l.valid());
+    kept.clear();
+}
+
 TEST_CASE("async: a handler may destroy the coordinator") {
     group all;
     node a{all, "a"};
