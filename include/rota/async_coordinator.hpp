@@ -67,9 +67,10 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// Ends all calls with errc::cancelled; every handler has been called when it returns: the one place where handlers run
-    /// inside a call of yours. Does not leave: call leave() first, and destroy it in its handler, or others wait for the
-    /// node's ttl.
+    /// Ends all calls with errc::cancelled; the handler of every call that was made before has been called when it returns:
+    /// the one place where handlers run inside a call of yours. A call that such a handler makes ends with cancelled, too,
+    /// and is told of by the loop, later: do not call again on cancelled. Does not leave: call leave() first, and destroy it
+    /// in its handler, or others wait for the node's ttl.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part
@@ -89,7 +90,8 @@ public:
     }
 
     /// Takes part until `stop` is requested (by any thread), leave() is called, or it is fenced: joins if needed, ticks
-    /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss.
+    /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss. (A join() that is
+    /// called before leave() has ended may keep it going.)
     template <typename Handler>
     void run(std::stop_token stop, Handler handler) {
         engine().run(std::move(stop), std::move(handler));

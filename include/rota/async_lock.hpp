@@ -71,10 +71,7 @@ public:
     [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
     [[nodiscard]] microseconds remaining() const {
         if (!hold_ || hold_->ended.load()) return {};
-        auto const now = hold_->node->now();
-        if (!hold_->node->alive(hold_->held.incarnation, now)) return {};
-        auto const end = std::min(hold_->until.load(), hold_->node->alive_until());
-        return end > now ? end - now : microseconds{};
+        return hold_->node->left(hold_->held.incarnation, hold_->until.load());
     }
 
     /// Makes it last `ttl` from now on; `handler(result<void>)`. Errors as schedule_lock::extend.

@@ -17,7 +17,6 @@
 
 #include <coroutine>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -27,6 +26,7 @@
 
 #include "async_coordinator.hpp"
 #include "async_lock.hpp"
+#include "detail/flow.hpp"
 
 namespace rota {
 
@@ -63,15 +63,7 @@ private:
 };
 
 /// A coroutine that runs by itself from its call on, up to its end. An exception that leaves it leaves the loop's run().
-struct spawned {
-    struct promise_type {
-        static spawned get_return_object() noexcept { return {}; }
-        static std::suspend_never initial_suspend() noexcept { return {}; }
-        static std::suspend_never final_suspend() noexcept { return {}; }
-        static void return_void() noexcept {}
-        [[noreturn]] static void unhandled_exception() { throw; }
-    };
-};
+using spawned = detail::detached_flow;
 
 /// A coordinator's calls by their names, without a handler: each returns what to co_await for what the blocking call of
 /// that name returns. Refers to the coordinator, which must outlive it, and the awaiting coroutine its argument's calls.

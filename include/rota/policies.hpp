@@ -156,7 +156,7 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
 ///
 /// | expression                      | type                | meaning |
 /// | t.open(settings)                | result<void>        | as of a blocking_transport |
-/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done) |
+/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done). Handlers are called in the order in which their operations were performed |
 /// | t.listen(sub, on_push)          | -                   | calls `on_push()` once when something is there that is newer than the subscription, until the next listen(), which takes its place; a hint, never the truth |
 /// | t.loop()                        | loop_ref            | its event loop (loop/event_loop.hpp) |
 /// | t.take_warnings()               | std::vector<error>  | optional, as of a blocking_transport |

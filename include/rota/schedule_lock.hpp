@@ -115,11 +115,7 @@ public:
     /// (node_ttl); 0 when it is not valid. A local read.
     [[nodiscard]] microseconds remaining() const {
         if (!link_ || ended_.load()) return {};
-        auto const& life = link_->node_life();
-        auto const now = life.now();
-        if (!life.alive(target_.incarnation, now)) return {};
-        auto const end = std::min(until_.load(), life.alive_until());
-        return end > now ? end - now : microseconds{};
+        return link_->node_life().left(target_.incarnation, until_.load());
     }
 
     /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be

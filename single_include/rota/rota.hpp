@@ -1765,7 +1765,7 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
 ///
 /// | expression                      | type                | meaning |
 /// | t.open(settings)                | result<void>        | as of a blocking_transport |
-/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done) |
+/// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done). Handlers are called in the order in which their operations were performed |
 /// | t.listen(sub, on_push)          | -                   | calls `on_push()` once when something is there that is newer than the subscription, until the next listen(), which takes its place; a hint, never the truth |
 /// | t.loop()                        | loop_ref            | its event loop (loop/event_loop.hpp) |
 /// | t.take_warnings()               | std::vector<error>  | optional, as of a blocking_transport |
@@ -7389,6 +7389,14 @@ public:
     [[nodiscard]] bool alive(fencing_token incarnation, instant now) const noexcept {
         return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
     }
+    /// For how long what that incarnation was granted `until` then may be believed in: never longer than the node lives.
+    [[nodiscard]] microseconds left(fencing_token incarnation, instant until) const {
+        auto const at = now();
+        if (!alive(incarnation, at)) return {};
+        auto const lives = alive_until_.load();
+        auto const end = until < lives ? until : lives;
+        return end > at ? end - at : microseconds{};
+    }
     [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
 
     // ------------------------------------------------ written by the machine alone (one thread at a time)
@@ -7603,11 +7611,7 @@ public:
     /// (node_ttl); 0 when it is not valid. A local read.
     [[nodiscard]] microseconds remaining() const {
         if (!link_ || ended_.load()) return {};
-        auto const& life = link_->node_life();
-        auto const now = life.now();
-        if (!life.alive(target_.incarnation, now)) return {};
-        auto const end = std::min(until_.load(), life.alive_until());
-        return end > now ? end - now : microseconds{};
+        return link_->node_life().left(target_.incarnation, until_.load());
     }
 
     /// Makes it last `ttl` from now on; never shortens it. lock_lost: it ended before; not_owner: the schedule is to be
@@ -7722,10 +7726,7 @@ public:
     [[nodiscard]] bool valid() const { return remaining() > microseconds{}; }
     [[nodiscard]] microseconds remaining() const {
         if (!hold_ || hold_->ended.load()) return {};
-        auto const now = hold_->node->now();
-        if (!hold_->node->alive(hold_->held.incarnation, now)) return {};
-        auto const end = std::min(hold_->until.load(), hold_->node->alive_until());
-        return end > now ? end - now : microseconds{};
+        return hold_->node->left(hold_->held.incarnation, hold_->until.load());
     }
 
     /// Makes it last `ttl` from now on; `handler(result<void>)`. Errors as schedule_lock::extend.
@@ -8138,6 +8139,18 @@ flow<T> flow_promise<T>::get_return_object() noexcept {
 inline flow<void> flow_promise<void>::get_return_object() noexcept {
     return flow<void>{std::coroutine_handle<flow_promise<void>>::from_promise(*this)};
 }
+
+/// A coroutine that nobody awaits: it runs by itself from its call on, up to its end. What is thrown in it goes to whoever
+/// resumes it.
+struct detached_flow {
+    struct promise_type {
+        static detached_flow get_return_object() noexcept { return {}; }
+        static std::suspend_never initial_suspend() noexcept { return {}; }
+        static std::suspend_never final_suspend() noexcept { return {}; }
+        static void return_void() noexcept {}
+        [[noreturn]] static void unhandled_exception() { throw; }
+    };
+};
 
 /// What is there at once, for whoever awaits it.
 template <typename T>
@@ -8892,6 +8905,11 @@ public:
         }
         if (current()) return std::nullopt;
         return op::events_since{.epoch = epoch_, .seq = cursor_};
+    }
+
+    /// Whether the reply to that request is the next page.
+    [[nodiscard]] bool expects(op::nodes_page const& request) const {
+        return stage_ == feed_stage::nodes && request.after == after_node_;
     }
 
     // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`. `at`:
@@ -10041,17 +10059,19 @@ public:
         return request;
     }
 
-    /// Over a transport that has several requests under way: what may be granted counts as held until the reply is there.
+    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. Counted
+    /// apart from the locks that are held: several may be asked for, and an earlier one is perhaps being released.
     void on_acquiring(op::acquire_locks const& asked) {
-        for (auto const& item : asked.items)
-            held(asked.kind).try_emplace(item.name, held_lock{0, instant::max(), false});
+        if (asked.kind != op::lock_kind::schedule) return;
+        for (auto const& item : asked.items) ++acquiring_[item.name];
     }
-    void no_longer_acquiring(op::acquire_locks const& asked) {
+    void no_longer_acquiring(op::acquire_locks const& asked) noexcept {
+        if (asked.kind != op::lock_kind::schedule) return;
         for (auto const& item : asked.items) {
-            auto const l = held(asked.kind).find(item.name);
-            if (l != held(asked.kind).end() && l->second.token == 0) held(asked.kind).erase(l);
+            auto const a = acquiring_.find(item.name);
+            if (a != acquiring_.end() && --a->second == 0) acquiring_.erase(a);
         }
-        if (asked.kind == op::lock_kind::schedule) try_swap_ = true;
+        try_swap_ = true;
     }
 
     /// Until when a granted lock may be believed in.
@@ -10175,6 +10195,12 @@ private:
                         .seen = seen_};
     }
 
+    // Nobody refused it: asked again it may well succeed, and perhaps it has.
+    [[nodiscard]] static bool may_pass(errc code) {
+        return code == errc::unavailable || code == errc::timed_out || code == errc::outcome_unknown ||
+               code == errc::cancelled;
+    }
+
     void fail(operation const& request, error const& why, instant now) {
         failure_ = why;
         if (Defects::has(defect::lost_ack_is_failure) && std::holds_alternative<op::acknowledge>(request)) {
@@ -10185,8 +10211,7 @@ private:
             }
         }
         if (std::holds_alternative<op::join>(request)) {
-            bool const hopeless =
-                why.code != errc::unavailable && why.code != errc::timed_out && why.code != errc::outcome_unknown;
+            bool const hopeless = !may_pass(why.code);
             // A refusal is the user's to see; while it was a member before, it keeps trying.
             if (hopeless && !was_member_) standing_ = standing::out;
         }
@@ -10198,8 +10223,7 @@ private:
             return;
         }
         // What retrying alone does not heal is an operator's business: said once, and again after a while.
-        bool const transient = why.code == errc::unavailable || why.code == errc::timed_out ||
-                               why.code == errc::outcome_unknown || why.code == errc::conflict;
+        bool const transient = may_pass(why.code) || why.code == errc::conflict;
         if (!transient && (warned_of_ != why || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
@@ -10590,6 +10614,7 @@ private:
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant idle_from(std::string const& id) const {
+        if (!acquiring_.empty() && acquiring_.contains(id)) return instant::max();
         auto const l = held_[0].find(id);
         if (l == held_[0].end() || l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
         return l->second.until;
@@ -10723,7 +10748,8 @@ private:
             if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
         });
     }
-    void on(op::nodes_page const&, reply const& answer, instant, instant now) {
+    void on(op::nodes_page const& request, reply const& answer, instant, instant now) {
+        if (!feed_.expects(request)) return;  // it was begun anew meanwhile
         feed_.on(std::get<op::nodes_reply>(answer), server_time(now));
     }
     void on(op::reap const& request, reply const& answer, instant, instant now) {
@@ -10832,6 +10858,7 @@ private:
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
+    std::map<std::string, unsigned, std::less<>> acquiring_;  // requests under way, by schedule
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;
 };
@@ -11235,7 +11262,8 @@ public:
     flow<result<void>> tick() {
         if (auto r = driver_.enter(); !r) co_return r;
         {
-            auto const turn = driver_.mode.user_turn();
+            // (Whole: a tick that is under way may have missed what this one is asked for.)
+            auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
             driver_.core.want_tick(driver_.now());
         }
@@ -11346,7 +11374,7 @@ public:
     flow<result<void>> rebalance() {
         if (auto r = driver_.enter(); !r) co_return r;
         {
-            auto const turn = driver_.mode.user_turn();
+            auto const turn = co_await driver_.mode.whole_turn();
             if (auto r = driver_.core.can_act(driver_.now()); !r) co_return r;
             if (!driver_.belief->leads(driver_.now())) {
                 co_return error{errc::not_leader, "only the leader rebalances"};
@@ -11767,6 +11795,7 @@ namespace rota::detail {
 template <typename Mode, typename Defects>
 class lock_calls {
     using driver_type = driver<Mode, Defects>;
+    using core_type = typename driver_type::core_type;
     using operation = late<rota::operation, Defects>;
     template <typename T>
     using result = late<rota::result<T>, Defects>;
@@ -11811,23 +11840,19 @@ public:
     flow<std::vector<late<rota::result<instant>, Defects>>> extend(std::vector<target> held, microseconds ttl) {
         std::vector<result<instant>> answers;
         answers.reserve(held.size());
-        auto const turn = driver_.mode.user_turn();
         auto may = driver_.enter();
         if (may) may = check_ttl(ttl);
-        if (may) may = driver_.core.can_act(driver_.now());
-        if (!may) {
-            while (answers.size() < held.size()) answers.push_back(may.error());
-            co_return answers;
-        }
+        auto const turn = driver_.mode.user_turn();
         auto const kind = held.front().kind;
-        auto const self = driver_.core.self().incarnation;
+        auto const self = driver_.belief->incarnation();
         op::extend_locks asked{.incarnation = self, .kind = kind, .ttl = ttl};
         asked.items.reserve(held.size());
         for (auto const& l : held) {
             if (l.incarnation == self) asked.items.push_back({l.name, l.token});
         }
-        if (asked.items.empty()) {
-            for (auto const& l : held) answers.push_back(error{errc::lock_lost, in_words(l.name)});
+        if (may && !asked.items.empty()) may = driver_.core.can_act(driver_.now());
+        if (!may || asked.items.empty()) {
+            for (auto const& l : held) answers.push_back(may ? error{errc::lock_lost, in_words(l.name)} : may.error());
             co_return answers;
         }
         operation const request{std::move(asked)};
@@ -11884,6 +11909,20 @@ public:
     }
 
 private:
+    class acquiring {
+    public:
+        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, asked_{asked} {
+            core_.on_acquiring(asked_);
+        }
+        acquiring(acquiring const&) = delete;
+        acquiring& operator=(acquiring const&) = delete;
+        ~acquiring() { core_.no_longer_acquiring(asked_); }
+
+    private:
+        core_type& core_;
+        op::acquire_locks const& asked_;
+    };
+
     result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
         if (auto r = driver_.enter(); !r) return r;
         if (auto r = check_ttl(ttl); !r) return r;
@@ -11902,13 +11941,15 @@ private:
         if (auto r = core.can_act(driver_.now()); !r) co_return r;
         operation const request = core.acquisition(kind, std::move(names), ttl);
         auto const& asked = std::get<op::acquire_locks>(request);
-        if constexpr (Mode::interleaves) core.on_acquiring(asked);
+        std::optional<acquiring> under_way;
+        if constexpr (Mode::interleaves) under_way.emplace(core, asked);
         auto const sent = driver_.now();
         auto const answer = co_await driver_.attempt(request);
-        if constexpr (Mode::interleaves) core.no_longer_acquiring(asked);
+        under_way.reset();
         driver_.collect();
         if (!answer) {
-            if (answer.error() == errc::outcome_unknown) driver_.note_unanswered(request, driver_.now() + ttl);
+            bool const perhaps = answer.error() == errc::outcome_unknown || answer.error() == errc::cancelled;
+            if (perhaps) driver_.note_unanswered(request, driver_.now() + ttl);
             co_return answer.error();
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;
@@ -13370,7 +13411,7 @@ class async_mode {
 public:
     static constexpr bool interleaves = true;
 
-    explicit async_mode(async_ports& p) : ports_{p} {}
+    explicit async_mode(async_ports& p) : ports_{p}, loop_{p.loop()} {}
     async_mode(async_mode const&) = delete;
     async_mode& operator=(async_mode const&) = delete;
 
@@ -13429,9 +13470,9 @@ public:
         void await_suspend(std::coroutine_handle<> h) {
             exchange_ = std::make_shared<exchange>();
             exchange_->awaits = h;
-            mode_.link(*exchange_);
             mode_.ports_.submit(request_, timeout_,
                                 [e = exchange_](result<reply> answer) { e->end(std::move(answer)); });
+            mode_.link(*exchange_);
         }
         result<reply> await_resume() {
             if (!exchange_) return error{errc::cancelled, "the coordinator is being destroyed"};
@@ -13459,14 +13500,14 @@ public:
               span_{span} {}
         [[nodiscard]] bool await_ready() const noexcept { return mode_.closing_ || mode_.stirred_.exchange(false); }
         void await_suspend(std::coroutine_handle<> h) {
-            mode_.sleeper_ = h;
             if (!mode_.timer_) {
-                mode_.timer_ = mode_.ports_.loop().timer([&m = mode_] { m.wake(wake_reason::timeout); });
+                mode_.timer_ = mode_.loop_.timer([&m = mode_] { m.wake(wake_reason::timeout); });
             }
             mode_.timer_->start(span_);
             mode_.ports_.listen(listen_, [&m = mode_, still = std::weak_ptr<char>{mode_.alive_}] {
                 if (!still.expired()) m.wake(wake_reason::pushed);
             });
+            mode_.sleeper_ = h;
         }
         [[nodiscard]] wake_reason await_resume() const noexcept {
             return std::exchange(mode_.why_, wake_reason::woken);
@@ -13517,7 +13558,7 @@ private:
     // On the loop, if this is still there by then.
     template <typename Task>
     void later(Task task) {
-        ports_.loop().post([still = std::weak_ptr<char>{alive_}, task]() mutable {
+        loop_.post([still = std::weak_ptr<char>{alive_}, task]() mutable {
             if (!still.expired()) task();
         });
     }
@@ -13554,6 +13595,7 @@ private:
     }
 
     async_ports& ports_;
+    loop_ref const loop_;
     std::shared_ptr<char> alive_ = std::make_shared<char>('\0');
     bool closing_ = false;
 
@@ -13567,17 +13609,6 @@ private:
     wake_reason why_ = wake_reason::woken;
     std::atomic<bool> stirred_{false};
     timer_handle timer_;
-};
-
-/// A call that nobody awaits: it runs from here on by itself.
-struct detached_flow {
-    struct promise_type {
-        static detached_flow get_return_object() noexcept { return {}; }
-        static std::suspend_never initial_suspend() noexcept { return {}; }
-        static std::suspend_never final_suspend() noexcept { return {}; }
-        static void return_void() noexcept {}
-        [[noreturn]] static void unhandled_exception() { throw; }
-    };
 };
 
 template <typename Defects = sound>
@@ -13737,17 +13768,27 @@ private:
     void tell(loop_task task) {
         if (closed_) return ports_.loop().post(std::move(task));
         outbox_->tasks.push_back(std::move(task));
-        if (std::exchange(outbox_->posted, true)) return;
-        ports_.loop().post([kept = outbox_] {
-            kept->posted = false;
-            for (auto count = kept->tasks.size(); count > 0 && !kept->tasks.empty(); --count) kept->run_first();
-        });
+        outbox::come_to(outbox_, ports_.loop());
     }
     // Handlers to be called. It outlives the coordinator while one of them destroys that.
     struct outbox {
         std::deque<loop_task> tasks;
         bool posted = false;  // the loop comes to it
 
+        static void come_to(std::shared_ptr<outbox> const& box, loop_ref loop) {
+            if (std::exchange(box->posted, true)) return;
+            loop.post([box, loop] {
+                box->posted = false;
+                struct others {  // also where a handler throws
+                    std::shared_ptr<outbox> const& box;
+                    loop_ref loop;
+                    ~others() {
+                        if (!box->tasks.empty()) come_to(box, loop);
+                    }
+                } const told_later{box, loop};
+                for (auto count = box->tasks.size(); count > 0 && !box->tasks.empty(); --count) box->run_first();
+            });
+        }
         void run_first() {
             auto task = std::move(tasks.front());
             tasks.pop_front();
@@ -13932,9 +13973,10 @@ public:
     basic_coordinator(basic_coordinator const&) = delete;
     basic_coordinator& operator=(basic_coordinator const&) = delete;
 
-    /// Ends all calls with errc::cancelled; every handler has been called when it returns: the one place where handlers run
-    /// inside a call of yours. Does not leave: call leave() first, and destroy it in its handler, or others wait for the
-    /// node's ttl.
+    /// Ends all calls with errc::cancelled; the handler of every call that was made before has been called when it returns:
+    /// the one place where handlers run inside a call of yours. A call that such a handler makes ends with cancelled, too,
+    /// and is told of by the loop, later: do not call again on cancelled. Does not leave: call leave() first, and destroy it
+    /// in its handler, or others wait for the node's ttl.
     ~basic_coordinator() { engine().shut_down(); }
 
     // ---------------------------------------------------------------- taking part
@@ -13954,7 +13996,8 @@ public:
     }
 
     /// Takes part until `stop` is requested (by any thread), leave() is called, or it is fenced: joins if needed, ticks
-    /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss.
+    /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss. (A join() that is
+    /// called before leave() has ended may keep it going.)
     template <typename Handler>
     void run(std::stop_token stop, Handler handler) {
         engine().run(std::move(stop), std::move(handler));

@@ -491,7 +491,13 @@ TEST_CASE("async: a connection that was closed while idle is replaced without an
     a.succeed();
     REQUIRE(server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}).integer >= 1);
     SECTION("and the loop has seen it") { a.loop.run_for(30ms); }
-    SECTION("and nobody has looked") { std::this_thread::sleep_for(30ms); }
+    SECTION("and nobody has looked") {
+        // Until the server has none but the one that asks: then it has closed ours.
+        CHECK(poll_until(5s, [&] {
+            auto const list = server.command({"CLIENT", "LIST"}).text;
+            return std::count(list.begin(), list.end(), '\n') == 1;
+        }));
+    }
     a.succeed();
 }
 

@@ -112,6 +112,10 @@ public:
         ++shared_->submitted;
         shared_->loop->post([s = shared_, request, timeout, h = std::move(handler)]() mutable {
             auto answer = s->wire.perform(request, timeout);
+            if (s->cancelling > 0) {
+                --s->cancelling;
+                answer = rota::error{rota::errc::cancelled, "async_memory_transport was told to"};
+            }
             auto tell = [h = std::move(h), answer = std::move(answer)]() mutable { h(std::move(answer)); };
             if (s->holding) {
                 s->held.emplace_back(std::move(tell));
@@ -133,6 +137,8 @@ public:
         if (on) return;
         for (auto& tell : std::exchange(shared_->held, {})) shared_->loop->post(std::move(tell));
     }
+    /// The next `count` requests have their effect, and are answered `cancelled`.
+    void cancel_replies(unsigned count) { shared_->cancelling = count; }
     [[nodiscard]] std::size_t submitted() const { return shared_->submitted; }
     [[nodiscard]] std::size_t held() const { return shared_->held.size(); }
 
@@ -150,6 +156,7 @@ private:
         rota::memory_transport wire;
         manual_loop* loop;
         bool holding = false;
+        unsigned cancelling = 0;
         std::vector<rota::loop_task> held;
         std::size_t submitted = 0;
         bool listening = false;

@@ -1,7 +1,9 @@
 // An asynchronous coordinator: the blocking one's calls with a handler last, on a loop whose time stands still.
 #include "../catch.hpp"
 
+#include <algorithm>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -349,13 +351,8 @@ TEST_CASE("async: what the first pages were granted is invalid when the coordina
             if (l) kept.push_back(std::move(*l));
         }
     });
-    a.async.hold(true);
-    for (int i = 0; i < 4; ++i) all.loop.step();
-    a.async.hold(false);
-    while (a.async.submitted() > 0 && kept.empty() && a.async.held() == 0) {
-        a.async.hold(true);
-        if (!all.loop.step()) break;
-    }
+    all.loop.step();  // the first page is performed,
+    all.loop.step();  // and answered: the second is sent
     a.object.reset();
     REQUIRE(kept.size() == 200);
     for (auto& l : kept) CHECK_FALSE(l.valid());
@@ -516,4 +513,125 @@ TEST_CASE("async: proposals, orders and attributes") {
     CHECK(updated.value->all());
     CHECK((*gone.value)[0]);
     CHECK((*gone.value)[1].error() == errc::unknown_schedule);
+}
+
+TEST_CASE("async: a schedule that is released and locked anew at once is not offered to others in between") {
+    group all;
+    node a{all, "a", {.rebalance_threshold = 0}};
+    node b{all, "b"};
+    a.run();
+    a->register_schedules({{"s1"}, {"s2"}, {"s3"}, {"s4"}}, [](rota::results<void>) {});
+    all.loop.run();
+    all.pass(1s);
+    REQUIRE(a.owned().size() == 4);
+    answer<rota::results<rota::async_lock>> locks;
+    a->try_lock_each({"s1", "s2", "s3", "s4"}, 20s, locks.handler());
+    all.loop.run();
+    REQUIRE(locks.value->all());
+    b.run();
+    all.pass(1s);  // two are to go to b, or others in their place, once their runs have ended
+    auto const owned = a->owned();
+    std::size_t stays = 0;
+    while (stays < owned.size() && owned[stays].handing_over) ++stays;
+    REQUIRE(stays < owned.size());
+    auto const id = owned[stays].id;
+
+    answer<result<void>> released;
+    answer<result<rota::async_lock>> anew;
+    (*locks.value)[stays]->release(released.handler());
+    a->try_lock(id, 10s, anew.handler());
+    all.loop.run();
+    REQUIRE(released);
+    REQUIRE(anew);
+    auto const mine = a.owned();
+    CHECK(std::find(mine.begin(), mine.end(), id) != mine.end());
+    (**anew.value).release([](result<void>) {});
+    all.loop.run();
+    answer<result<rota::async_lock>> again;
+    a->try_lock(id, 1s, again.handler());
+    all.loop.run();
+    auto const its = b.owned();
+    CHECK((again || std::find(its.begin(), its.end(), id) != its.end()));  // somebody can run it
+}
+
+TEST_CASE("async: what ends with cancelled may have been done, and is made good") {
+    group all;
+    node a{all, "a"};
+    SECTION("joining") {
+        a.async.cancel_replies(1);
+        a.run();
+        all.pass(2s);
+        CHECK(a.ended.calls == 0);
+        CHECK(a->is_leader());
+    }
+    SECTION("an acquisition") {
+        a.run();
+        a.async.cancel_replies(1);
+        answer<result<rota::async_lock>> first, second;
+        a->try_lock_name("n", 60s, first.handler());
+        all.loop.run();
+        REQUIRE(first.calls == 1);
+        CHECK(first.error() == errc::cancelled);
+        all.pass(3s);
+        a->try_lock_name("n", 60s, second.handler());
+        all.loop.run();
+        CHECK(second);  // not in its own way
+    }
+    for (auto& e : a.sink.events()) CHECK_FALSE(std::holds_alternative<rota::warning>(e));
+}
+
+TEST_CASE("async: a tick that is asked for while another is under way makes a request of its own") {
+    group all;
+    node a{all, "a"};
+    node b{all, "b"};
+    a.run();
+    b.run();
+    all.pass(2s);
+    REQUIRE(a->is_leader());
+    b.async.hold(true);
+    answer<result<void>> ticked;
+    b->tick(ticked.handler());
+    all.loop.run();
+    REQUIRE(b.async.held() == 1);  // done, before the leader left
+    answer<result<void>> left;
+    a->leave(left.handler());
+    all.loop.run();
+    REQUIRE(left);
+    answer<result<bool>> won;
+    b->try_become_leader(won.handler());
+    b.async.hold(false);
+    while (won.calls == 0) REQUIRE(all.loop.step());
+    REQUIRE(won);
+    CHECK(**won.value);
+}
+
+TEST_CASE("async: a handler that throws leaves the others to be called") {
+    group all;
+    node a{all, "a"};
+    node nobody{all, ""};
+    answer<result<void>> second, third;
+    nobody->join([](result<void>) { throw std::runtime_error("from a handler"); });
+    nobody->join(second.handler());
+    nobody->join(third.handler());
+    CHECK_THROWS_AS(all.loop.run(), std::runtime_error);
+    all.loop.run();
+    CHECK(second.calls == 1);
+    CHECK(third.calls == 1);
+}
+
+TEST_CASE("async: extending after leave() says that the lock is lost") {
+    group all;
+    node a{all, "a"};
+    a.run();
+    answer<result<rota::async_lock>> got;
+    a->try_lock_name("n", 5s, got.handler());
+    all.loop.run();
+    REQUIRE(got);
+    a->leave([](result<void>) {});
+    all.loop.run();
+    answer<result<void>> extended;
+    (**got.value).extend(5s, extended.handler());
+    all.loop.run();
+    REQUIRE(extended.calls == 1);
+    CHECK(extended.error() == errc::lock_lost);
 }

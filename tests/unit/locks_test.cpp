@@ -232,6 +232,18 @@ TEST_CASE("leave invalidates every lock, and frees them for others") {
     CHECK(group.a->try_lock_name("n", 50s).error() == errc::locked_by_other);
 }
 
+TEST_CASE("extending after leave() says that the lock is lost, and ends the handle") {
+    scenario group;
+    auto& a = group.join("a");
+    auto lock = a->try_lock_name("n", 5s);
+    REQUIRE(lock);
+    REQUIRE(a->leave());
+    CHECK(lock->extend(5s).error() == errc::lock_lost);
+    REQUIRE(a->join());
+    CHECK(lock->extend(5s).error() == errc::lock_lost);
+    CHECK_FALSE(lock->valid());
+}
+
 TEST_CASE("a lock of a dead node ends with the node, not with its ttl") {
     pair_of_nodes group;
     auto& lock = group.keep(group.b->try_lock(group.of_b, 600s));

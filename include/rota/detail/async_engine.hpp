@@ -52,7 +52,7 @@ class async_mode {
 public:
     static constexpr bool interleaves = true;
 
-    explicit async_mode(async_ports& p) : ports_{p} {}
+    explicit async_mode(async_ports& p) : ports_{p}, loop_{p.loop()} {}
     async_mode(async_mode const&) = delete;
     async_mode& operator=(async_mode const&) = delete;
 
@@ -111,9 +111,9 @@ public:
         void await_suspend(std::coroutine_handle<> h) {
             exchange_ = std::make_shared<exchange>();
             exchange_->awaits = h;
-            mode_.link(*exchange_);
             mode_.ports_.submit(request_, timeout_,
                                 [e = exchange_](result<reply> answer) { e->end(std::move(answer)); });
+            mode_.link(*exchange_);
         }
         result<reply> await_resume() {
             if (!exchange_) return error{errc::cancelled, "the coordinator is being destroyed"};
@@ -141,14 +141,14 @@ public:
               span_{span} {}
         [[nodiscard]] bool await_ready() const noexcept { return mode_.closing_ || mode_.stirred_.exchange(false); }
         void await_suspend(std::coroutine_handle<> h) {
-            mode_.sleeper_ = h;
             if (!mode_.timer_) {
-                mode_.timer_ = mode_.ports_.loop().timer([&m = mode_] { m.wake(wake_reason::timeout); });
+                mode_.timer_ = mode_.loop_.timer([&m = mode_] { m.wake(wake_reason::timeout); });
             }
             mode_.timer_->start(span_);
             mode_.ports_.listen(listen_, [&m = mode_, still = std::weak_ptr<char>{mode_.alive_}] {
                 if (!still.expired()) m.wake(wake_reason::pushed);
             });
+            mode_.sleeper_ = h;
         }
         [[nodiscard]] wake_reason await_resume() const noexcept {
             return std::exchange(mode_.why_, wake_reason::woken);
@@ -199,7 +199,7 @@ private:
     // On the loop, if this is still there by then.
     template <typename Task>
     void later(Task task) {
-        ports_.loop().post([still = std::weak_ptr<char>{alive_}, task]() mutable {
+        loop_.post([still = std::weak_ptr<char>{alive_}, task]() mutable {
             if (!still.expired()) task();
         });
     }
@@ -236,6 +236,7 @@ private:
     }
 
     async_ports& ports_;
+    loop_ref const loop_;
     std::shared_ptr<char> alive_ = std::make_shared<char>('\0');
     bool closing_ = false;
 
@@ -249,17 +250,6 @@ private:
     wake_reason why_ = wake_reason::woken;
     std::atomic<bool> stirred_{false};
     timer_handle timer_;
-};
-
-/// A call that nobody awaits: it runs from here on by itself.
-struct detached_flow {
-    struct promise_type {
-        static detached_flow get_return_object() noexcept { return {}; }
-        static std::suspend_never initial_suspend() noexcept { return {}; }
-        static std::suspend_never final_suspend() noexcept { return {}; }
-        static void return_void() noexcept {}
-        [[noreturn]] static void unhandled_exception() { throw; }
-    };
 };
 
 template <typename Defects = sound>
@@ -419,17 +409,27 @@ private:
     void tell(loop_task task) {
         if (closed_) return ports_.loop().post(std::move(task));
         outbox_->tasks.push_back(std::move(task));
-        if (std::exchange(outbox_->posted, true)) return;
-        ports_.loop().post([kept = outbox_] {
-            kept->posted = false;
-            for (auto count = kept->tasks.size(); count > 0 && !kept->tasks.empty(); --count) kept->run_first();
-        });
+        outbox::come_to(outbox_, ports_.loop());
     }
     // Handlers to be called. It outlives the coordinator while one of them destroys that.
     struct outbox {
         std::deque<loop_task> tasks;
         bool posted = false;  // the loop comes to it
 
+        static void come_to(std::shared_ptr<outbox> const& box, loop_ref loop) {
+            if (std::exchange(box->posted, true)) return;
+            loop.post([box, loop] {
+                box->posted = false;
+                struct others {  // also where a handler throws
+                    std::shared_ptr<outbox> const& box;
+                    loop_ref loop;
+                    ~others() {
+                        if (!box->tasks.empty()) come_to(box, loop);
+                    }
+                } const told_later{box, loop};
+                for (auto count = box->tasks.size(); count > 0 && !box->tasks.empty(); --count) box->run_first();
+            });
+        }
         void run_first() {
             auto task = std::move(tasks.front());
             tasks.pop_front();

@@ -122,6 +122,18 @@ inline flow<void> flow_promise<void>::get_return_object() noexcept {
     return flow<void>{std::coroutine_handle<flow_promise<void>>::from_promise(*this)};
 }
 
+/// A coroutine that nobody awaits: it runs by itself from its call on, up to its end. What is thrown in it goes to whoever
+/// resumes it.
+struct detached_flow {
+    struct promise_type {
+        static detached_flow get_return_object() noexcept { return {}; }
+        static std::suspend_never initial_suspend() noexcept { return {}; }
+        static std::suspend_never final_suspend() noexcept { return {}; }
+        static void return_void() noexcept {}
+        [[noreturn]] static void unhandled_exception() { throw; }
+    };
+};
+
 /// What is there at once, for whoever awaits it.
 template <typename T>
 struct ready {

@@ -96,6 +96,11 @@ public:
         return op::events_since{.epoch = epoch_, .seq = cursor_};
     }
 
+    /// Whether the reply to that request is the next page.
+    [[nodiscard]] bool expects(op::nodes_page const& request) const {
+        return stage_ == feed_stage::nodes && request.after == after_node_;
+    }
+
     // ------------------------------------------------ replies; what a group subscriber is told goes to `tell`. `at`:
     // about what time it is at the server
 

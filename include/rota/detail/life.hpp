@@ -34,6 +34,14 @@ public:
     [[nodiscard]] bool alive(fencing_token incarnation, instant now) const noexcept {
         return incarnation != 0 && incarnation_.load() == incarnation && now < alive_until_.load();
     }
+    /// For how long what that incarnation was granted `until` then may be believed in: never longer than the node lives.
+    [[nodiscard]] microseconds left(fencing_token incarnation, instant until) const {
+        auto const at = now();
+        if (!alive(incarnation, at)) return {};
+        auto const lives = alive_until_.load();
+        auto const end = until < lives ? until : lives;
+        return end > at ? end - at : microseconds{};
+    }
     [[nodiscard]] instant alive_until() const noexcept { return alive_until_.load(); }
 
     // ------------------------------------------------ written by the machine alone (one thread at a time)

@@ -294,17 +294,19 @@ public:
         return request;
     }
 
-    /// Over a transport that has several requests under way: what may be granted counts as held until the reply is there.
+    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. Counted
+    /// apart from the locks that are held: several may be asked for, and an earlier one is perhaps being released.
     void on_acquiring(op::acquire_locks const& asked) {
-        for (auto const& item : asked.items)
-            held(asked.kind).try_emplace(item.name, held_lock{0, instant::max(), false});
+        if (asked.kind != op::lock_kind::schedule) return;
+        for (auto const& item : asked.items) ++acquiring_[item.name];
     }
-    void no_longer_acquiring(op::acquire_locks const& asked) {
+    void no_longer_acquiring(op::acquire_locks const& asked) noexcept {
+        if (asked.kind != op::lock_kind::schedule) return;
         for (auto const& item : asked.items) {
-            auto const l = held(asked.kind).find(item.name);
-            if (l != held(asked.kind).end() && l->second.token == 0) held(asked.kind).erase(l);
+            auto const a = acquiring_.find(item.name);
+            if (a != acquiring_.end() && --a->second == 0) acquiring_.erase(a);
         }
-        if (asked.kind == op::lock_kind::schedule) try_swap_ = true;
+        try_swap_ = true;
     }
 
     /// Until when a granted lock may be believed in.
@@ -428,6 +430,12 @@ private:
                         .seen = seen_};
     }
 
+    // Nobody refused it: asked again it may well succeed, and perhaps it has.
+    [[nodiscard]] static bool may_pass(errc code) {
+        return code == errc::unavailable || code == errc::timed_out || code == errc::outcome_unknown ||
+               code == errc::cancelled;
+    }
+
     void fail(operation const& request, error const& why, instant now) {
         failure_ = why;
         if (Defects::has(defect::lost_ack_is_failure) && std::holds_alternative<op::acknowledge>(request)) {
@@ -438,8 +446,7 @@ private:
             }
         }
         if (std::holds_alternative<op::join>(request)) {
-            bool const hopeless =
-                why.code != errc::unavailable && why.code != errc::timed_out && why.code != errc::outcome_unknown;
+            bool const hopeless = !may_pass(why.code);
             // A refusal is the user's to see; while it was a member before, it keeps trying.
             if (hopeless && !was_member_) standing_ = standing::out;
         }
@@ -451,8 +458,7 @@ private:
             return;
         }
         // What retrying alone does not heal is an operator's business: said once, and again after a while.
-        bool const transient = why.code == errc::unavailable || why.code == errc::timed_out ||
-                               why.code == errc::outcome_unknown || why.code == errc::conflict;
+        bool const transient = may_pass(why.code) || why.code == errc::conflict;
         if (!transient && (warned_of_ != why || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
@@ -843,6 +849,7 @@ private:
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant idle_from(std::string const& id) const {
+        if (!acquiring_.empty() && acquiring_.contains(id)) return instant::max();
         auto const l = held_[0].find(id);
         if (l == held_[0].end() || l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
         return l->second.until;
@@ -976,7 +983,8 @@ private:
             if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
         });
     }
-    void on(op::nodes_page const&, reply const& answer, instant, instant now) {
+    void on(op::nodes_page const& request, reply const& answer, instant, instant now) {
+        if (!feed_.expects(request)) return;  // it was begun anew meanwhile
         feed_.on(std::get<op::nodes_reply>(answer), server_time(now));
     }
     void on(op::reap const& request, reply const& answer, instant, instant now) {
@@ -1085,6 +1093,7 @@ private:
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
+    std::map<std::string, unsigned, std::less<>> acquiring_;  // requests under way, by schedule
     std::vector<acknowledgement> acknowledging_;
     std::vector<event> events_;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <iterator>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@ namespace rota::detail {
 template <typename Mode, typename Defects>
 class lock_calls {
     using driver_type = driver<Mode, Defects>;
+    using core_type = typename driver_type::core_type;
     using operation = late<rota::operation, Defects>;
     template <typename T>
     using result = late<rota::result<T>, Defects>;
@@ -59,23 +61,19 @@ public:
     flow<std::vector<late<rota::result<instant>, Defects>>> extend(std::vector<target> held, microseconds ttl) {
         std::vector<result<instant>> answers;
         answers.reserve(held.size());
-        auto const turn = driver_.mode.user_turn();
         auto may = driver_.enter();
         if (may) may = check_ttl(ttl);
-        if (may) may = driver_.core.can_act(driver_.now());
-        if (!may) {
-            while (answers.size() < held.size()) answers.push_back(may.error());
-            co_return answers;
-        }
+        auto const turn = driver_.mode.user_turn();
         auto const kind = held.front().kind;
-        auto const self = driver_.core.self().incarnation;
+        auto const self = driver_.belief->incarnation();
         op::extend_locks asked{.incarnation = self, .kind = kind, .ttl = ttl};
         asked.items.reserve(held.size());
         for (auto const& l : held) {
             if (l.incarnation == self) asked.items.push_back({l.name, l.token});
         }
-        if (asked.items.empty()) {
-            for (auto const& l : held) answers.push_back(error{errc::lock_lost, in_words(l.name)});
+        if (may && !asked.items.empty()) may = driver_.core.can_act(driver_.now());
+        if (!may || asked.items.empty()) {
+            for (auto const& l : held) answers.push_back(may ? error{errc::lock_lost, in_words(l.name)} : may.error());
             co_return answers;
         }
         operation const request{std::move(asked)};
@@ -132,6 +130,20 @@ public:
     }
 
 private:
+    class acquiring {
+    public:
+        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, asked_{asked} {
+            core_.on_acquiring(asked_);
+        }
+        acquiring(acquiring const&) = delete;
+        acquiring& operator=(acquiring const&) = delete;
+        ~acquiring() { core_.no_longer_acquiring(asked_); }
+
+    private:
+        core_type& core_;
+        op::acquire_locks const& asked_;
+    };
+
     result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
         if (auto r = driver_.enter(); !r) return r;
         if (auto r = check_ttl(ttl); !r) return r;
@@ -150,13 +162,15 @@ private:
         if (auto r = core.can_act(driver_.now()); !r) co_return r;
         operation const request = core.acquisition(kind, std::move(names), ttl);
         auto const& asked = std::get<op::acquire_locks>(request);
-        if constexpr (Mode::interleaves) core.on_acquiring(asked);
+        std::optional<acquiring> under_way;
+        if constexpr (Mode::interleaves) under_way.emplace(core, asked);
         auto const sent = driver_.now();
         auto const answer = co_await driver_.attempt(request);
-        if constexpr (Mode::interleaves) core.no_longer_acquiring(asked);
+        under_way.reset();
         driver_.collect();
         if (!answer) {
-            if (answer.error() == errc::outcome_unknown) driver_.note_unanswered(request, driver_.now() + ttl);
+            bool const perhaps = answer.error() == errc::outcome_unknown || answer.error() == errc::cancelled;
+            if (perhaps) driver_.note_unanswered(request, driver_.now() + ttl);
             co_return answer.error();
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;

@@ -50,7 +50,8 @@ public:
     flow<result<void>> tick() {
         if (auto r = driver_.enter(); !r) co_return r;
         {
-            auto const turn = driver_.mode.user_turn();
+            // (Whole: a tick that is under way may have missed what this one is asked for.)
+            auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
             driver_.core.want_tick(driver_.now());
         }
@@ -161,7 +162,7 @@ public:
     flow<result<void>> rebalance() {
         if (auto r = driver_.enter(); !r) co_return r;
         {
-            auto const turn = driver_.mode.user_turn();
+            auto const turn = co_await driver_.mode.whole_turn();
             if (auto r = driver_.core.can_act(driver_.now()); !r) co_return r;
             if (!driver_.belief->leads(driver_.now())) {
                 co_return error{errc::not_leader, "only the leader rebalances"};
