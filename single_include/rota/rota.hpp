@@ -15226,6 +15226,8 @@ template <typename T = void>
 // Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
 // is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
 
+#include <array>
+
 // ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
 // Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
 // which schedule. Each piece is prepended only where it is used, in the order in which it stands here.
@@ -16863,6 +16865,69 @@ return answer
 
 }  // namespace rota::detail::lua
 
+// ---- rota/detail/sha1.hpp ------------------------------------------------------------------------------------------
+// SHA-1 (FIPS 180-4, section 6.1), by which Redis names scripts. Not for secrets: nothing here protects anything.
+
+namespace rota::detail {
+
+/// One step of SHA-1: a block of 64 bytes into the state.
+inline void sha1_block(std::array<std::uint32_t, 5>& state, std::array<std::uint8_t, 64> const& block) noexcept {
+    std::array<std::uint32_t, 80> words;
+    for (std::size_t i = 0; i < 16; ++i) {
+        words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
+                   std::uint32_t{block[4 * i + 2]} << 8 | std::uint32_t{block[4 * i + 3]};
+    }
+    for (std::size_t i = 16; i < 80; ++i) {
+        words[i] = std::rotl(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
+    }
+    auto [a, b, c, d, e] = state;
+    for (std::size_t i = 0; i < 80; ++i) {
+        std::uint32_t mixed = 0;
+        if (i < 20) {
+            mixed = ((b & c) | (~b & d)) + 0x5a827999U;
+        } else if (i < 40) {
+            mixed = (b ^ c ^ d) + 0x6ed9eba1U;
+        } else if (i < 60) {
+            mixed = ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdcU;
+        } else {
+            mixed = (b ^ c ^ d) + 0xca62c1d6U;
+        }
+        auto const next = std::rotl(a, 5) + mixed + e + words[i];
+        e = d;
+        d = c;
+        c = std::rotl(b, 30);
+        b = a;
+        a = next;
+    }
+    state = {state[0] + a, state[1] + b, state[2] + c, state[3] + d, state[4] + e};
+}
+
+/// The digest of `text` in 40 lower-case hexadecimal digits.
+[[nodiscard]] inline std::string sha1_hex(std::string_view text) {
+    std::array<std::uint32_t, 5> state{0x67452301U, 0xefcdab89U, 0x98badcfeU, 0x10325476U, 0xc3d2e1f0U};
+    std::array<std::uint8_t, 64> block{};
+    std::size_t filled = 0;
+    auto const put = [&](std::uint8_t byte) {
+        block[filled++] = byte;
+        if (filled < block.size()) return;
+        sha1_block(state, block);
+        filled = 0;
+    };
+    for (char const c : text) put(static_cast<std::uint8_t>(c));
+    put(0x80);
+    while (filled != block.size() - 8) put(0);
+    auto const bits = std::uint64_t{text.size()} * 8;
+    for (int shift = 56; shift >= 0; shift -= 8) put(static_cast<std::uint8_t>(bits >> shift));
+
+    std::string digest;
+    for (auto const word : state) {
+        for (int shift = 28; shift >= 0; shift -= 4) digest += "0123456789abcdef"[word >> shift & 0xfU];
+    }
+    return digest;
+}
+
+}  // namespace rota::detail
+
 namespace rota::detail {
 
 enum class script_id : std::uint8_t {
@@ -17059,6 +17124,35 @@ inline void append_resolved(std::string& into, std::string_view text) {
     }
     return text;
 }
+
+/// All scripts, and what the server knows them by.
+class script_table {
+public:
+    explicit script_table(std::string_view time_source) {
+        for (std::size_t i = 0; i < script_count; ++i) {
+            auto text = script_text(static_cast<script_id>(i), time_source);
+            auto digest = sha1_hex(text);
+            all_[i] = {std::move(text), std::move(digest)};
+        }
+    }
+    /// Those that take their time from the server; made once in a process, shared by all connections.
+    [[nodiscard]] static script_table const& standard() {
+        static script_table const table{std::string_view{}};
+        return table;
+    }
+
+    [[nodiscard]] std::string const& text(script_id id) const noexcept { return of(id).text; }
+    [[nodiscard]] std::string const& digest(script_id id) const noexcept { return of(id).digest; }
+
+private:
+    struct script {
+        std::string text;
+        std::string digest;
+    };
+    [[nodiscard]] script const& of(script_id id) const noexcept { return all_[static_cast<std::size_t>(id)]; }
+
+    std::array<script, script_count> all_;
+};
 
 }  // namespace rota::detail
 
@@ -17581,17 +17675,17 @@ void encode(operation const& request, std::string_view key_prefix, std::uint64_t
 
 // ---- rota/detail/redis_handshake.hpp -------------------------------------------------------------------------------
 // How a connection to Redis is brought to the point where operations can be performed (authenticated, the server looked
-// at, scripts loaded, rights checked, numbered within its session), and what is known from it afterwards: a machine that
+// at, rights checked, numbered within its session, scripts there), and what is known from it afterwards: a machine that
 // gives bytes to send and takes replies, and does no input or output itself. The blocking session (redis_session.hpp)
 // and the pipelined one (redis_pipeline.hpp) drive the same.
+// The scripts' digests are known, so they are loaded only onto a server that does not have them: as a rule, that is the
+// first connection of the first node of a version. (An operation whose script is missing loads them, too.)
 // Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
 // its number in the session's record before its first operation, so that a command of an earlier one that arrives late
 // is refused; no message holds a password.
 // Does not: time anything, or decide when to try again (that is reconnect_backoff).
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
-
-#include <array>
 
 // ---- rota/detail/redis_connection.hpp ------------------------------------------------------------------------------
 // One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through hiredis' parser.
@@ -18447,7 +18541,7 @@ public:
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
     /// For tests: where scripts take their time from, in place of the server's clock; and as whom operations are sent.
-    void set_time_source(std::string lua) { time_source_ = std::move(lua); }
+    void set_time_source(std::string_view lua) { own_scripts_ = std::make_unique<script_table>(lua); }
     void pretend(std::uint64_t session, std::uint64_t number) noexcept {
         session_ = session;
         connections_ = number;
@@ -18455,7 +18549,8 @@ public:
 
     // ---------------------------------------------------------------- a new connection
 
-    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the scripts.
+    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the script that checks our
+    /// rights (whether it is there or not: loading is one of them).
     handshake_step begin(std::string& out) {
         phase_ = phase::greeting;
         keep_ = false;
@@ -18465,8 +18560,8 @@ public:
         greeting_ = append_greeting(out, address_, client_name_);
         // INFO tells all that is to be known with one right; CONFIG GET would need another, which many services refuse.
         for (auto const section : {"server", "replication", "memory"}) append_command(out, {"INFO", section});
-        append_script_loads(out);
-        return expect(greeting_.count + sections + script_count);
+        append_load(out, script_id::probe);
+        return expect(greeting_.count + sections + 1);
     }
 
     /// Takes the next reply, and may append what is to be sent next.
@@ -18483,11 +18578,15 @@ public:
                 append_call(out, probe_command(key_prefix_));
                 return expect(1);
             case phase::rights:
-                phase_ = phase::numbering;
                 ++connections_;
-                append_call(out, session_command(key_prefix_, session_, connections_));
-                return expect(1);
-            case phase::numbering: break;
+                loaded_ = false;
+                return number(out);
+            case phase::loading: loaded_ = true; return number(out);
+            case phase::numbering:
+                if (!missing_) break;
+                phase_ = phase::loading;
+                append_script_loads(out);
+                return expect(script_count);
         }
         ++established_;
         return handshake_step::ready;
@@ -18513,7 +18612,7 @@ public:
     void append_call(std::string& out, redis_command const& command) const {
         append_header(out, '*', 3 + command.keys.size() + command.args.size());
         out.append("$7\r\nEVALSHA\r\n");
-        append_bulk(out, digests_[static_cast<std::size_t>(command.script)]);
+        append_bulk(out, scripts().digest(command.script));
         char const* const no_keys = "$1\r\n0\r\n";
         if (command.keys.empty()) {
             out.append(no_keys);
@@ -18524,17 +18623,14 @@ public:
         for (auto const& argument : command.args) append_bulk(out, argument);
     }
 
-    /// What loads the scripts, with script_count replies, each for take_digest().
+    /// What loads the scripts, with script_count replies, each for take_loaded().
     void append_script_loads(std::string& out) const {
-        for (std::size_t i = 0; i < script_count; ++i) {
-            append_command(out, {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i), time_source_)});
-        }
+        for (std::size_t i = 0; i < script_count; ++i) append_load(out, static_cast<script_id>(i));
     }
-    result<void> take_digest(std::size_t index, redisReply const& reply) {
+    result<void> take_loaded(script_id script, redisReply const& reply) {
         if (is_error(reply)) return refuse("loading rota's scripts", text_of(reply));
-        if (text_of(reply).size() != 40) return at_server({errc::protocol, "SCRIPT LOAD gave no digest"});
-        digests_[index] = text_of(reply);
-        return {};
+        if (text_of(reply) == scripts().digest(script)) return {};
+        return at_server({errc::protocol, "SCRIPT LOAD did not answer with the digest of what it was given"});
     }
 
     /// What an error reply to the call of a script comes to, for the caller and for the connection.
@@ -18550,13 +18646,27 @@ public:
     [[nodiscard]] error at_server(error const& why) const { return {why.code, redacted(address_) + ": " + why.detail}; }
 
 private:
-    enum class phase : std::uint8_t { greeting, rights, numbering };
+    enum class phase : std::uint8_t { greeting, rights, numbering, loading };
     static constexpr std::size_t sections = 3;
 
     handshake_step expect(std::size_t replies) noexcept {
         expected_ = replies;
         taken_ = 0;
         return handshake_step::send;
+    }
+
+    [[nodiscard]] script_table const& scripts() const noexcept {
+        return own_scripts_ ? *own_scripts_ : script_table::standard();
+    }
+    void append_load(std::string& out, script_id script) const {
+        append_command(out, {"SCRIPT", "LOAD", scripts().text(script)});
+    }
+
+    handshake_step number(std::string& out) {
+        phase_ = phase::numbering;
+        missing_ = false;
+        append_call(out, session_command(key_prefix_, session_, connections_));
+        return expect(1);
     }
 
     // What an error reply comes to, and whether the connection outlives it.
@@ -18583,9 +18693,14 @@ private:
                 // Every command that the scripts and the push connection use is tried, on a key to throw away.
                 if (!is_error(reply) && text_of(reply) == "OK") return {};
                 return refuse("checking the rights that rota needs", text_of(reply));
+            case phase::loading: return take_loaded(static_cast<script_id>(taken_), reply);
             case phase::numbering: break;
         }
-        if (is_error(reply)) return refuse("beginning a session", text_of(reply));
+        if (is_error(reply)) {
+            missing_ = !loaded_ && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
+            if (missing_) return {};
+            return refuse("beginning a session", text_of(reply));
+        }
         // {0}, or what is wrong and why in words.
         if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
             return at_server({errc::protocol, "the session's script gave no status"});
@@ -18606,7 +18721,7 @@ private:
             if (reply.type == REDIS_REPLY_STRING) info_.append(text_of(reply)).append("\r\n");  // else no right to know
             return {};
         }
-        return take_digest(index - greeting_.count - sections, reply);
+        return take_loaded(script_id::probe, reply);
     }
 
     void look_at(std::string_view info) {
@@ -18647,8 +18762,7 @@ private:
     redis_address address_;
     std::string key_prefix_;
     std::string client_name_;
-    std::string time_source_;
-    std::array<std::string, script_count> digests_;
+    std::unique_ptr<script_table const> own_scripts_;  // tests have some
 
     // Of the connection that is being made ready.
     phase phase_{};
@@ -18656,7 +18770,9 @@ private:
     std::size_t expected_ = 0;  // replies, to what was last sent
     std::size_t taken_ = 0;     // of them
     std::string info_;
-    std::string said_;  // the error that the last reply was
+    std::string said_;      // the error that the last reply was
+    bool missing_ = false;  // the server does not have the scripts
+    bool loaded_ = false;   // they were loaded just now
     result<void> outcome_;
     bool keep_ = false;
 
@@ -19245,7 +19361,7 @@ private:
     // Something that was written and is to be answered: a call, or else the loading of the scripts.
     struct flight {
         std::unique_ptr<redis_call> call;
-        std::size_t digests = 0;  // taken
+        std::size_t loaded = 0;  // of the scripts
     };
     // A call whose end is known: a reply, or else an error.
     struct outcome {
@@ -19549,8 +19665,8 @@ private:
         }
         auto& first = sent_.front();
         if (!first.call) {
-            auto ok = handshake_.take_digest(first.digests++, *reply);
-            if (first.digests == script_count) sent_.pop_front();
+            auto ok = handshake_.take_loaded(static_cast<script_id>(first.loaded++), *reply);
+            if (first.loaded == script_count) sent_.pop_front();
             if (!ok) wind_up(ok.error(), now);
             return;
         }
@@ -19999,7 +20115,7 @@ private:
         for (std::size_t i = 0; i < script_count; ++i) {
             auto const got = connection_.receive(deadline);
             if (!got) return handshake_.at_server(got.error());
-            if (auto ok = handshake_.take_digest(i, **got); !ok) return ok;
+            if (auto ok = handshake_.take_loaded(static_cast<script_id>(i), **got); !ok) return ok;
         }
         return {};
     }

@@ -543,6 +543,27 @@ TEST_CASE("scripts that the server forgot are loaded once for all who miss them"
     CHECK(server.info("stats")["total_connections_received"] == "2");
 }
 
+TEST_CASE("scripts that the server has are not loaded anew by the next connection") {
+    redis_server server;
+    auto loads = [&server, before = std::uint64_t{0}]() mutable {
+        auto calls = server.command_calls();
+        auto const all = calls["script|load"] + calls["script"];
+        return all - std::exchange(before, all);
+    };
+    auto const connect = [&server] {
+        asker a{server.url()};
+        a.succeed();
+    };
+    connect();
+    CHECK(loads() == 1 + rota::detail::script_count);  // the one that checks rights is loaded first, by everyone
+    connect();
+    CHECK(loads() == 1);
+    REQUIRE(server.command({"SCRIPT", "FLUSH"}).ok());
+    (void)loads();
+    connect();
+    CHECK(loads() == 1 + rota::detail::script_count);
+}
+
 TEST_CASE("async: a server that is loading is unavailable, and asked again over the same connection") {
     redis_server server;
     REQUIRE(server.command({"EVAL", "for i = 1, 15000 do redis.call('SET', 'k' .. i, i) end return 1", "0"}).integer ==

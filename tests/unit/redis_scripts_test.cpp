@@ -28,6 +28,16 @@ std::set<std::string> commands_of(std::string_view text) {
 
 }  // namespace
 
+TEST_CASE("scripts are named by their SHA-1") {
+    using rota::detail::sha1_hex;
+    // The examples of FIPS 180-4's companion document, and RFC 3174.
+    CHECK(sha1_hex("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    CHECK(sha1_hex("abc") == "a9993e364706816aba3e25717850c26c9cd0d89d");
+    CHECK(sha1_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+          "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+    CHECK(sha1_hex(std::string(1'000'000, 'a')) == "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
+}
+
 TEST_CASE("each script has a name of its own and a text") {
     std::set<std::string_view> names;
     for (std::size_t i = 0; i < script_count; ++i) {

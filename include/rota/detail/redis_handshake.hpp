@@ -1,7 +1,9 @@
 // How a connection to Redis is brought to the point where operations can be performed (authenticated, the server looked
-// at, scripts loaded, rights checked, numbered within its session), and what is known from it afterwards: a machine that
+// at, rights checked, numbered within its session, scripts there), and what is known from it afterwards: a machine that
 // gives bytes to send and takes replies, and does no input or output itself. The blocking session (redis_session.hpp)
 // and the pipelined one (redis_pipeline.hpp) drive the same.
+// The scripts' digests are known, so they are loaded only onto a server that does not have them: as a rule, that is the
+// first connection of the first node of a version. (An operation whose script is missing loads them, too.)
 // Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
 // its number in the session's record before its first operation, so that a command of an earlier one that arrives late
 // is refused; no message holds a password.
@@ -10,9 +12,9 @@
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,7 +78,7 @@ public:
     [[nodiscard]] std::vector<error>& warnings() noexcept { return warnings_; }
 
     /// For tests: where scripts take their time from, in place of the server's clock; and as whom operations are sent.
-    void set_time_source(std::string lua) { time_source_ = std::move(lua); }
+    void set_time_source(std::string_view lua) { own_scripts_ = std::make_unique<script_table>(lua); }
     void pretend(std::uint64_t session, std::uint64_t number) noexcept {
         session_ = session;
         connections_ = number;
@@ -84,7 +86,8 @@ public:
 
     // ---------------------------------------------------------------- a new connection
 
-    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the scripts.
+    /// Begins with all that writes nothing, in one round trip: who we are, what the server is, the script that checks our
+    /// rights (whether it is there or not: loading is one of them).
     handshake_step begin(std::string& out) {
         phase_ = phase::greeting;
         keep_ = false;
@@ -94,8 +97,8 @@ public:
         greeting_ = append_greeting(out, address_, client_name_);
         // INFO tells all that is to be known with one right; CONFIG GET would need another, which many services refuse.
         for (auto const section : {"server", "replication", "memory"}) append_command(out, {"INFO", section});
-        append_script_loads(out);
-        return expect(greeting_.count + sections + script_count);
+        append_load(out, script_id::probe);
+        return expect(greeting_.count + sections + 1);
     }
 
     /// Takes the next reply, and may append what is to be sent next.
@@ -112,11 +115,15 @@ public:
                 append_call(out, probe_command(key_prefix_));
                 return expect(1);
             case phase::rights:
-                phase_ = phase::numbering;
                 ++connections_;
-                append_call(out, session_command(key_prefix_, session_, connections_));
-                return expect(1);
-            case phase::numbering: break;
+                loaded_ = false;
+                return number(out);
+            case phase::loading: loaded_ = true; return number(out);
+            case phase::numbering:
+                if (!missing_) break;
+                phase_ = phase::loading;
+                append_script_loads(out);
+                return expect(script_count);
         }
         ++established_;
         return handshake_step::ready;
@@ -142,7 +149,7 @@ public:
     void append_call(std::string& out, redis_command const& command) const {
         append_header(out, '*', 3 + command.keys.size() + command.args.size());
         out.append("$7\r\nEVALSHA\r\n");
-        append_bulk(out, digests_[static_cast<std::size_t>(command.script)]);
+        append_bulk(out, scripts().digest(command.script));
         char const* const no_keys = "$1\r\n0\r\n";
         if (command.keys.empty()) {
             out.append(no_keys);
@@ -153,17 +160,14 @@ public:
         for (auto const& argument : command.args) append_bulk(out, argument);
     }
 
-    /// What loads the scripts, with script_count replies, each for take_digest().
+    /// What loads the scripts, with script_count replies, each for take_loaded().
     void append_script_loads(std::string& out) const {
-        for (std::size_t i = 0; i < script_count; ++i) {
-            append_command(out, {"SCRIPT", "LOAD", script_text(static_cast<script_id>(i), time_source_)});
-        }
+        for (std::size_t i = 0; i < script_count; ++i) append_load(out, static_cast<script_id>(i));
     }
-    result<void> take_digest(std::size_t index, redisReply const& reply) {
+    result<void> take_loaded(script_id script, redisReply const& reply) {
         if (is_error(reply)) return refuse("loading rota's scripts", text_of(reply));
-        if (text_of(reply).size() != 40) return at_server({errc::protocol, "SCRIPT LOAD gave no digest"});
-        digests_[index] = text_of(reply);
-        return {};
+        if (text_of(reply) == scripts().digest(script)) return {};
+        return at_server({errc::protocol, "SCRIPT LOAD did not answer with the digest of what it was given"});
     }
 
     /// What an error reply to the call of a script comes to, for the caller and for the connection.
@@ -179,13 +183,27 @@ public:
     [[nodiscard]] error at_server(error const& why) const { return {why.code, redacted(address_) + ": " + why.detail}; }
 
 private:
-    enum class phase : std::uint8_t { greeting, rights, numbering };
+    enum class phase : std::uint8_t { greeting, rights, numbering, loading };
     static constexpr std::size_t sections = 3;
 
     handshake_step expect(std::size_t replies) noexcept {
         expected_ = replies;
         taken_ = 0;
         return handshake_step::send;
+    }
+
+    [[nodiscard]] script_table const& scripts() const noexcept {
+        return own_scripts_ ? *own_scripts_ : script_table::standard();
+    }
+    void append_load(std::string& out, script_id script) const {
+        append_command(out, {"SCRIPT", "LOAD", scripts().text(script)});
+    }
+
+    handshake_step number(std::string& out) {
+        phase_ = phase::numbering;
+        missing_ = false;
+        append_call(out, session_command(key_prefix_, session_, connections_));
+        return expect(1);
     }
 
     // What an error reply comes to, and whether the connection outlives it.
@@ -212,9 +230,14 @@ private:
                 // Every command that the scripts and the push connection use is tried, on a key to throw away.
                 if (!is_error(reply) && text_of(reply) == "OK") return {};
                 return refuse("checking the rights that rota needs", text_of(reply));
+            case phase::loading: return take_loaded(static_cast<script_id>(taken_), reply);
             case phase::numbering: break;
         }
-        if (is_error(reply)) return refuse("beginning a session", text_of(reply));
+        if (is_error(reply)) {
+            missing_ = !loaded_ && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
+            if (missing_) return {};
+            return refuse("beginning a session", text_of(reply));
+        }
         // {0}, or what is wrong and why in words.
         if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
             return at_server({errc::protocol, "the session's script gave no status"});
@@ -235,7 +258,7 @@ private:
             if (reply.type == REDIS_REPLY_STRING) info_.append(text_of(reply)).append("\r\n");  // else no right to know
             return {};
         }
-        return take_digest(index - greeting_.count - sections, reply);
+        return take_loaded(script_id::probe, reply);
     }
 
     void look_at(std::string_view info) {
@@ -276,8 +299,7 @@ private:
     redis_address address_;
     std::string key_prefix_;
     std::string client_name_;
-    std::string time_source_;
-    std::array<std::string, script_count> digests_;
+    std::unique_ptr<script_table const> own_scripts_;  // tests have some
 
     // Of the connection that is being made ready.
     phase phase_{};
@@ -285,7 +307,9 @@ private:
     std::size_t expected_ = 0;  // replies, to what was last sent
     std::size_t taken_ = 0;     // of them
     std::string info_;
-    std::string said_;  // the error that the last reply was
+    std::string said_;      // the error that the last reply was
+    bool missing_ = false;  // the server does not have the scripts
+    bool loaded_ = false;   // they were loaded just now
     result<void> outcome_;
     bool keep_ = false;
 

@@ -113,7 +113,7 @@ private:
     // Something that was written and is to be answered: a call, or else the loading of the scripts.
     struct flight {
         std::unique_ptr<redis_call> call;
-        std::size_t digests = 0;  // taken
+        std::size_t loaded = 0;  // of the scripts
     };
     // A call whose end is known: a reply, or else an error.
     struct outcome {
@@ -417,8 +417,8 @@ private:
         }
         auto& first = sent_.front();
         if (!first.call) {
-            auto ok = handshake_.take_digest(first.digests++, *reply);
-            if (first.digests == script_count) sent_.pop_front();
+            auto ok = handshake_.take_loaded(static_cast<script_id>(first.loaded++), *reply);
+            if (first.loaded == script_count) sent_.pop_front();
             if (!ok) wind_up(ok.error(), now);
             return;
         }

@@ -5,9 +5,12 @@
 // is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "../error.hpp"
 #include "../operations.hpp"
@@ -18,6 +21,7 @@
 #include "redis/membership.lua.hpp"
 #include "redis/mending.lua.hpp"
 #include "redis/schedules.lua.hpp"
+#include "sha1.hpp"
 
 namespace rota::detail {
 
@@ -215,5 +219,34 @@ inline void append_resolved(std::string& into, std::string_view text) {
     }
     return text;
 }
+
+/// All scripts, and what the server knows them by.
+class script_table {
+public:
+    explicit script_table(std::string_view time_source) {
+        for (std::size_t i = 0; i < script_count; ++i) {
+            auto text = script_text(static_cast<script_id>(i), time_source);
+            auto digest = sha1_hex(text);
+            all_[i] = {std::move(text), std::move(digest)};
+        }
+    }
+    /// Those that take their time from the server; made once in a process, shared by all connections.
+    [[nodiscard]] static script_table const& standard() {
+        static script_table const table{std::string_view{}};
+        return table;
+    }
+
+    [[nodiscard]] std::string const& text(script_id id) const noexcept { return of(id).text; }
+    [[nodiscard]] std::string const& digest(script_id id) const noexcept { return of(id).digest; }
+
+private:
+    struct script {
+        std::string text;
+        std::string digest;
+    };
+    [[nodiscard]] script const& of(script_id id) const noexcept { return all_[static_cast<std::size_t>(id)]; }
+
+    std::array<script, script_count> all_;
+};
 
 }  // namespace rota::detail

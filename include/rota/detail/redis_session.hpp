@@ -122,7 +122,7 @@ private:
         for (std::size_t i = 0; i < script_count; ++i) {
             auto const got = connection_.receive(deadline);
             if (!got) return handshake_.at_server(got.error());
-            if (auto ok = handshake_.take_digest(i, **got); !ok) return ok;
+            if (auto ok = handshake_.take_loaded(static_cast<script_id>(i), **got); !ok) return ok;
         }
         return {};
     }
