@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -81,7 +82,8 @@ bool any_full(rota::cluster_view const& view, state const& s) {
 // ---- brute force --------------------------------------------------------------------------------
 
 // Every distribution of the schedules that the plan places or leaves where they are, whether a plan could reach it or
-// not: what may not move stays, no node gets more than its capacity, and no more is left over capacity.
+// not: what may not move stays, no node gets more than its capacity, and where there is not room for all, the same stays
+// behind.
 class distributions {
 public:
     distributions(rota::cluster_view const& view, rota::plan const& plan)
@@ -90,7 +92,6 @@ public:
           most_moves_{plan.voluntary} {
         weights_.resize(view.nodes.size());
         counts_.resize(view.nodes.size());
-        for (std::size_t i = 0; i < view.nodes.size(); ++i) excess_ += over(i, after_.counts[i]);
         heaviest_ = ::heaviest(after_);
         lightest_ = lightest_member(view, after_);
         deal(0, 0);
@@ -101,18 +102,15 @@ public:
     std::uint32_t fewest = none;                                       // moves to weights within those of the plan
 
 private:
-    [[nodiscard]] std::uint32_t over(std::size_t node, std::uint32_t count) const {
-        auto const capacity = view_.nodes[node].capacity;
-        return count > capacity ? count - capacity : 0;
-    }
-
     void deal(std::size_t schedule, std::uint32_t moves) {
         if (schedule == view_.schedules.size()) return judge(moves);
         auto const owner = view_.schedules[schedule].owner;
         auto const weight = view_.schedules[schedule].weight;
         if (after_.owners[schedule] == none) return deal(schedule + 1, moves);
+        bool const left_behind = after_.owners[schedule] == owner && view_.nodes[owner].capacity == 0;
         for (std::uint32_t node = 0; node < view_.nodes.size(); ++node) {
             auto const number = static_cast<std::uint32_t>(schedule);
+            if (left_behind && node != owner) continue;
             if (node != owner && (view_.nodes[node].capacity == 0 || (owner != none && !view_.may_move(number))))
                 continue;
             weights_[node] += weight;
@@ -126,15 +124,12 @@ private:
     void judge(std::uint32_t moves) {
         double most = 0;
         double least = std::numeric_limits<double>::infinity();
-        std::uint32_t excess = 0;
         for (std::size_t i = 0; i < weights_.size(); ++i) {
             auto const& node = view_.nodes[i];
             most = std::max(most, weights_[i]);
             if (node.capacity > 0) least = std::min(least, weights_[i]);
-            if (counts_[i] > std::max(node.capacity, node.load)) return;
-            excess += over(i, counts_[i]);
+            if (counts_[i] > std::max(node.capacity, after_.counts[i])) return;
         }
-        if (excess > excess_) return;
         best = std::min(best, most);
         if (moves <= most_moves_) best_of_as_many = std::min(best_of_as_many, most);
         if (at_most(most, heaviest_) && at_most(lightest_, least)) fewest = std::min(fewest, moves);
@@ -145,7 +140,6 @@ private:
     std::uint32_t most_moves_;
     std::vector<double> weights_;
     std::vector<std::uint32_t> counts_;
-    std::uint32_t excess_ = 0;
     double heaviest_ = 0;
     double lightest_ = 0;
 };
@@ -210,35 +204,30 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the best of all distributions, an
     CHECK(worst > 1.2);  // it has been put to the test
 }
 
-TEST_CASE("weighted_least_moves: within capacities at most 1.5 x the best of as many moves, but for few full groups") {
+TEST_CASE("weighted_least_moves: at most 1.5 x the best of as many moves where places are scarce, by brute force") {
     random_views random{2};
     view_builder builder;
-    int beyond = 0;
-    int views = 0;
+    int full = 0;
     double worst = 0;
-    for (int round = 0; round < rota_test::rounds(12'000); ++round) {
+    for (int round = 0; round < rota_test::rounds(40'000); ++round) {
         draw_small(random, builder, true);
         auto const view = builder.view();
         auto const plan = plan_of(view);
         INFO("round " << round << "; " << text_of(view));
         REQUIRE(plan_fault(view, plan) == nullptr);
         auto const after = state_after(view, plan);
-        bool room = false;
-        for (std::size_t i = 0; i < view.nodes.size(); ++i) room = room || after.counts[i] < view.nodes[i].capacity;
-        if (!room) continue;  // nothing was left to choose
-        ++views;
         distributions const all{view, plan};
         auto const reached = heaviest(after);
         REQUIRE(plan.bound <= all.fewest);
-        if (!any_full(view, after)) REQUIRE(at_most(reached, 1.5 * all.best));
-        if (at_most(reached, 1.5 * all.best_of_as_many)) continue;
-        ++beyond;
-        worst = std::max(worst, reached / all.best_of_as_many);
+        // Though the others of this comparison need not keep every prefix within the capacities.
+        REQUIRE(at_most(reached, 1.5 * all.best_of_as_many));
+        bool const any = any_full(view, after);
+        if (!any) REQUIRE(at_most(reached, 1.5 * all.best));
+        full += any;
+        if (any && all.best_of_as_many > 0) worst = std::max(worst, reached / all.best_of_as_many);
     }
-    // The others of this comparison need not keep every prefix within the capacities.
-    CHECK(views > rota_test::rounds(7'000));
-    CHECK(beyond <= views / 1000);
-    CHECK(worst < 2);
+    CHECK(full > rota_test::rounds(20'000));
+    CHECK(worst > 1.3);  // it has been put to the test
 }
 
 // ---- larger views -------------------------------------------------------------------------------
@@ -331,11 +320,102 @@ TEST_CASE("weighted_least_moves: valid, repeatable, even and at rest on 10,000 r
     }
 }
 
+namespace {
+
+// No distribution by as many moves has a lighter heaviest node: if none is above it, each holds that at most, and no more
+// than what it has and as many of the heaviest that may come as it has places for.
+double lowest_within_capacities(rota::cluster_view const& view, rota::plan const& plan, state const& after) {
+    std::vector<double> everything;
+    std::vector<double> coming;  // orphans, and as many others as there are moves
+    double sum = 0;
+    for (std::size_t s = 0; s < after.owners.size(); ++s) {
+        if (after.owners[s] == none || view.nodes[after.owners[s]].capacity == 0) continue;
+        sum += view.schedules[s].weight;
+        everything.push_back(view.schedules[s].weight);
+        if (view.schedules[s].owner != none && view.may_move(static_cast<std::uint32_t>(s))) {
+            coming.push_back(view.schedules[s].weight);
+        }
+    }
+    std::sort(coming.rbegin(), coming.rend());
+    if (coming.size() > plan.voluntary) coming.resize(plan.voluntary);
+    for (auto const& step : plan.moves) {
+        if (step.forced()) coming.push_back(view.schedules[step.schedule].weight);
+    }
+    std::sort(coming.rbegin(), coming.rend());
+    std::sort(everything.rbegin(), everything.rend());
+    auto const first = [](std::vector<double> const& of, std::size_t count) {
+        auto const end = of.begin() + static_cast<std::ptrdiff_t>(std::min(count, of.size()));
+        return std::accumulate(of.begin(), end, 0.0);
+    };
+    auto const holds = [&](double level) {
+        double held = 0;
+        for (std::size_t i = 0; i < view.nodes.size(); ++i) {
+            auto const& node = view.nodes[i];
+            if (node.capacity == 0) continue;
+            std::vector<double> own;
+            for (auto const s : node.schedules) own.push_back(view.schedules[s].weight);
+            std::sort(own.begin(), own.end());
+            double kept = 0;  // at least: if all moves go from here
+            for (std::size_t n = 0; n + plan.voluntary < own.size(); ++n) kept += own[n];
+            // With its lightest gone instead, there are more places for what is heavy.
+            auto const all = std::max<std::size_t>(node.capacity, after.counts[i]);
+            auto const leaving = std::min<std::size_t>(plan.voluntary, own.size());
+            auto places = all > own.size() ? all - own.size() : 0;
+            auto most = first(own, own.size()) + first(coming, places);
+            for (std::size_t n = 0; n < leaving && places < coming.size(); ++n, ++places) {
+                most += std::max(0.0, coming[places] - own[n]);
+            }
+            held += std::max(kept, std::min({level, most, first(everything, all)}));
+        }
+        return at_most(sum, held);
+    };
+    double low = first(everything, 1);
+    for (std::size_t i = 0; i < view.nodes.size(); ++i) {  // what it keeps, if all moves go from here
+        std::vector<double> own;
+        for (auto const s : view.nodes[i].schedules) own.push_back(view.schedules[s].weight);
+        std::sort(own.begin(), own.end());
+        double kept = 0;
+        for (std::size_t n = 0; n + plan.voluntary < own.size(); ++n) kept += own[n];
+        low = std::max(low, kept);
+    }
+    double high = sum;
+    while (high - low > 1e-6 * sum && !holds(low)) {
+        auto const middle = (low + high) / 2;
+        (holds(middle) ? high : low) = middle;
+    }
+    return low;
+}
+
+// Whether no distribution by as many moves has a heaviest node of `weight` or less: what has to leave the nodes above it,
+// the heaviest first, are more.
+bool out_of_reach(rota::cluster_view const& view, rota::plan const& plan, double weight) {
+    std::uint32_t fewest = 0;
+    for (auto const& node : view.nodes) {
+        std::vector<double> own;
+        double left = 0;
+        for (auto const s : node.schedules) {
+            left += view.schedules[s].weight;
+            if (view.may_move(s)) own.push_back(view.schedules[s].weight);
+        }
+        std::sort(own.rbegin(), own.rend());
+        for (auto const each : own) {
+            if (at_most(left, weight)) break;
+            left -= each;
+            ++fewest;
+        }
+        if (!at_most(left, weight)) return true;
+    }
+    return fewest > plan.voluntary;
+}
+
+}  // namespace
+
 TEST_CASE("weighted_least_moves: valid, repeatable and soon at rest on 10,000 random views with limits") {
     random_views random{4};
     view_builder builder;
     rota::plan recycled;
     int second_plans = 0;
+    int not_proven = 0;
     for (int round = 0; round < rota_test::rounds(10'000); ++round) {
         random.next(builder, {.nodes = 20, .load = 20});
         INFO("round " << round << "; " << random.text());
@@ -349,6 +429,20 @@ TEST_CASE("weighted_least_moves: valid, repeatable and soon at rest on 10,000 ra
         std::uint64_t room = 0;
         for (auto const& node : view.nodes) room += node.load < node.capacity ? node.capacity - node.load : 0;
         REQUIRE(plan.forced == std::min<std::uint64_t>(room, view.orphans.size()));
+
+        auto const after = state_after(view, plan);
+        auto const reached = heaviest(after);
+        double members_weight = 0;
+        double members = 0;
+        for (std::size_t i = 0; i < view.nodes.size(); ++i) {
+            if (view.nodes[i].capacity == 0) continue;
+            members_weight += after.weights[i];
+            ++members;
+        }
+        if (!at_most(reached, 1.5 * members_weight / members) && !out_of_reach(view, plan, reached / 1.5) &&
+            !at_most(reached, 1.5 * lowest_within_capacities(view, plan, after))) {
+            ++not_proven;
+        }
 
         // Nobody is over capacity while others have room, unless what it holds may not move.
         builder.apply(plan);
@@ -371,7 +465,8 @@ TEST_CASE("weighted_least_moves: valid, repeatable and soon at rest on 10,000 ra
         REQUIRE(further < 4);
         REQUIRE_FALSE(could_be_evener(view, 0.01));
     }
-    CHECK(second_plans < 400);  // where a place became free too late for the first one
+    CHECK(not_proven < rota_test::rounds(10'000) / 40);  // nor is there a better one known: the bound is a coarse one
+    CHECK(second_plans < 400);                           // where a place became free too late for the first one
 }
 
 TEST_CASE("weighted_least_moves: weights that change by less than the tolerance move nothing, 10,000 times") {
