@@ -72,6 +72,13 @@ struct options {
     conflict_policy on_conflict = conflict_policy::take_over;
     /// Which events the sink gets.
     rota::event_scope event_scope = rota::event_scope::own;
+    /// Follows the group from outside, as no node of it: for dashboards and the like. join() reads what there is; from
+    /// then on tick() and run() follow what happens, and the sink gets all events of event_scope::group, once and in order
+    /// (events_gap, and then the differences, if some were missed). It owns nothing, takes no locks (not_joined), never
+    /// leads, and nobody hears of it; its heartbeat_interval is how often it looks if nothing is pushed. Calls that any
+    /// client may make work as ever: nodes(), register_schedules(), propose(), drain() and so on. Who leads is
+    /// told as it changes; leader() knows nothing.
+    bool observer = false;
     /// Seed of the jitter of retries and elections. None: derived from node_id and incarnation.
     std::optional<std::uint64_t> jitter_seed{};
 };

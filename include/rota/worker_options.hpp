@@ -60,6 +60,7 @@ template <typename = void>
     auto const o = rota::with_defaults(node);
     auto const w = with_defaults(given, o);
     auto wrong = [](std::string text) { return result<void>{errc::invalid_argument, std::move(text)}; };
+    if (o.observer) return wrong("options::observer is set: an observer owns nothing that a worker could run");
     if (w.threads > 1000) return wrong(fmt::format("threads is {}, must be at most 1000", w.threads));
     if (auto r = check_duration("lock_ttl", w.lock_ttl, 10ms, 24h * 30); !r) return r;
     if (w.lock_ttl / 2 <= o.safety_margin + w.stop_margin) {

@@ -1468,6 +1468,13 @@ struct options {
     conflict_policy on_conflict = conflict_policy::take_over;
     /// Which events the sink gets.
     rota::event_scope event_scope = rota::event_scope::own;
+    /// Follows the group from outside, as no node of it: for dashboards and the like. join() reads what there is; from
+    /// then on tick() and run() follow what happens, and the sink gets all events of event_scope::group, once and in order
+    /// (events_gap, and then the differences, if some were missed). It owns nothing, takes no locks (not_joined), never
+    /// leads, and nobody hears of it; its heartbeat_interval is how often it looks if nothing is pushed. Calls that any
+    /// client may make work as ever: nodes(), register_schedules(), propose(), drain() and so on. Who leads is
+    /// told as it changes; leader() knows nothing.
+    bool observer = false;
     /// Seed of the jitter of retries and elections. None: derived from node_id and incarnation.
     std::optional<std::uint64_t> jitter_seed{};
 };
@@ -6305,9 +6312,10 @@ namespace rota {
 /// that takes part is at its capacity in the end, for any `tolerance` up to 0.5 and whatever may not move, which binds
 /// the best as well. Where full nodes are in the way, at most 1.5 x the best that as many moves reach: if bounds do not
 /// show that it is so already, up to 64 schedules are searched for it exhaustively, as far as 100,000 branches go, and
-/// more are improved by exchanges. Over a million small groups with scarce places, compared with all distributions, none
-/// is beyond; of larger ones, about 2 in 100 have no proof either way. (What remains on drained nodes for lack of room is
-/// not part of the comparison: the heaviest leave first.)
+/// more are improved by exchanges. Over a million small groups with scarce places, compared with all distributions, one
+/// is beyond: its best needs an orphan placed where another schedule has to leave first, and placements come first. Of
+/// larger groups, about 2 in 100 have no proof either way. (What remains on drained nodes for lack of room is not part of
+/// the comparison: the heaviest leave first.)
 ///
 /// The certificate: `bound` is proven: no plan that relieves drained and overfull nodes, and gets all weights into the
 /// range that this one gets them into, has fewer voluntary moves. For heavy nodes have to lose their largest schedules
@@ -9501,9 +9509,9 @@ private:
                     case op::order_kind::end_maintenance: picture_.set_maintenance(false); break;
                 }
                 break;
-            case kind::led:
-            case kind::vacated:
-            case kind::data_lost: break;  // who leads, and whether data was lost, comes with every tick
+            case kind::led: tell(event{leadership_changed{{e.id, e.to}, e.generation, ref(e.from)}}); break;
+            case kind::vacated: tell(event{leadership_changed{{}, 0, ref(e.from)}}); break;
+            case kind::data_lost: break;  // that comes with every tick
         }
     }
 
@@ -10218,7 +10226,8 @@ enum class standing : std::uint8_t {
     out,      // not a member, and not trying to be
     joining,  // trying
     member,
-    fenced,  // a newer process has the node_id
+    fenced,     // a newer process has the node_id
+    observing,  // no member: it only follows what happens
 };
 
 template <typename Defects = sound>
@@ -10255,6 +10264,7 @@ public:
 
     void want_join(instant now) {
         if (standing_ == standing::joining || standing_ == standing::member) return;
+        if (options_.observer) return want_to_observe(now);
         standing_ = standing::joining;
         failure_.reset();
         was_member_ = false;
@@ -10351,6 +10361,7 @@ public:
                             .seen = seen_,
                             .traits = described_};
         }
+        if (standing_ == standing::observing) return next_to_observe(now);
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
         bool const tick_is_due = now >= tick_due();
@@ -10377,6 +10388,10 @@ public:
         }
         failures_ = 0;
         std::visit([&](auto const& r) { this->on(r, *answer, sent, now); }, request);
+        if (standing_ == standing::observing) {
+            failure_.reset();
+            was_member_ = was_member_ || feed_.current();
+        }
     }
 
     /// When next() may have something to say, if nobody asks for anything before.
@@ -10385,6 +10400,7 @@ public:
             return farewell_ != 0 ? retry_at_ : instant::max();
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
+        if (standing_ == standing::observing) return std::max(feed_.current() ? tick_at_ : instant::min(), retry_at_);
         auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
@@ -10424,6 +10440,8 @@ public:
     [[nodiscard]] result<void> can_act(instant now) const {
         if (standing_ == standing::fenced)
             return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
+        if (standing_ == standing::observing)
+            return {errc::not_joined, "this coordinator only observes: options::observer"};
         if (standing_ != standing::member) return {errc::not_joined, "join() first"};
         if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
         return {};
@@ -10497,6 +10515,7 @@ public:
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
     void server_changed() {
+        if (standing_ == standing::observing) feed_.doubt();
         if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
         feed_.doubt();
@@ -10594,6 +10613,7 @@ private:
                 handing_over_.insert(a.item.id);
             }
         }
+        if (standing_ == standing::observing && !may_pass(why.code) && !was_member_) begin_leave(), failure_ = why;
         if (std::holds_alternative<op::join>(request)) {
             bool const hopeless = !may_pass(why.code);
             // A refusal is the user's to see; while it was a member before, it keeps trying.
@@ -10626,6 +10646,26 @@ private:
         auto const step =
             std::min(options_.heartbeat_interval / 2, microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
         retry_at_ = now + step / 2 + jitter_.up_to(step / 2);
+    }
+
+    // ================================================================ following the group without being part of it
+
+    void want_to_observe(instant now) {
+        if (standing_ == standing::observing) return;
+        standing_ = standing::observing;
+        failure_.reset();
+        was_member_ = false;
+        feed_.start(epoch_);
+        tick_at_ = retry_at_ = now;
+    }
+
+    // What is pushed is followed at once; now and then it looks by itself.
+    [[nodiscard]] std::optional<operation> next_to_observe(instant now) {
+        if (now >= tick_at_) {
+            tick_at_ = now + options_.heartbeat_interval;
+            feed_.look();
+        }
+        return feed_.next();
     }
 
     // ================================================================ replies: membership and leadership
@@ -11128,8 +11168,13 @@ private:
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
+            bool const observing = standing_ == standing::observing;
             bool const membership = std::holds_alternative<membership_changed>(e);
-            if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
+            // Who leads, members hear with every tick.
+            if (std::holds_alternative<leadership_changed>(e) && !observing) return;
+            if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
+                tell(std::move(e));
+            }
         });
     }
     void on(op::nodes_page const& request, reply const& answer, instant, instant now) {
@@ -11627,10 +11672,12 @@ public:
             auto const turn = driver_.mode.user_turn();
             auto const state = driver_.core.state();
             if (state == standing::member) break;
+            if (state == standing::observing && driver_.core.feed().current()) break;
             auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
             bool const again = failure == errc::outcome_unknown;
             unknown = unknown || again;
-            if (state == standing::joining && again && n < most_attempts && driver_.now() < limit) {
+            if ((state == standing::joining || state == standing::observing) && again && n < most_attempts &&
+                driver_.now() < limit) {
                 driver_.core.want_tick(driver_.now());
                 continue;
             }
@@ -11783,7 +11830,9 @@ public:
         auto const where = where_we_are();
         if (where.state == standing::fenced) return fenced();
         if (where.failure) return *where.failure;
-        if (where.state != standing::member) return {errc::not_joined, "join() first"};
+        if (where.state != standing::member && where.state != standing::observing) {
+            return {errc::not_joined, "join() first"};
+        }
         return {};
     }
 
@@ -11819,7 +11868,8 @@ private:
         auto const turn = co_await driver_.mode.whole_turn();
         if (auto r = driver_.open(); !r) co_return r.error();
         if (driver_.core.state() == standing::member) co_return false;
-        bool const fresh = driver_.core.state() != standing::joining;
+        auto const state = driver_.core.state();
+        bool const fresh = state != standing::joining && state != standing::observing;
         driver_.core.want_join(driver_.now());
         driver_.core.want_tick(driver_.now());
         co_return fresh;
@@ -22659,6 +22709,7 @@ template <typename = void>
     auto const o = rota::with_defaults(node);
     auto const w = with_defaults(given, o);
     auto wrong = [](std::string text) { return result<void>{errc::invalid_argument, std::move(text)}; };
+    if (o.observer) return wrong("options::observer is set: an observer owns nothing that a worker could run");
     if (w.threads > 1000) return wrong(fmt::format("threads is {}, must be at most 1000", w.threads));
     if (auto r = check_duration("lock_ttl", w.lock_ttl, 10ms, 24h * 30); !r) return r;
     if (w.lock_ttl / 2 <= o.safety_margin + w.stop_margin) {

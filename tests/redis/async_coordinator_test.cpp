@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <rota/loop/poll_loop.hpp>
+#include <rota/sink/callback_sink.hpp>
+#include <rota/sink/describe.hpp>
 #include <rota/transport/hiredis_async.hpp>
 
 #include "../support/redis_server.hpp"
@@ -82,6 +84,33 @@ TEST_CASE("async over Redis: nodes on one loop share schedules, hear at once, an
     CHECK(std::chrono::steady_clock::now() - leaving < 1s);  // nobody waits for a lease
     CHECK(a.ends == 1);
     CHECK(a.ended->has_value());
+}
+
+TEST_CASE("async over Redis: an observer outside the group is told at once of what happens in it") {
+    redis_server server;
+    rota::poll_loop loop;
+    member a{loop, server.unix_url(), {.node_id = "a", .auto_rebalance = false}};
+    REQUIRE(loop.run_until([&] { return a->is_leader(); }, 5s));
+    std::vector<std::string> told;
+    rota::basic_coordinator eye{rota::options{.node_id = "eye", .observer = true},
+                                rota::hiredis_async{server.url(), loop},
+                                rota::callback_sink{[&](rota::event const& e) { told.push_back(rota::describe(e)); }}};
+    bool follows = false;
+    eye.join([&](result<void> r) { follows = r.has_value(); });
+    REQUIRE(loop.run_until([&] { return follows; }, 5s));
+    eye.run([](result<void>) {});
+    loop.run_for(300ms);  // it listens
+    CHECK(told.empty());
+
+    auto const began = std::chrono::steady_clock::now();
+    a->register_schedules(schedules(2), [](rota::results<void>) {});
+    REQUIRE(loop.run_until([&] { return told.size() >= 4; }, 5s));  // registered, owned
+    CHECK(std::chrono::steady_clock::now() - began < 400ms);        // a heartbeat is 1 s
+    CHECK(told.size() == 4);
+    std::optional<std::size_t> nodes;
+    a->nodes([&](result<std::vector<rota::node_status>> r) { nodes = r ? r->size() : 0; });
+    REQUIRE(loop.run_until([&] { return nodes.has_value(); }, 1s));
+    CHECK(nodes == 1u);  // the observer is none
 }
 
 TEST_CASE("async over Redis: the server is away for a while, and comes back empty") {

@@ -482,6 +482,7 @@ TEST_CASE("worker options are checked, each named with its value and rule") {
         auto const r = rota::detail::check(o, node);
         return r ? std::string{} : r.error().detail;
     };
+    CHECK(rota::detail::check({}, {.node_id = "a", .observer = true}).error().detail.find("options::observer") == 0);
     CHECK(why({.threads = 1001}) == "threads is 1001, must be at most 1000");
     CHECK(why({.lock_ttl = 1ms}).find("lock_ttl is 1 ms") == 0);
     CHECK(why({.lock_ttl = 100ms}).find("half of it must be more than safety_margin (50 ms)") != std::string::npos);

@@ -306,9 +306,9 @@ private:
                     case op::order_kind::end_maintenance: picture_.set_maintenance(false); break;
                 }
                 break;
-            case kind::led:
-            case kind::vacated:
-            case kind::data_lost: break;  // who leads, and whether data was lost, comes with every tick
+            case kind::led: tell(event{leadership_changed{{e.id, e.to}, e.generation, ref(e.from)}}); break;
+            case kind::vacated: tell(event{leadership_changed{{}, 0, ref(e.from)}}); break;
+            case kind::data_lost: break;  // that comes with every tick
         }
     }
 

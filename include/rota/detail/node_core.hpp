@@ -69,7 +69,8 @@ enum class standing : std::uint8_t {
     out,      // not a member, and not trying to be
     joining,  // trying
     member,
-    fenced,  // a newer process has the node_id
+    fenced,     // a newer process has the node_id
+    observing,  // no member: it only follows what happens
 };
 
 template <typename Defects = sound>
@@ -106,6 +107,7 @@ public:
 
     void want_join(instant now) {
         if (standing_ == standing::joining || standing_ == standing::member) return;
+        if (options_.observer) return want_to_observe(now);
         standing_ = standing::joining;
         failure_.reset();
         was_member_ = false;
@@ -202,6 +204,7 @@ public:
                             .seen = seen_,
                             .traits = described_};
         }
+        if (standing_ == standing::observing) return next_to_observe(now);
         if (standing_ != standing::member) return std::nullopt;
         if (renouncing_) return *renouncing_;
         bool const tick_is_due = now >= tick_due();
@@ -228,6 +231,10 @@ public:
         }
         failures_ = 0;
         std::visit([&](auto const& r) { this->on(r, *answer, sent, now); }, request);
+        if (standing_ == standing::observing) {
+            failure_.reset();
+            was_member_ = was_member_ || feed_.current();
+        }
     }
 
     /// When next() may have something to say, if nobody asks for anything before.
@@ -236,6 +243,7 @@ public:
             return farewell_ != 0 ? retry_at_ : instant::max();
         }
         if (standing_ == standing::joining || farewell_ != 0) return retry_at_;
+        if (standing_ == standing::observing) return std::max(feed_.current() ? tick_at_ : instant::min(), retry_at_);
         auto request = has_to_ask() ? instant::min() : std::min(tick_due(), leader_.work_due());
         if (acknowledging_.size() < op::max_batch) {
             for (auto const& id : handing_over_) request = std::min(request, idle_from(id));
@@ -275,6 +283,8 @@ public:
     [[nodiscard]] result<void> can_act(instant now) const {
         if (standing_ == standing::fenced)
             return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
+        if (standing_ == standing::observing)
+            return {errc::not_joined, "this coordinator only observes: options::observer"};
         if (standing_ != standing::member) return {errc::not_joined, "join() first"};
         if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
         return {};
@@ -348,6 +358,7 @@ public:
     /// Another server answers now, or the same one after a restart: it may lack what was acknowledged before. All that
     /// is known of it is read anew.
     void server_changed() {
+        if (standing_ == standing::observing) feed_.doubt();
         if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
         feed_.doubt();
@@ -445,6 +456,7 @@ private:
                 handing_over_.insert(a.item.id);
             }
         }
+        if (standing_ == standing::observing && !may_pass(why.code) && !was_member_) begin_leave(), failure_ = why;
         if (std::holds_alternative<op::join>(request)) {
             bool const hopeless = !may_pass(why.code);
             // A refusal is the user's to see; while it was a member before, it keeps trying.
@@ -477,6 +489,26 @@ private:
         auto const step =
             std::min(options_.heartbeat_interval / 2, microseconds{5000} * (1 << std::min(failures_ - 1, 10u)));
         retry_at_ = now + step / 2 + jitter_.up_to(step / 2);
+    }
+
+    // ================================================================ following the group without being part of it
+
+    void want_to_observe(instant now) {
+        if (standing_ == standing::observing) return;
+        standing_ = standing::observing;
+        failure_.reset();
+        was_member_ = false;
+        feed_.start(epoch_);
+        tick_at_ = retry_at_ = now;
+    }
+
+    // What is pushed is followed at once; now and then it looks by itself.
+    [[nodiscard]] std::optional<operation> next_to_observe(instant now) {
+        if (now >= tick_at_) {
+            tick_at_ = now + options_.heartbeat_interval;
+            feed_.look();
+        }
+        return feed_.next();
     }
 
     // ================================================================ replies: membership and leadership
@@ -979,8 +1011,13 @@ private:
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
+            bool const observing = standing_ == standing::observing;
             bool const membership = std::holds_alternative<membership_changed>(e);
-            if (options_.event_scope == event_scope::group || (membership && leads_told_)) tell(std::move(e));
+            // Who leads, members hear with every tick.
+            if (std::holds_alternative<leadership_changed>(e) && !observing) return;
+            if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
+                tell(std::move(e));
+            }
         });
     }
     void on(op::nodes_page const& request, reply const& answer, instant, instant now) {

@@ -31,10 +31,12 @@ public:
             auto const turn = driver_.mode.user_turn();
             auto const state = driver_.core.state();
             if (state == standing::member) break;
+            if (state == standing::observing && driver_.core.feed().current()) break;
             auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
             bool const again = failure == errc::outcome_unknown;
             unknown = unknown || again;
-            if (state == standing::joining && again && n < most_attempts && driver_.now() < limit) {
+            if ((state == standing::joining || state == standing::observing) && again && n < most_attempts &&
+                driver_.now() < limit) {
                 driver_.core.want_tick(driver_.now());
                 continue;
             }
@@ -187,7 +189,9 @@ public:
         auto const where = where_we_are();
         if (where.state == standing::fenced) return fenced();
         if (where.failure) return *where.failure;
-        if (where.state != standing::member) return {errc::not_joined, "join() first"};
+        if (where.state != standing::member && where.state != standing::observing) {
+            return {errc::not_joined, "join() first"};
+        }
         return {};
     }
 
@@ -223,7 +227,8 @@ private:
         auto const turn = co_await driver_.mode.whole_turn();
         if (auto r = driver_.open(); !r) co_return r.error();
         if (driver_.core.state() == standing::member) co_return false;
-        bool const fresh = driver_.core.state() != standing::joining;
+        auto const state = driver_.core.state();
+        bool const fresh = state != standing::joining && state != standing::observing;
         driver_.core.want_join(driver_.now());
         driver_.core.want_tick(driver_.now());
         co_return fresh;
