@@ -19736,17 +19736,22 @@ public:
     /// Called whenever a connection has become fit for use.
     void on_established(unique_function<void()> called) { established_ = std::move(called); }
 
-    void submit(std::unique_ptr<redis_call> call, microseconds timeout) {
+    /// `first`: it goes before all that has not been written yet, and is not counted against the limit.
+    void submit(std::unique_ptr<redis_call> call, microseconds timeout, bool first) {
         if (closed_) return refuse(std::move(call), {errc::cancelled, "the transport is gone"});
         if (timeout <= microseconds{0}) {
             return refuse(std::move(call), {errc::timed_out, "no time was allowed for the request"});
         }
-        if (queue_.size() + in_flight_ >= most_) {
+        if (!first && queue_.size() + in_flight_ >= most_) {
             return refuse(std::move(call), {errc::unavailable, "too many requests in flight"});
         }
         call->deadline = io_deadline(io_now(), timeout);
         earliest_ = std::min(earliest_, call->deadline);
-        queue_.push_back(std::move(call));
+        if (first) {
+            queue_.push_front(std::move(call));
+        } else {
+            queue_.push_back(std::move(call));
+        }
         schedule();
     }
     /// Fails a call that is not to be sent, later, with that.
@@ -20250,7 +20255,8 @@ struct hiredis_async_access;  // tests define it
 ///  * The destructor hands `cancelled` to every handler that was not called yet, before it returns: the one place where
 ///    handlers run inside a call of yours. (They could not be left to a loop that may never run again.)
 ///  * What is asked for in one turn of the loop goes out together. At most `most_in_flight` operations wait or are under
-///    way; more fail with `unavailable`.
+///    way; more fail with `unavailable`. Those that a node lives by (join, tick, reading its changes, acknowledging) go
+///    before all others that wait, and are not counted: a flood of requests does not cost a node its life.
 ///  * It connects when there is something to send, and anew after a loss; in between an operation waits until its own
 ///    time is over. It fails at once with an attempt that was refused or failed. Attempts are spaced by 5 ms up to 1 s,
 ///    at random by up to half less. An operation that has no reply when its time is over costs the connection, so that no
@@ -20312,12 +20318,13 @@ public:
     template <typename T = void, typename Handler>  // see detail/late.hpp
     void submit(detail::late<operation, T> request, microseconds timeout, Handler&& handler) {
         using call = detail::redis_call_of<std::decay_t<Handler>, T>;
+        bool const first = keeps_alive(request);
         auto made = std::make_unique<call>(std::move(request), std::forward<Handler>(handler));
         if (!self_->opened) {
             auto why = rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
             return self_->pipeline->refuse(std::move(made), std::move(why));
         }
-        self_->pipeline->submit(std::move(made), timeout);
+        self_->pipeline->submit(std::move(made), timeout, first);
     }
 
     /// Ends what is under way: its handlers get `cancelled`, later. What was sent may have been done.
@@ -20348,6 +20355,12 @@ public:
 
 private:
     friend struct detail::hiredis_async_access;
+
+    template <typename Operation>
+    [[nodiscard]] static bool keeps_alive(Operation const& request) {
+        return std::holds_alternative<op::join>(request) || std::holds_alternative<op::tick>(request) ||
+               std::holds_alternative<op::changes_since>(request) || std::holds_alternative<op::acknowledge>(request);
+    }
 
     // Never moves, so that what is called back knows where it is.
     struct state {

@@ -155,6 +155,41 @@ TEST_CASE("async over Redis: destroyed with a thousand requests under way, every
     CHECK(granted > 0);
 }
 
+TEST_CASE("async over Redis: a flood of requests does not cost a node its life") {
+    redis_server server;
+    rota::poll_loop loop;
+    std::vector<std::string> told;
+    rota::basic_coordinator a{
+        rota::options{.node_id = "a", .heartbeat_interval = 200ms}, rota::hiredis_async{server.unix_url(), loop, 500},
+        rota::callback_sink{[&](rota::node_suspended const& e) { told.push_back(e.why.message()); },
+                            [&](rota::node_lost const&) { told.push_back("lost"); }}};
+    a.run([](result<void>) {});
+    REQUIRE(loop.run_until([&] { return a.is_leader(); }, 5s));
+    // Always more than the transport takes: each one that ends is followed by the next.
+    struct flood {
+        decltype(a)& node;
+        bool on = true;
+        std::size_t ended = 0;
+        std::size_t too_many = 0;
+
+        void one_more() {
+            node.nodes([this](result<std::vector<rota::node_status>> r) {
+                ++ended;
+                too_many += !r && r.error() == errc::unavailable;
+                if (on) one_more();
+            });
+        }
+    } of{a};
+    for (int i = 0; i < 600; ++i) of.one_more();
+    loop.run_for(2s);
+    CHECK(told.empty());
+    CHECK(a.is_leader());
+    CHECK(of.ended > 1000);
+    CHECK(of.too_many > 0);
+    of.on = false;
+    loop.run_for(200ms);
+}
+
 TEST_CASE("async over Redis: many coordinators on one loop") {
     redis_server server;
     rota::poll_loop loop;

@@ -54,17 +54,22 @@ public:
     /// Called whenever a connection has become fit for use.
     void on_established(unique_function<void()> called) { established_ = std::move(called); }
 
-    void submit(std::unique_ptr<redis_call> call, microseconds timeout) {
+    /// `first`: it goes before all that has not been written yet, and is not counted against the limit.
+    void submit(std::unique_ptr<redis_call> call, microseconds timeout, bool first) {
         if (closed_) return refuse(std::move(call), {errc::cancelled, "the transport is gone"});
         if (timeout <= microseconds{0}) {
             return refuse(std::move(call), {errc::timed_out, "no time was allowed for the request"});
         }
-        if (queue_.size() + in_flight_ >= most_) {
+        if (!first && queue_.size() + in_flight_ >= most_) {
             return refuse(std::move(call), {errc::unavailable, "too many requests in flight"});
         }
         call->deadline = io_deadline(io_now(), timeout);
         earliest_ = std::min(earliest_, call->deadline);
-        queue_.push_back(std::move(call));
+        if (first) {
+            queue_.push_front(std::move(call));
+        } else {
+            queue_.push_back(std::move(call));
+        }
         schedule();
     }
     /// Fails a call that is not to be sent, later, with that.
