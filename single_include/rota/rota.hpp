@@ -8192,7 +8192,6 @@ private:
 // Policies are reached through `ports`, so all this is compiled once whatever they are; and only where it is used, being
 // a template.
 
-#include <set>
 #include <thread>
 
 // ---- rota/detail/belief.hpp ----------------------------------------------------------------------------------------
@@ -8570,6 +8569,8 @@ ready(T) -> ready<T>;
 //  * A lost reply is repeated, never guessed at: each operation has one effect however often it arrives.
 //
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
+
+#include <set>
 
 // ---- rota/detail/find.hpp ------------------------------------------------------------------------------------------
 // What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so costs
@@ -11630,10 +11631,9 @@ error at_item(std::ptrdiff_t index, error why) {
 
 template <typename = void>
 result<void> check_distinct(std::vector<std::string_view> ids) {
-    std::set<std::string_view> seen;
-    for (auto id : ids) {
-        if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
-    }
+    std::sort(ids.begin(), ids.end());
+    auto const twice = std::adjacent_find(ids.begin(), ids.end());
+    if (twice != ids.end()) return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
     return {};
 }
 
@@ -18643,6 +18643,7 @@ public:
         }
         reader_.reset(::redisReaderCreate());
         if (!reader_) throw std::bad_alloc{};
+        reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
@@ -19008,6 +19009,7 @@ public:
         switch (phase_) {
             case phase::greeting:
                 look_at(info_);
+                std::string{}.swap(info_);  // several KB, and there may be a thousand of us
                 phase_ = phase::rights;
                 append_call(out, probe_command(key_prefix_));
                 return expect(1);

@@ -20,6 +20,13 @@ namespace rota::test {
     return static_cast<long long>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
 
+/// Nanoseconds of CPU time that this process has used.
+[[nodiscard]] inline long long cpu_ns() {
+    timespec t{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<long long>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+
 /// The middle one; of an even number the upper. `values` must not be empty.
 [[nodiscard]] inline double quantile(std::vector<double> values, double which = 0.5) {
     if (values.empty()) throw std::runtime_error("nothing was measured");

@@ -7,36 +7,29 @@
 // Client and server get a CPU each (and, where the system allows it, go before other programs). Left to itself a busy
 // system runs both on one CPU, where a round trip is a mere switch between two processes: then nothing is saved by
 // sending many locks at once but what Redis does for a request, and the factor is a third of what it is over a network.
-#include <array>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <fstream>
-#include <memory>
 #include <stdexcept>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
-#include <sched.h>
-
-#include <hiredis/hiredis.h>
-
 #include <rota/coordinator.hpp>
-#include <rota/detail/redis_codec.hpp>
 #include <rota/transport/hiredis_sync.hpp>
 
 #include "../support/child_process.hpp"
 #include "../support/redis_server.hpp"
+#include "bare_hiredis.hpp"
 #include "figures.hpp"
+#include "server_figures.hpp"
 
 namespace {
 
 using namespace rota::test;
 using namespace std::chrono_literals;
-namespace op = rota::op;
 
 constexpr char usage[] =
     "usage: bench_locks [--rounds N] [--instructions] [--any-cpu] [--help]\n"
@@ -97,102 +90,26 @@ private:
 /// The same requests, by redisCommandArgv.
 class bare {
 public:
-    bare(node& member, std::string const& socket, std::uint16_t port, std::string const& prefix)
-        : context_{socket.empty() ? ::redisConnect("127.0.0.1", port) : ::redisConnectUnix(socket.c_str())} {
-        if (!context_ || context_->err) give_up("no connection for bare hiredis");
+    bare(node& member, bare_connection connection, std::string const& prefix) : connection_{std::move(connection)} {
         auto const all = member.coordinator().nodes();
         if (!all || all->size() != 1) give_up("who is the node?");
-        op::acquire_locks many{.incarnation = all->front().node.incarnation,
-                               .ttl = lock_time,
-                               .nonce = 9876543210987654321u,
-                               .seen = 1'000'000'000'000'000};
+        auto many = locks_of(all->front().node.incarnation, lock_time);
         for (auto const& s : member.coordinator().owned()) {
             many.items.push_back({s.id, s.generation});
             auto one = many;
             one.items = {many.items.back()};
-            acquisitions_.push_back(words_of(one, prefix));
-            releases_.push_back(words_of(op::release_locks{.items = {{s.id, one.seen}}}, prefix));
+            each_.emplace_back(one, prefix);
         }
-        op::release_locks give_back;
-        for (auto const& item : many.items) give_back.items.push_back({item.name, many.seen});
-        acquire_all_ = words_of(many, prefix);
-        release_all_ = words_of(give_back, prefix);
+        all_.emplace_back(many, prefix);
     }
 
-    void pair(std::size_t which) {
-        auto const granted = call(acquisitions_[which], 4);
-        auto& release = releases_[which];
-        release.set_token(release.words.size() - 1, granted->element[2]->integer);
-        (void)call(release, 2);
-    }
-
-    void pair_of_batches() {
-        auto const granted = call(acquire_all_, 1 + 3 * batch);
-        auto const first = release_all_.words.size() - batch;
-        for (std::size_t i = 0; i < batch; ++i) release_all_.set_token(first + i, granted->element[2 + 3 * i]->integer);
-        (void)call(release_all_, 1 + batch);
-    }
+    void pair(std::size_t which) { connection_.pair(each_[which]); }
+    void pair_of_batches() { connection_.pair(all_.front()); }
 
 private:
-    struct context_deleter {
-        void operator()(redisContext* c) const { ::redisFree(c); }
-    };
-    struct reply_deleter {
-        void operator()(redisReply* r) const { ::freeReplyObject(r); }
-    };
-    using reply = std::unique_ptr<redisReply, reply_deleter>;
-
-    /// An argument vector of redisCommandArgv.
-    struct call_words {
-        std::vector<std::string> words{};
-        std::vector<char const*> texts{};
-        std::vector<std::size_t> sizes{};
-
-        void set_token(std::size_t which, long long token) {
-            auto& word = words[which];  // as long as it was: a token has 16 digits for some centuries
-            std::to_chars(word.data(), word.data() + word.size(), token);
-        }
-    };
-
-    call_words words_of(rota::operation const& request, std::string const& prefix) {
-        rota::detail::redis_command command;
-        rota::detail::encode(request, prefix, 1234567890123456789u, 1, command);
-        call_words made;
-        made.words = {"EVALSHA", digest_of(command.script), std::to_string(command.keys.size())};
-        for (auto& key : command.keys) made.words.push_back(std::move(key));
-        for (auto& arg : command.args) made.words.push_back(std::move(arg));
-        for (auto const& word : made.words) {
-            made.texts.push_back(word.data());
-            made.sizes.push_back(word.size());
-        }
-        return made;
-    }
-
-    std::string digest_of(rota::detail::script_id script) {
-        auto const text = rota::detail::script_text(script);
-        std::array<char const*, 3> const words{"SCRIPT", "LOAD", text.c_str()};
-        reply const r{static_cast<redisReply*>(
-            ::redisCommandArgv(context_.get(), 3, const_cast<char const**>(words.data()), nullptr))};
-        if (!r || r->type != REDIS_REPLY_STRING) give_up("bare hiredis cannot load a script");
-        return {r->str, r->len};
-    }
-
-    // A reply of `elements` numbers, of which those that are codes of success are 0.
-    reply call(call_words& words, std::size_t elements) {
-        reply r{static_cast<redisReply*>(::redisCommandArgv(context_.get(), static_cast<int>(words.texts.size()),
-                                                            words.texts.data(), words.sizes.data()))};
-        if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != elements || r->element[0]->integer != 0 ||
-            r->element[1]->integer != 0) {
-            give_up("bare hiredis: no lock");
-        }
-        return r;
-    }
-
-    std::unique_ptr<redisContext, context_deleter> context_;
-    std::vector<call_words> acquisitions_;
-    std::vector<call_words> releases_;
-    call_words acquire_all_;
-    call_words release_all_;
+    bare_connection connection_;
+    std::vector<bare_locks> each_;
+    std::vector<bare_locks> all_;
 };
 
 template <typename Work>
@@ -206,7 +123,7 @@ void measure(char const* name, std::string const& url, std::string const& socket
              unsigned long rounds) {
     auto const prefix = std::string{"bench-"} + name + ":";
     node rota{url, prefix};
-    bare plain{rota, socket, port, prefix};
+    bare plain{rota, socket.empty() ? bare_connection{port} : bare_connection{socket}, prefix};
 
     std::vector<double> rota_one, bare_one, rota_many, bare_many, one_ratio, many_ratio, gain, bare_gain;
     std::size_t next = 0;
@@ -245,39 +162,13 @@ void measure(char const* name, std::string const& url, std::string const& socket
     print_figure("  try_lock_each of 100, times as fast per lock", quantile(gain), wanted::at_least, 15);
 }
 
-// ---------------------------------------------------------------- a CPU each
-
-/// False: not more than one CPU to use. `process`: 0 for this one.
-bool run_on(std::size_t which, pid_t process) {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(process, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return false;
-    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (!CPU_ISSET(cpu, &allowed) || which-- > 0) continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        return ::sched_setaffinity(process, sizeof one, &one) == 0;
-    }
-    return false;
-}
-
-void give_a_cpu_each(pid_t server) {
-    // The server first: what it may use is looked up before this process, from which it inherited that, is bound.
-    bool const apart = run_on(1, server) && run_on(0, 0);
-    sched_param const priority{.sched_priority = 1};
-    bool const first = apart && ::sched_setscheduler(server, SCHED_FIFO, &priority) == 0 &&
-                       ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
-    std::printf("%s%s\n", apart ? "client and server on a CPU each" : "client and server on whatever CPU",
-                first ? ", before other programs" : "");
-}
-
 // ---------------------------------------------------------------- instructions
 
 /// What callgrind runs: pairs of one kind, after a setup that is the same for both kinds and any number of pairs.
 int run_pairs(std::string const& kind, std::string const& socket, unsigned long pairs) {
     auto const prefix = "bench-instructions-" + std::to_string(::getpid()) + ":";
     node rota{"unix://" + socket, prefix};
-    bare plain{rota, socket, 0, prefix};
+    bare plain{rota, bare_connection{socket}, prefix};
     for (unsigned long i = 0; i < pairs; ++i) {
         if (kind == "rota") rota.pair(i % batch);
         if (kind == "bare") plain.pair(i % batch);

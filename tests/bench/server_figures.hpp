@@ -15,8 +15,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <map>
 #include <stdexcept>
@@ -175,6 +177,31 @@ inline void run_on_cpu(std::size_t which, pid_t process) {
 inline bool run_first(pid_t process, int level = 1) {
     sched_param const priority{.sched_priority = level};
     return ::sched_setscheduler(process, SCHED_FIFO, &priority) == 0;
+}
+
+/// Gives the server a CPU and this process, with what it starts from now on, another, before other programs where the
+/// system allows it; and tells so.
+inline void give_a_cpu_each(pid_t server) {
+    cpu_set_t allowed;
+    bool const apart = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1;
+    if (apart) {
+        // The server first: what it may use is looked up before this process, from which it inherited that, is bound.
+        run_on_cpu(1, server);
+        run_on_cpu(0, 0);
+    }
+    bool const first = apart && run_first(server) && run_first(0);
+    std::printf("%s%s\n", apart ? "client and server on a CPU each" : "client and server on whatever CPU",
+                first ? ", before other programs" : "");
+}
+
+/// Seconds of CPU time of a process, by the clock that counts it.
+[[nodiscard]] inline double cpu_seconds_of(pid_t process) {
+    clockid_t clock{};
+    timespec used{};
+    if (::clock_getcpuclockid(process, &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
+        throw std::runtime_error("no CPU time of process " + std::to_string(process));
+    }
+    return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
 }
 
 }  // namespace rota::test

@@ -237,6 +237,7 @@ public:
         }
         reader_.reset(::redisReaderCreate());
         if (!reader_) throw std::bad_alloc{};
+        reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;

@@ -111,6 +111,7 @@ public:
         switch (phase_) {
             case phase::greeting:
                 look_at(info_);
+                std::string{}.swap(info_);  // several KB, and there may be a thousand of us
                 phase_ = phase::rights;
                 append_call(out, probe_command(key_prefix_));
                 return expect(1);

@@ -19,7 +19,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -372,10 +371,9 @@ error at_item(std::ptrdiff_t index, error why) {
 
 template <typename = void>
 result<void> check_distinct(std::vector<std::string_view> ids) {
-    std::set<std::string_view> seen;
-    for (auto id : ids) {
-        if (!seen.insert(id).second) return {errc::invalid_argument, in_words(std::string{id}) + " is named twice"};
-    }
+    std::sort(ids.begin(), ids.end());
+    auto const twice = std::adjacent_find(ids.begin(), ids.end());
+    if (twice != ids.end()) return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
     return {};
 }
 
