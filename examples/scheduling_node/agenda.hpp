@@ -25,6 +25,7 @@ namespace example {
 class agenda {
 public:
     using clock = std::chrono::steady_clock;
+    static constexpr auto never = clock::time_point::max();
 
     /// `idle`: nothing ever falls due.
     agenda(std::string self, bool idle) : self_{std::move(self)}, idle_{idle} {}
@@ -62,20 +63,27 @@ public:
         clock::time_point due{};
     };
 
-    /// Waits for a schedule to fall due, or until stop is requested.
-    [[nodiscard]] std::optional<job> next(std::stop_token const& stop) {
+    /// Waits for a schedule to fall due, but not after `until`, nor when stop is requested.
+    [[nodiscard]] std::optional<job> next(std::stop_token const& stop, clock::time_point until = never) {
         std::unique_lock lock{mutex_};
         for (;;) {
             auto const now = clock::now();
-            auto const due_at = in_contact_ && !due_.empty() ? std::max(due_.begin()->first, not_before_) : never;
+            auto const due_at = first_due();
             if (stop.stop_requested()) return std::nullopt;
             if (due_at <= now) break;
-            wait(lock, stop, due_at);
+            if (until <= now) return std::nullopt;
+            wait(lock, stop, std::min(due_at, until));
         }
         auto const first = due_.extract(due_.begin()).value();
         auto& mine = owned_.find(first.second)->second;
         if (mine.due == at_once) mine.due = clock::now();
         return job{first.second, mine.generation, mine.due};
+    }
+
+    /// When the next one falls due, as things are.
+    [[nodiscard]] clock::time_point next_due() const {
+        std::lock_guard const lock{mutex_};
+        return first_due();
     }
 
     /// The job is done, or could not be: its schedule falls due again a period after it last did.
@@ -133,12 +141,15 @@ public:
 
 private:
     static constexpr auto at_once = clock::time_point::min();
-    static constexpr auto never = clock::time_point::max();
 
     struct ownership {
         rota::fencing_token generation = 0;
         clock::time_point due = at_once;
     };
+
+    [[nodiscard]] clock::time_point first_due() const {
+        return in_contact_ && !due_.empty() ? std::max(due_.begin()->first, not_before_) : never;
+    }
 
     void forget(std::string const& schedule) {
         auto const s = owned_.find(schedule);

@@ -47,6 +47,8 @@ whatever it owns. Start several, kill some, watch.
                        they are
   --threshold X        imbalance that the leader lets pass, as a fraction of the mean load (default 0.2)
   --handoff TIME       how long the run in hand may go on when its schedule is to move (default 30s)
+  --async              do all of it on one thread: an event loop (rota::hiredis_async on rota::poll_loop) instead of
+                       threads that wait (rota::hiredis_sync)
   --idle               own schedules, but run none
   --json               one JSON object per line on stdout instead of words (what is no event goes to stderr)
   --help               this text
@@ -76,6 +78,7 @@ struct settings {
     rota::microseconds period = std::chrono::milliseconds{500};
     std::uint32_t threads = 1;
     std::vector<std::string> required_labels{};
+    bool async = false;
     bool idle = false;
     bool json = false;
 };
@@ -164,6 +167,14 @@ inline void fit_to_ttl(rota::options& o) {
     o.operation_timeout = std::clamp<rota::microseconds>(ttl / 2, std::chrono::milliseconds{1}, o.operation_timeout);
 }
 
+// The options that have no value.
+[[nodiscard]] inline bool* flag_of(std::string_view option, settings& asked) {
+    if (option == "--async") return &asked.async;
+    if (option == "--idle") return &asked.idle;
+    if (option == "--json") return &asked.json;
+    return nullptr;
+}
+
 [[nodiscard]] inline settings parse(int count, char const* const* arguments) {
     settings asked;
     for (int i = 1; i < count; ++i) {
@@ -176,9 +187,9 @@ inline void fit_to_ttl(rota::options& o) {
         }
         auto const equals = std::min(argument.find('='), argument.size());
         auto const option = argument.substr(0, equals);
-        if (option == "--idle" || option == "--json") {
+        if (auto* const flag = flag_of(option, asked)) {
             if (option != argument) throw bad_usage{fmt::format("{} takes no value", option)};
-            (option == "--idle" ? asked.idle : asked.json) = true;
+            *flag = true;
             continue;
         }
         // All others have a value: `--option value` or `--option=value`.

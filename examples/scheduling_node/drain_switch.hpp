@@ -1,16 +1,14 @@
-// Drains this node and ends that again, each time flip() is called: on SIGUSR1.
+// Drains this node and ends that again, each time it is flipped: on SIGUSR1.
 //
-// An order to the group may have to wait for Redis, so a thread of its own gives it (obey), and tries again until the
-// group has it. Whether the node is empty is what the group says: schedules may have been on their way to it.
+// It makes no request: whoever has it asks the group when it must look, gives the order that is due, and tells it what
+// came of that; again and again, as an order may have to wait for Redis. Whether the node is empty is what the group
+// says: schedules may have been on their way to it.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <rota/result.hpp>
 #include <rota/types.hpp>
@@ -19,72 +17,56 @@
 
 namespace example {
 
+/// One thread.
 class drain_switch {
 public:
-    /// From any thread, but not from a signal handler.
-    void flip() {
-        std::lock_guard const lock{mutex_};
-        flipped_ = !flipped_;
-        news_.notify_all();
-    }
+    drain_switch(std::string self, report& told) : self_{std::move(self)}, told_{told} {}
 
-    /// Until stop is requested. `look_every`: how often the group is asked while something is to be waited for.
-    template <typename Coordinator>
-    void obey(Coordinator& node, std::string const& self, report& told, rota::microseconds look_every,
-              std::stop_token const& stop) {
-        std::optional<bool> drained;  // as far as the group is known to know
-        bool emptying = false;
-        bool wanted = false;
-        while (!stop.stop_requested()) {
-            auto const standing = drained && !emptying ? std::nullopt : look(node, self);
-            if (!drained && standing) {
-                wanted = standing->draining != wanted;  // flipped before this was known
-                drained = standing->draining;
-                emptying = standing->draining;
-                if (emptying) told.draining();  // since before a restart
-            } else if (emptying && standing && standing->load + standing->pending == 0) {
-                emptying = false;
-                told.drained();
-            }
-            if (drained && wanted != *drained) {
-                auto const ordered = wanted ? node.drain(self) : node.undrain(self);
-                if (ordered) {
-                    drained = emptying = wanted;
-                    wanted ? told.draining() : told.undrained();
-                } else {
-                    told.say((wanted ? "not drained yet: " : "still drained: ") + ordered.error().message());
-                }
-            }
-            bool const settled = drained == wanted && !emptying;
-            if (wait_for_flip(stop, settled ? std::nullopt : std::optional{look_every})) wanted = !wanted;
+    void flip() { wanted_ = !wanted_; }
+
+    /// Whether to ask the group for its nodes, and what it said.
+    [[nodiscard]] bool must_look() const { return !drained_ || emptying_; }
+    void seen(rota::result<std::vector<rota::node_status>> const& all) {
+        if (!all) return;
+        for (auto const& each : *all) {
+            if (each.alive && each.node.id == self_) return seen(each);
         }
     }
+
+    /// The order that is due: to drain this node (true), or to end that. And what came of it.
+    [[nodiscard]] std::optional<bool> order() const {
+        if (!drained_ || *drained_ == wanted_) return std::nullopt;
+        return wanted_;
+    }
+    void ordered(bool drain, rota::result<void> const& done) {
+        if (!done) {
+            told_.say((drain ? "not drained yet: " : "still drained: ") + done.error().message());
+            return;
+        }
+        drained_ = emptying_ = drain;
+        drain ? told_.draining() : told_.undrained();
+    }
+
+    /// Nothing is to be done until it is flipped.
+    [[nodiscard]] bool settled() const { return drained_ == wanted_ && !emptying_; }
 
 private:
-    template <typename Coordinator>
-    [[nodiscard]] static std::optional<rota::node_status> look(Coordinator& node, std::string const& self) {
-        auto all = node.nodes();
-        if (!all) return std::nullopt;
-        for (auto& each : *all) {
-            if (each.alive && each.node.id == self) return std::move(each);
+    void seen(rota::node_status const& self) {
+        if (!drained_) {
+            wanted_ = self.draining != wanted_;  // flipped before this was known
+            drained_ = emptying_ = self.draining;
+            if (emptying_) told_.draining();  // since before a restart
+        } else if (emptying_ && self.load + self.pending == 0) {
+            emptying_ = false;
+            told_.drained();
         }
-        return std::nullopt;
     }
 
-    [[nodiscard]] bool wait_for_flip(std::stop_token const& stop, std::optional<rota::microseconds> most) {
-        std::unique_lock lock{mutex_};
-        auto const flipped = [this] { return flipped_; };
-        if (most) {
-            news_.wait_for(lock, stop, *most, flipped);
-        } else {
-            news_.wait(lock, stop, flipped);
-        }
-        return std::exchange(flipped_, false);
-    }
-
-    std::mutex mutex_;
-    std::condition_variable_any news_;
-    bool flipped_ = false;  // an odd number of times
+    std::string self_;
+    report& told_;
+    std::optional<bool> drained_;  // as far as the group is known to know
+    bool emptying_ = false;
+    bool wanted_ = false;
 };
 
 }  // namespace example

@@ -19,7 +19,7 @@
 #include <fmt/core.h>
 
 #include <rota/events.hpp>
-#include <rota/schedule_lock.hpp>
+#include <rota/result.hpp>
 #include <rota/sink/describe.hpp>
 
 namespace example {
@@ -79,38 +79,52 @@ public:
 
     // ------------------------------------------------ runs
 
-    /// Says that a run starts, unless the lock is no more valid at that very moment: then returns false, and the run must
-    /// not start.
-    [[nodiscard]] bool run_started(rota::schedule_lock const& run, rota::fencing_token generation) {
+    /// Says that a run starts; or that it is refused and must not start, if its schedule is not this node's any more, or the
+    /// lock not valid at that very moment: then returns false. `Lock`: schedule_lock or async_lock.
+    template <typename Lock>
+    [[nodiscard]] bool run_started(Lock const& run, std::optional<rota::fencing_token> generation) {
         std::lock_guard const lock{mutex_};
         auto const now = monotonic_microseconds();  // before the check: a pause in between would end the lock
-        if (!run.valid()) return false;
+        if (!generation || !run.valid()) {
+            refuse(run.name(), "the lock ended before the run began");
+            return false;
+        }
         if (json_) {
-            write(line("run_started", now) + of_run(run, generation));
+            write(line("run_started", now) + of_run(run, *generation));
         } else {
             ++runs_;
         }
         return true;
     }
 
-    void run_finished(rota::schedule_lock const& run, rota::fencing_token generation) {
+    template <typename Lock>
+    void run_finished(Lock const& run, rota::fencing_token generation) {
         std::lock_guard const lock{mutex_};
         if (json_) write(line("run_finished", monotonic_microseconds()) + of_run(run, generation));
     }
 
+    template <typename Lock>
+    void run_extended(Lock const& run, rota::result<void> const& extended) {
+        if (!extended) say(run.name() + ": no more time, " + extended.error().message());
+    }
+    template <typename Lock>
+    void run_broken_off(Lock const& run) {
+        say(run.name() + ": the run is broken off, the lock has ended");
+    }
+
     void run_refused(std::string const& schedule, std::string const& why) {
         std::lock_guard const lock{mutex_};
-        if (json_) {
-            write(line("run_refused", monotonic_microseconds()) + member("schedule", as_json(schedule)) +
-                  member("why", as_json(why)));
-        } else {
-            print(printable(schedule) + " is not run: " + why);
-        }
+        refuse(schedule, why);
     }
 
     /// For people, every few seconds: what this node has run since, and what it owns.
+    [[nodiscard]] bool summary_is_due() {
+        std::lock_guard const lock{mutex_};
+        return clock::now() >= next_summary_;
+    }
     void sum_up(std::vector<std::string> const& owned) {
         std::lock_guard const lock{mutex_};
+        next_summary_ += summary_interval;
         auto const runs = std::exchange(runs_, 0);
         if (json_ || runs == 0) return;
         auto text = fmt::format("{} runs; owns {}:", runs, owned.size());
@@ -146,14 +160,25 @@ public:
         std::lock_guard const lock{mutex_};
         remind_when_due();
     }
-    void in_contact() {
+    /// The schedules are, or are not.
+    void registered(rota::result<void> const& done) {
+        if (!done) return no_contact("the schedules are not registered: " + done.error().message());
         std::lock_guard const lock{mutex_};
         outage_.reset();
+    }
+
+    void not_joined(rota::error const& why) {
+        std::lock_guard const lock{mutex_};
+        fmt::print(stderr, "scheduling_node: {}\n", why.message());
+    }
+    void not_left(rota::error const& why) {
+        say("the group could not be told, and will notice later: " + why.message());
     }
 
 private:
     using clock = std::chrono::steady_clock;
     static constexpr std::chrono::seconds reminder_interval{10};
+    static constexpr std::chrono::seconds summary_interval{5};
 
     struct outage {
         clock::time_point since{};
@@ -161,6 +186,15 @@ private:
         std::string why{};
         std::set<std::string> said{};
     };
+
+    void refuse(std::string const& schedule, std::string const& why) {
+        if (json_) {
+            write(line("run_refused", monotonic_microseconds()) + member("schedule", as_json(schedule)) +
+                  member("why", as_json(why)));
+        } else {
+            print(printable(schedule) + " is not run: " + why);
+        }
+    }
 
     void standing(std::string_view event, std::string_view words) {
         std::lock_guard const lock{mutex_};
@@ -290,7 +324,8 @@ private:
     [[nodiscard]] static std::string member(std::string_view name, std::string_view value) {
         return fmt::format(",\"{}\":{}", name, value);
     }
-    [[nodiscard]] static std::string of_run(rota::schedule_lock const& run, rota::fencing_token generation) {
+    template <typename Lock>
+    [[nodiscard]] static std::string of_run(Lock const& run, rota::fencing_token generation) {
         return member("schedule", as_json(run.name())) + member("token", std::to_string(run.token())) +
                member("generation", std::to_string(generation));
     }
@@ -307,6 +342,7 @@ private:
     std::string self_;
     bool json_;
     std::uint64_t runs_ = 0;
+    clock::time_point next_summary_ = clock::now() + summary_interval;
     std::optional<outage> outage_;
 };
 

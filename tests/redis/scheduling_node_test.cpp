@@ -64,10 +64,13 @@ using rota::test::violation;
     return names;
 }
 
-/// scheduling_node processes that share a group, and what they have said.
+/// scheduling_node processes that share a group, and what they have said. `kind`: blocking, async, or mixed: every second one
+/// of those that are started is async.
 class node_group {
 public:
-    node_group(redis_server const& server, std::vector<std::string> arguments) : arguments_{std::move(arguments)} {
+    node_group(redis_server const& server, std::string kind, std::vector<std::string> arguments)
+        : kind_{std::move(kind)},
+          arguments_{std::move(arguments)} {
         arguments_.insert(arguments_.end(), {"--redis", server.url(), "--prefix", "roster:", "--json"});
     }
 
@@ -75,6 +78,7 @@ public:
         std::vector<std::string> command{scheduling_node_program(), name};
         command.insert(command.end(), arguments_.begin(), arguments_.end());
         command.insert(command.end(), more.begin(), more.end());
+        if (kind_ == "async" || (kind_ == "mixed" && nodes_.size() % 2 == 1)) command.push_back("--async");
         auto node = child_process::spawn(command);
         lines_.add(name, node.take_stdout());
         nodes_.insert_or_assign(name, std::move(node));
@@ -155,6 +159,7 @@ private:
         most_owned_[node] = std::max(most_owned_[node], owned.size());
     }
 
+    std::string kind_;
     std::vector<std::string> arguments_;
     std::map<std::pair<std::string, std::string>, moment> said_;
     std::map<std::string, std::set<std::string>> owned_;
@@ -228,8 +233,9 @@ private:
 }  // namespace
 
 TEST_CASE("Three processes share schedules, and outlive a kill, a pause and a leave", "[scheduling_node]") {
-    bool const pause_the_leader = GENERATE(false, true);
-    CAPTURE(pause_the_leader);
+    auto const [kind, pause_the_leader] = GENERATE(table<std::string, bool>(
+        {{"blocking", false}, {"blocking", true}, {"async", false}, {"async", true}, {"mixed", true}}));
+    CAPTURE(kind, pause_the_leader);
     constexpr auto node_ttl = 1s;
     constexpr auto lease = 1s;
     constexpr moment takeover_bound = std::max(node_ttl, lease) + 500ms;
@@ -237,6 +243,7 @@ TEST_CASE("Three processes share schedules, and outlive a kill, a pause and a le
 
     redis_server server;
     node_group group{server,
+                     kind,
                      {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "30", "--work", "5ms",
                       "--period", "100ms"}};
     std::set<std::string> alive{"node-1", "node-2", "node-3"};
@@ -311,13 +318,15 @@ TEST_CASE("Three processes share schedules, and outlive a kill, a pause and a le
 }
 
 TEST_CASE("A node and heartbeat cost one script call while nothing happens", "[scheduling_node]") {
-    int const schedule_count = GENERATE(10, 10'000);
-    CAPTURE(schedule_count);
+    auto const [kind, schedule_count] =
+        GENERATE(table<std::string, int>({{"blocking", 10}, {"blocking", 10'000}, {"async", 10'000}}));
+    CAPTURE(kind, schedule_count);
     constexpr auto heartbeat = 200ms;
     constexpr int node_count = 3;
 
     redis_server server;
     node_group group{server,
+                     kind,
                      {"--heartbeat", "200ms", "--node-ttl", "3s", "--lease", "3s", "--schedules",
                       std::to_string(schedule_count), "--idle"}};
     for (int i = 1; i <= node_count; ++i) group.start("node-" + std::to_string(i));
@@ -375,6 +384,8 @@ TEST_CASE("A node and heartbeat cost one script call while nothing happens", "[s
 
 TEST_CASE("A drained process hands its schedules over after their runs, stays a member, and comes back",
           "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async");
+    CAPTURE(kind);
     bool const drain_the_leader = GENERATE(false, true);
     CAPTURE(drain_the_leader);
     constexpr auto node_ttl = 1s;
@@ -383,6 +394,7 @@ TEST_CASE("A drained process hands its schedules over after their runs, stays a 
     redis_server server;
     onlooker group_seen{server};
     node_group group{server,
+                     kind,
                      {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "6", "--work", "3s",
                       "--period", "100ms"}};
     group.start("node-1", {"--zone", "east", "--labels", "ssd,gpu"});
@@ -455,9 +467,11 @@ TEST_CASE("A drained process hands its schedules over after their runs, stays a 
 }
 
 TEST_CASE("A drained process that is started anew stays drained", "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async", "mixed");
+    CAPTURE(kind);
     redis_server server;
     onlooker group_seen{server};
-    node_group group{server, {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "4"}};
+    node_group group{server, kind, {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "4"}};
     group.start("node-1");
     group.start("node-2");
     REQUIRE(group.wait(15s, [&](run_history const&) { return group.owned_by("node-1") == 2; }));
@@ -480,12 +494,15 @@ TEST_CASE("A drained process that is started anew stays drained", "[scheduling_n
 }
 
 TEST_CASE("A run in hand is finished when its schedule goes to a process that has just joined", "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async");
+    CAPTURE(kind);
     constexpr auto work = 3s;
     constexpr std::size_t count = 6;
 
     redis_server server;
     onlooker group_seen{server};
     node_group group{server,
+                     kind,
                      {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", std::to_string(count),
                       "--work", "3s", "--period", "100ms", "--threads", std::to_string(count)}};
 
@@ -546,8 +563,11 @@ TEST_CASE("A run in hand is finished when its schedule goes to a process that ha
 
 TEST_CASE("Processes share schedules evenly over zones, among those with the labels that are required",
           "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async", "mixed");
+    CAPTURE(kind);
     redis_server server;
     node_group group{server,
+                     kind,
                      {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "8", "--require",
                       "disk", "--threshold", "0", "--idle"}};
     bool const labelled = GENERATE(true, false);
@@ -572,9 +592,11 @@ TEST_CASE("Processes share schedules evenly over zones, among those with the lab
 }
 
 TEST_CASE("A node that is started before Redis comes up when Redis does", "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async");
+    CAPTURE(kind);
     redis_server server;
     server.stop();
-    node_group group{server, {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "3"}};
+    node_group group{server, kind, {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--schedules", "3"}};
     group.start("node-1");
 
     CHECK_FALSE(group["node-1"].exit_status(500ms));
@@ -586,4 +608,46 @@ TEST_CASE("A node that is started before Redis comes up when Redis does", "[sche
     CHECK(group["node-1"].exit_status(5s) == rota::test::process_exit{.code = 0});
     REQUIRE(group.all_said_their_last(2s));
     CHECK(group.listed(group.history().check()) == "");
+}
+
+TEST_CASE("A node that is asked to stop finishes its run, and ends at once when asked twice", "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async");
+    CAPTURE(kind);
+    redis_server server;
+    node_group group{server, kind, {"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s", "--work", "700ms"}};
+    group.start("node-1");
+    REQUIRE(group.wait(10s, [&](run_history const& history) { return !in_progress(history, "node-1").empty(); }));
+    auto const in_hand = in_progress(group.history(), "node-1").front();
+
+    bool const twice = GENERATE(false, true);
+    CAPTURE(twice);
+    REQUIRE(group["node-1"].signal(SIGTERM));
+    CHECK_FALSE(group["node-1"].exit_status(100ms));
+    if (twice) REQUIRE(group["node-1"].signal(SIGTERM));
+    CHECK(group["node-1"].exit_status(twice ? 200ms : 5s) ==
+          rota::test::process_exit{.code = twice ? 128 + SIGTERM : 0});
+
+    REQUIRE(group.all_said_their_last(2s));
+    CHECK(latest(group.history(), in_hand).finished.has_value() == !twice);
+    CHECK(group.history().runs().back().token == in_hand.token);  // none began after it
+    CHECK(group.last("node-1", "left").has_value() == !twice);
+}
+
+TEST_CASE("A node that is replaced by a newer process of its name says so, and ends", "[scheduling_node]") {
+    auto const kind = GENERATE(as<std::string>{}, "blocking", "async");
+    CAPTURE(kind);
+    redis_server server;
+    std::vector<std::string> const arguments{"--heartbeat", "200ms", "--node-ttl", "1s", "--lease", "1s"};
+    node_group older{server, kind, arguments};
+    older.start("node-1");
+    REQUIRE(older.wait(10s, [](run_history const& history) { return !history.runs().empty(); }));
+
+    node_group newer{server, kind, arguments};
+    newer.start("node-1");
+
+    CHECK(older["node-1"].exit_status(5s) == rota::test::process_exit{.code = 1});
+    REQUIRE(older.all_said_their_last(2s));
+    (void)older.history();
+    CHECK(older.last("node-1", "fenced"));
+    CHECK(newer.wait(5s, [](run_history const& history) { return !history.runs().empty(); }));
 }
