@@ -1,5 +1,5 @@
 // The node on an event loop: one thread takes part, does the runs, gives the orders and keeps house, and never waits. Each
-// of these is a coroutine, which is suspended while a request is under way, or asleep on an alarm_clock. (Signals have a
+// of these is a coroutine, which is suspended while a request is under way, or asleep on a rota::alarm_clock. (Signals have a
 // thread that posts them to the loop.) blocking_node.hpp is the same node on threads.
 #pragma once
 
@@ -14,7 +14,6 @@
 #include <rota/transport/hiredis_async.hpp>
 
 #include "agenda.hpp"
-#include "alarm_clock.hpp"
 #include "command_line.hpp"
 #include "drain_switch.hpp"
 #include "report.hpp"
@@ -61,7 +60,7 @@ private:
 
     /// As soon as Redis is there.
     rota::spawned join() {
-        alarm_clock pause{loop_};
+        rota::alarm_clock pause{loop_};
         while (!stopping()) {
             auto const joined = co_await calls_.join();
             if (joined) {
@@ -118,7 +117,7 @@ private:
             told_.run_refused(job.schedule, lock.error().message());
             if (concerns_all(lock.error())) todo_.rest(asked_.options.heartbeat_interval);
         } else if (told_.run_started(*lock, generation)) {
-            alarm_clock pause{loop_};
+            rota::alarm_clock pause{loop_};
             for (work all{asked_.work, lock_ttl_}; auto const step = all.next();) {
                 if (!lock->valid()) {
                     told_.run_broken_off(*lock);
@@ -201,9 +200,9 @@ private:
     drain_switch drain_{asked_.options.node_id, told_};
 
     rota::poll_loop loop_;
-    alarm_clock runs_clock_{loop_};
-    alarm_clock house_clock_{loop_};
-    alarm_clock drain_clock_{loop_};
+    rota::alarm_clock runs_clock_{loop_};
+    rota::alarm_clock house_clock_{loop_};
+    rota::alarm_clock drain_clock_{loop_};
     coordinator node_;
     rota::awaiting<coordinator> calls_{node_};
 };

@@ -11,8 +11,11 @@
 //
 // Promises: a call is made at once, not when it is awaited, so several can be under way: keep what they return and await
 // one after the other. The coroutine goes on on the loop's thread. A coroutine that is destroyed while it awaits is not
-// resumed; the call goes on all the same. (g++ 12 does not compile a list in braces inside a co_await expression: name it
-// first.)
+// resumed; the call goes on all the same.
+//
+// Beware of g++ 12: name what you await, unless it is a plain call. It does not compile a list in braces inside a co_await
+// expression, destroys a lambda with captures that is made in one twice, and of `co_await (a ? f() : g())` it makes both
+// calls.
 #pragma once
 
 #include <coroutine>
@@ -27,6 +30,7 @@
 #include "async_coordinator.hpp"
 #include "async_lock.hpp"
 #include "detail/flow.hpp"
+#include "loop/event_loop.hpp"
 
 namespace rota {
 
@@ -64,6 +68,50 @@ private:
 
 /// A coroutine that runs by itself from its call on, up to its end. An exception that leaves it leaves the loop's run().
 using spawned = detail::detached_flow;
+
+/// What a coroutine sleeps on: it goes on after a time, or when somebody rings. For one coroutine at a time, which must not
+/// sleep any more when this is destroyed. The loop's thread; an event sink may ring, too.
+class alarm_clock {
+public:
+    explicit alarm_clock(loop_ref loop) : timer_{loop.timer([this] { go_off(); })} {}
+    alarm_clock(alarm_clock const&) = delete;
+    alarm_clock& operator=(alarm_clock const&) = delete;
+
+    class [[nodiscard]] nap {
+    public:
+        [[nodiscard]] bool await_ready() const noexcept { return std::exchange(clock_.rung_, false); }
+        void await_suspend(std::coroutine_handle<> sleeper) {
+            clock_.sleeper_ = sleeper;
+            clock_.timer_->start(at_most_);
+        }
+        void await_resume() const noexcept {}
+
+    private:
+        friend class alarm_clock;
+        nap(alarm_clock& clock, microseconds at_most) : clock_{clock}, at_most_{at_most} {}
+        alarm_clock& clock_;
+        microseconds at_most_;
+    };
+    /// To be awaited.
+    nap sleep(microseconds at_most) { return {*this, at_most}; }
+
+    /// Ends the present sleep soon, never inside this call; if there is none, the next one.
+    void ring() {
+        rung_ = true;
+        timer_->start({});
+    }
+
+private:
+    void go_off() {
+        if (!sleeper_) return;
+        rung_ = false;
+        std::exchange(sleeper_, {}).resume();
+    }
+
+    bool rung_ = false;
+    std::coroutine_handle<> sleeper_;
+    timer_handle timer_;
+};
 
 /// A coordinator's calls by their names, without a handler: each returns what to co_await for what the blocking call of
 /// that name returns. Refers to the coordinator, which must outlive it, and the awaiting coroutine its argument's calls.

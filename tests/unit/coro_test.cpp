@@ -97,3 +97,41 @@ TEST_CASE("coro: destroying the coordinator ends what is awaited") {
     CHECK(log == std::vector<std::string>{"cancelled"});
     CHECK(alive == 0);
 }
+
+namespace {
+
+rota::spawned sleeper(rota::alarm_clock& clock, std::vector<std::string>& log) {
+    co_await clock.sleep(1h);
+    log.push_back("rung for");
+    co_await clock.sleep(100ms);
+    log.push_back("in time");
+    co_await clock.sleep(1h);
+    log.push_back("rung for before");
+}
+
+}  // namespace
+
+TEST_CASE("coro: a coroutine sleeps for a time, or until it is rung for") {
+    group g;
+    rota::alarm_clock clock{g.loop};
+    std::vector<std::string> log;
+    sleeper(clock, log);
+    auto const pass = [&](rota::microseconds time) {
+        g.clock.advance(time);
+        g.loop.run();
+    };
+    pass(1s);
+    CHECK(log.empty());
+    clock.ring();
+    CHECK(log.empty());  // not inside the call
+    pass(99ms);
+    CHECK(log == std::vector<std::string>{"rung for"});
+    clock.ring();
+    pass(0ms);
+    CHECK(log.size() == 2);  // rung for, too, and not late
+    pass(1s);
+    CHECK(log.size() == 2);
+    clock.ring();
+    pass(0ms);
+    CHECK(log.size() == 3);
+}
