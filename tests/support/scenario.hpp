@@ -295,12 +295,12 @@ private:
         std::size_t index = 0;
         while (members_[index].get() != &m) ++index;
         auto& u = heard_[index];
-        auto const all = m.record.events();
-        for (; u.events < all.size(); ++u.events) {
+        auto const fresh = m.record.events(u.events);
+        u.events += fresh.size();
+        for (auto const& e : fresh) {
             auto wrong = [&](std::string_view what) {
-                complain(fmt::format("{} was told \"{}\": {}", m.name, rota::describe(all[u.events]), what));
+                complain(fmt::format("{} was told \"{}\": {}", m.name, rota::describe(e), what));
             };
-            auto const& e = all[u.events];
             if (auto* joined = std::get_if<rota::node_joined>(&e)) {
                 if (m.scope == rota::event_scope::own && !u.owned.empty()) {
                     wrong(fmt::format("but never that it lost {} of its last membership", u.owned.begin()->first));

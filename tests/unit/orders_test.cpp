@@ -188,7 +188,7 @@ TEST_CASE("maintenance ends what was planned before it") {
     REQUIRE(group.c->begin_maintenance());
     group.pass(100ms);
     auto const by_then = d.owned().size();
-    group.pass(10s);
+    group.pass(10s, 100ms);
     CHECK(d.owned().size() <= by_then + 200);  // what was under way is completed
 }
 

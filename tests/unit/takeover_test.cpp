@@ -18,8 +18,8 @@ TEST_CASE("a new leader places what the dead one had before it has read who owns
     auto& b = group.join("b");
     auto& c = group.join("c");
     REQUIRE(a->register_schedules(schedules("s", 3 * many)).all());
-    CHECK(group.until([&] { return group.owned() == 3 * many; }, 20s) <= 20s);
-    group.pass(3s);
+    CHECK(group.until([&] { return group.owned() == 3 * many; }, 20s, 10ms) <= 20s);
+    group.pass(3s, 50ms);
     REQUIRE(a->is_leader());
     bool early = false;
     bool moved_early = false;
@@ -35,10 +35,10 @@ TEST_CASE("a new leader places what the dead one had before it has read who owns
         });
     }
     a.crash();
-    CHECK(group.until([&] { return b.owned().size() + c.owned().size() == 3 * many; }, 10s) <= 4s);
+    CHECK(group.until([&] { return b.owned().size() + c.owned().size() == 3 * many; }, 10s, 10ms) <= 4s);
     CHECK(early);
     CHECK_FALSE(moved_early);
-    group.pass(5s);
+    group.pass(5s, 50ms);
     CHECK(b.owned().size() == 3 * many / 2);
     CHECK(c.owned().size() == 3 * many / 2);
     group.check_told();
@@ -50,8 +50,8 @@ TEST_CASE("nothing is moved by a plan for a half-read picture, whatever the stra
     auto& b = group.join("b");
     auto& c = group.join("c");
     REQUIRE(a->register_schedules(schedules("s", 900)).all());
-    CHECK(group.until([&] { return group.owned() == 900; }, 20s) <= 20s);
-    group.pass(3s);
+    CHECK(group.until([&] { return group.owned() == 900; }, 20s, 10ms) <= 20s);
+    group.pass(3s, 50ms);
     bool tried = false;
     for (auto* m : {&b, &c}) {
         m->strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
@@ -80,7 +80,7 @@ TEST_CASE("a strategy that would rather wait for the whole picture may") {
     auto& a = group.join("a");
     auto& b = group.join("b");
     REQUIRE(a->register_schedules(schedules("s", 500)).all());
-    group.pass(5s);
+    group.pass(5s, 50ms);
     bool waited = false;
     b.strategy.use([&](rota::cluster_view const& view, rota::plan& into) {
         into.clear();
@@ -102,9 +102,9 @@ TEST_CASE("a tick of the leader costs one request however many schedules there a
     auto& a = group.join("a");
     group.join("b");
     REQUIRE(a->register_schedules(schedules("s", 2 * many)).all());
-    group.pass(10s);
+    group.pass(10s, 50ms);
     auto before = a.wire.requests();
-    group.pass(10s);
+    group.pass(10s, 50ms);
     CHECK(a.wire.requests() - before <= 11);
     before = a.wire.requests();
     REQUIRE(a->register_schedules({{.id = "new"}}).all());

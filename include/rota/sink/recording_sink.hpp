@@ -27,10 +27,12 @@ public:
         record_->events.push_back(e);
     }
 
-    /// All events so far, oldest first.
-    [[nodiscard]] std::vector<event> events() const {
+    /// All events so far, oldest first, but for the first `from`.
+    [[nodiscard]] std::vector<event> events(std::size_t from = 0) const {
         std::lock_guard const lock{record_->mutex};
-        return record_->events;
+        auto const& all = record_->events;
+        if (from >= all.size()) return {};
+        return {all.begin() + static_cast<std::ptrdiff_t>(from), all.end()};
     }
 
     /// As events(), and forgets them.
