@@ -5867,10 +5867,11 @@ void graced<S>::make_plan(detail::late<cluster_view, S> const& view, detail::lat
 // 1.5 x the best. With places that are counted, even one that is within a constant of the best is hard to find by giving
 // one schedule after the other (it contains 3-PARTITION with bins of three), so this searches:
 //
-//   1. exchanges two schedules, or gives one, where that makes the heaviest node lighter: the pair that does it best,
-//      again and again, until the heaviest is within 1.5 x what no distribution can go below (see bound());
-//   2. if that ends too early: tries all distributions of as many moves, by branch and bound, the heaviest schedules
-//      first, for so many steps.
+//   1. with few schedules: tries all distributions of as many moves whose heaviest node is lighter by a third, by branch
+//      and bound, the heaviest schedules first, for so many steps;
+//   2. with more: exchanges two schedules, or gives one, where that makes the heaviest node lighter: the pair that does it
+//      best, again and again, until the heaviest is within 1.5 x what no distribution can go below (see bound()). That
+//      may take more moves.
 //
 // What stays on drained nodes, since there is no room for all, stays.
 //
@@ -5920,25 +5921,23 @@ public:
         for (auto const i : sorted) items_of_[items_[i].to].push_back(i);
     }
 
-    /// Whether the heaviest node could be made lighter; then moves() and weights() say how.
+    /// Whether the plan may be more than 1.5 x the best of as many moves, and another was found; moves() and weights() tell.
     bool search() {
         auto const before = heaviest();
         auto const enough = 1.5 * bound();
         if (before <= enough) return false;
-        auto const items = items_;
-        auto const weights = weights_;
+        if (items_.size() <= most_items) {
+            auto const items = items_;
+            auto const counts = counts_;
+            auto const weights = weights_;
+            bool const found = branch(before / 1.5);
+            if (found || proven_) return found;
+            items_ = items;
+            counts_ = counts;
+            weights_ = weights;
+        }
         exchange(enough);
-        auto const exchanged = weights_;
-        bool const better = heaviest() < before && order();
-        if (better && heaviest() <= enough) return true;
-        auto const steps = found_;
-        items_ = items;
-        weights_ = weights;
-        if (branch(before)) return true;
-        if (!better || proven_) return false;
-        found_ = steps;
-        weights_ = exchanged;
-        return true;
+        return heaviest() < before && order();
     }
     [[nodiscard]] std::vector<move> const& moves() const { return found_.moves; }
     [[nodiscard]] std::vector<double> const& weights() const { return weights_; }
@@ -5947,7 +5946,7 @@ private:
     static constexpr auto none = cluster_view::none;
     static constexpr std::uint64_t most_comparisons = 300'000;  // for exchanges: a few ms
     static constexpr std::uint64_t most_branches = 100'000;
-    static constexpr std::uint32_t deepest = 64;  // schedules to branch over
+    static constexpr std::uint32_t most_items = 64;  // to branch over
 
     // A schedule that may be given to any node.
     struct item {
@@ -6090,9 +6089,8 @@ private:
 
     // ---- branch and bound
 
-    // The best of all that takes no more moves and leaves no node more overfull.
-    bool branch(double before) {
-        if (items_.size() > deepest) return false;
+    // The best of all below `limit` that takes no more moves and leaves no node more overfull.
+    bool branch(double limit) {
         std::vector<item> spare;
         radix_sort(items_, 0, spare, [](item const& one) { return ~std::bit_cast<std::uint64_t>(one.weight); });
         most_counts_.resize(view_.nodes.size());
@@ -6110,7 +6108,7 @@ private:
             --counts[one.to];
         }
         counts_ = counts;
-        best_ = before * (1 - 1e-9);
+        best_ = limit * (1 - 1e-9);
         steps_ = 0;
         bool const any = deal(0, 0);
         proven_ = steps_ < most_branches;
@@ -6312,12 +6310,12 @@ namespace rota {
 /// The heaviest node, after the plan, is at most 1.5 x as heavy as in the best of all distributions, whatever number of
 /// moves that takes, hence at most 1.5 x the best that as many moves reach. This is proven (at exchange()) where no node
 /// that takes part is at its capacity in the end, for any `tolerance` up to 0.5 and whatever may not move, which binds
-/// the best as well. Where full nodes are in the way, at most 1.5 x the best that as many moves reach: if bounds do not
-/// show that it is so already, up to 64 schedules are searched for it exhaustively, as far as 100,000 branches go, and
-/// more are improved by exchanges. Over a million small groups with scarce places, compared with all distributions, one
-/// is beyond: its best needs an orphan placed where another schedule has to leave first, and placements come first. Of
-/// larger groups, about 2 in 100 have no proof either way. (What remains on drained nodes for lack of room is not part of
-/// the comparison: the heaviest leave first.)
+/// the best as well. Where full nodes are in the way, and bounds do not show that it is so already: up to 64 schedules are
+/// searched exhaustively for a better plan of as many moves, as far as 100,000 branches go; more are improved by
+/// exchanges. Over a million small groups with scarce places, compared with all distributions, one is beyond: its best
+/// needs an orphan placed where another schedule has to leave first, and placements come first. Of larger groups, about 2
+/// in 100 have no proof either way. (What remains on drained nodes for lack of room is not part of the comparison: the
+/// heaviest leave first.)
 ///
 /// The certificate: `bound` is proven: no plan that relieves drained and overfull nodes, and gets all weights into the
 /// range that this one gets them into, has fewer voluntary moves. For heavy nodes have to lose their largest schedules

@@ -39,12 +39,12 @@ namespace rota {
 /// The heaviest node, after the plan, is at most 1.5 x as heavy as in the best of all distributions, whatever number of
 /// moves that takes, hence at most 1.5 x the best that as many moves reach. This is proven (at exchange()) where no node
 /// that takes part is at its capacity in the end, for any `tolerance` up to 0.5 and whatever may not move, which binds
-/// the best as well. Where full nodes are in the way, at most 1.5 x the best that as many moves reach: if bounds do not
-/// show that it is so already, up to 64 schedules are searched for it exhaustively, as far as 100,000 branches go, and
-/// more are improved by exchanges. Over a million small groups with scarce places, compared with all distributions, one
-/// is beyond: its best needs an orphan placed where another schedule has to leave first, and placements come first. Of
-/// larger groups, about 2 in 100 have no proof either way. (What remains on drained nodes for lack of room is not part of
-/// the comparison: the heaviest leave first.)
+/// the best as well. Where full nodes are in the way, and bounds do not show that it is so already: up to 64 schedules are
+/// searched exhaustively for a better plan of as many moves, as far as 100,000 branches go; more are improved by
+/// exchanges. Over a million small groups with scarce places, compared with all distributions, one is beyond: its best
+/// needs an orphan placed where another schedule has to leave first, and placements come first. Of larger groups, about 2
+/// in 100 have no proof either way. (What remains on drained nodes for lack of room is not part of the comparison: the
+/// heaviest leave first.)
 ///
 /// The certificate: `bound` is proven: no plan that relieves drained and overfull nodes, and gets all weights into the
 /// range that this one gets them into, has fewer voluntary moves. For heavy nodes have to lose their largest schedules
