@@ -209,7 +209,7 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the best of as many moves where p
     view_builder builder;
     int full = 0;
     double worst = 0;
-    for (int round = 0; round < rota_test::rounds(40'000); ++round) {
+    for (int round = 0; round < rota_test::rounds(15'000); ++round) {
         draw_small(random, builder, true);
         auto const view = builder.view();
         auto const plan = plan_of(view);
@@ -226,7 +226,7 @@ TEST_CASE("weighted_least_moves: at most 1.5 x the best of as many moves where p
         full += any;
         if (any && all.best_of_as_many > 0) worst = std::max(worst, reached / all.best_of_as_many);
     }
-    CHECK(full > rota_test::rounds(20'000));
+    CHECK(full > rota_test::rounds(7'500));
     CHECK(worst > 1.3);  // it has been put to the test
 }
 
