@@ -77,7 +77,7 @@ struct options {
     /// (events_gap, and then the differences, if some were missed). It owns nothing, takes no locks (not_joined), never
     /// leads, and nobody hears of it; its heartbeat_interval is how often it looks if nothing is pushed. Calls that any
     /// client may make work as ever: nodes(), register_schedules(), propose(), drain() and so on. Who leads is
-    /// told as it changes; leader() knows nothing.
+    /// told as it changes, but for changes within a gap; leader() knows nothing.
     bool observer = false;
     /// Seed of the jitter of retries and elections. None: derived from node_id and incarnation.
     std::optional<std::uint64_t> jitter_seed{};

@@ -1473,7 +1473,7 @@ struct options {
     /// (events_gap, and then the differences, if some were missed). It owns nothing, takes no locks (not_joined), never
     /// leads, and nobody hears of it; its heartbeat_interval is how often it looks if nothing is pushed. Calls that any
     /// client may make work as ever: nodes(), register_schedules(), propose(), drain() and so on. Who leads is
-    /// told as it changes; leader() knows nothing.
+    /// told as it changes, but for changes within a gap; leader() knows nothing.
     bool observer = false;
     /// Seed of the jitter of retries and elections. None: derived from node_id and incarnation.
     std::optional<std::uint64_t> jitter_seed{};
@@ -5965,7 +5965,9 @@ private:
 
     [[nodiscard]] double heaviest() const {
         double most = 0;
-        for (auto const weight : weights_) most = weight > most ? weight : most;
+        for (std::uint32_t node = 0; node < weights_.size(); ++node) {
+            if (capacity(node) > 0 && weights_[node] > most) most = weights_[node];
+        }
         return most;
     }
 
@@ -5986,8 +5988,8 @@ private:
                 staying += weight_of_(s);
                 ++count;
             }
-            most = staying > most ? staying : most;
             if (capacity(node) == 0) continue;
+            most = staying > most ? staying : most;
             sum += weights_[node];
             least.push_back(staying);
             auto const places_of_all = counts_[node] > capacity(node) ? counts_[node] : capacity(node);
@@ -6021,9 +6023,11 @@ private:
 
     void exchange(double enough) {
         for (std::uint64_t compared = 0; compared < most_comparisons;) {
-            std::uint32_t top = 0;
-            for (std::uint32_t i = 1; i < weights_.size(); ++i) top = weights_[i] > weights_[top] ? i : top;
-            if (weights_[top] <= enough || !takes(top)) return;
+            std::uint32_t top = none;
+            for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+                if (capacity(i) > 0 && (top == none || weights_[i] > weights_[top])) top = i;
+            }
+            if (top == none || weights_[top] <= enough || !takes(top)) return;
             auto best = weights_[top] * (1 - 1e-9);
             std::uint32_t given = none;
             std::uint32_t gotten = none;  // none: nothing in return
@@ -6134,8 +6138,8 @@ private:
             bool const goes = one.from != none && one.from != node;
             if (left_behind ? node != one.to : capacity(node) == 0) continue;
             if (counts_[node] >= most_counts_[node]) continue;
-            if (weights_[node] + one.weight >= best_ || moves + goes > moved_) continue;
-            ++steps_;
+            if ((!left_behind && weights_[node] + one.weight >= best_) || moves + goes > moved_) continue;
+            steps_ += 1 + weights_.size() / 16;  // it looks at all nodes
             weights_[node] += one.weight;
             ++counts_[node];
             auto const before = one.to;
@@ -6304,8 +6308,8 @@ namespace rota {
 ///
 /// Balanced is: no node holds more than it may while others have room, and no move of one schedule makes the heavier of
 /// two nodes lighter that are further apart than `tolerance`. A balanced view gives an empty plan, so does the result of
-/// a plan, and nothing goes back and forth. An exception: a place that becomes free only by a later step of a plan may
-/// be used by the next plan alone.
+/// a plan, and nothing goes back and forth. Exceptions: a place that becomes free only by a later step of a plan may be
+/// used by the next plan alone; and after a search for the last places (step 5) the next plan may even out the rest.
 ///
 /// The heaviest node, after the plan, is at most 1.5 x as heavy as in the best of all distributions, whatever number of
 /// moves that takes, hence at most 1.5 x the best that as many moves reach. This is proven (at exchange()) where no node
@@ -6410,14 +6414,14 @@ public:
 
     void run() {
         place_orphans();
-        auto const placed = weights_;
+        auto placed = weights_;
         weigh(true);
         relieve();
         weigh(false);
         do {
             even_out();
         } while (exchange());
-        give_last_places();
+        give_last_places(placed);
         write(placed);
     }
 
@@ -6609,17 +6613,21 @@ private:
         }
         auto const most = weights_[from];
         if (light_.empty() || most <= 1.5 * sum / members_) return false;
-        read(from);
-        auto const first = here_or_lighter(from, lists_[from].begin);
-        if (first == none) return false;
-        double staying = most;
-        for (auto s = first; s != none; s = here_or_lighter(from, s + 1)) staying -= pool_[s].weight;
-        auto const largest = pool_[first].weight > staying ? pool_[first].weight : staying;
+        auto const largest = largest_of(from);
         if (most <= 1.5 * largest) return false;
 
         // As low as is called for, so that there is no second exchange for the same node; else at least lower.
         auto const mean = sum / members_;
         return exchange(from, 1.5 * (largest > mean ? largest : mean)) || exchange(from, most - noise(most));
+    }
+
+    // The heaviest thing that a node holds: a schedule that may move, or all that may not.
+    double largest_of(std::uint32_t node) {
+        read(node);
+        auto const first = here_or_lighter(node, lists_[node].begin);
+        double staying = weights_[node];
+        for (auto s = first; s != none; s = here_or_lighter(node, s + 1)) staying -= pool_[s].weight;
+        return first != none && pool_[first].weight > staying ? pool_[first].weight : staying;
     }
 
     // So that whoever is touched ends below the limit.
@@ -6701,15 +6709,16 @@ private:
     // ---- full nodes
 
     // Where the heaviest node may still be more than 1.5 x the best of as many moves, full nodes are in the way.
-    void give_last_places() {
-        double most = 0;
+    void give_last_places(std::vector<late<double, T>>& placed) {
+        std::uint32_t top = none;
         double sum = 0;
         for (std::uint32_t i = 0; i < weights_.size(); ++i) {
-            most = weights_[i] > most ? weights_[i] : most;
-            sum += capacity(i) > 0 ? weights_[i] : 0;
+            if (capacity(i) == 0) continue;
+            sum += weights_[i];
+            if (top == none || weights_[i] > weights_[top]) top = i;
         }
-        most -= noise(most);
-        if (most <= 1.5 * sum / members_) return;
+        auto const most = weights_[top] - noise(weights_[top]);
+        if (most <= 1.5 * sum / members_ || most <= 1.5 * largest_of(top)) return;
 
         std::vector<move> steps;
         std::uint32_t moves = 0;
@@ -6730,6 +6739,10 @@ private:
             entries_.push_back({weight_of(step.schedule), step.schedule, step.from, step.to, none, step.why});
         }
         weights_ = places.weights();
+        for (std::uint32_t i = 0; i < placed.size(); ++i) placed[i] = node_weight(view_, view_.nodes[i]);
+        for (auto const& entry : entries_) {
+            if (entry.from == none) placed[entry.to] += entry.weight;
+        }
     }
 
     // ---- the state of nodes
@@ -10257,6 +10270,8 @@ public:
     [[nodiscard]] fencing_token seen() const { return seen_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
     [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
+    /// An observer has seen the whole group.
+    [[nodiscard]] bool has_observed() const { return standing_ == standing::observing && was_member_; }
     [[nodiscard]] group_feed<Defects> const& feed() const { return feed_; }
     [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
     std::uint64_t new_nonce() { return nonces_.next(); }
@@ -10504,6 +10519,11 @@ public:
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
         if (l != held(kind).end() && l->second.token == token) held(kind).erase(l);
+        // An acknowledgement that came before it was told to wait for the lock's end.
+        if (kind != op::lock_kind::schedule) return;
+        for (auto& a : acknowledging_) {
+            if (a.item.id == name) a.not_before = {};
+        }
     }
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
@@ -11672,7 +11692,10 @@ public:
             auto const turn = driver_.mode.user_turn();
             auto const state = driver_.core.state();
             if (state == standing::member) break;
-            if (state == standing::observing && driver_.core.feed().current()) break;
+            if (state == standing::observing && !driver_.core.last_failure()) {
+                if (driver_.core.has_observed()) break;
+                continue;  // there is much to read
+            }
             auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
             bool const again = failure == errc::outcome_unknown;
             unknown = unknown || again;
@@ -17569,9 +17592,10 @@ public:
             all_[i] = {std::move(text), std::move(digest)};
         }
     }
-    /// Those that take their time from the server; made once in a process, shared by all connections.
+    /// Those that take their time from the server; made once in a process, shared by all connections. Never destroyed:
+    /// a coordinator of static storage duration still leaves its group at the very end.
     [[nodiscard]] static script_table const& standard() {
-        static script_table const table{std::string_view{}};
+        static script_table const& table = *new script_table{std::string_view{}};
         return table;
     }
 
@@ -19091,7 +19115,7 @@ private:
         return handshake_step::send;
     }
 
-    [[nodiscard]] script_table const& scripts() const noexcept {
+    [[nodiscard]] script_table const& scripts() const {
         return own_scripts_ ? *own_scripts_ : script_table::standard();
     }
     void append_load(std::string& out, script_id script) const {
@@ -19134,7 +19158,10 @@ private:
         }
         if (is_error(reply)) {
             missing_ = !loaded_ && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
-            if (missing_) return {};
+            if (missing_) {
+                said_.clear();  // nothing that tells why the connection broke, if it does
+                return {};
+            }
             return refuse("beginning a session", text_of(reply));
         }
         // {0}, or what is wrong and why in words.
@@ -20257,8 +20284,8 @@ struct hiredis_async_access;  // tests define it
 ///  * The destructor hands `cancelled` to every handler that was not called yet, before it returns: the one place where
 ///    handlers run inside a call of yours. (They could not be left to a loop that may never run again.)
 ///  * What is asked for in one turn of the loop goes out together. At most `most_in_flight` operations wait or are under
-///    way; more fail with `unavailable`. Those that a node lives by (join, tick, reading its changes, acknowledging) go
-///    before all others that wait, and are not counted: a flood of requests does not cost a node its life.
+///    way; more fail with `unavailable`. Those that a node lives by (join, tick, reading its changes) go before all
+///    others that wait, and are not counted: a flood of requests does not cost a node its life.
 ///  * It connects when there is something to send, and anew after a loss; in between an operation waits until its own
 ///    time is over. It fails at once with an attempt that was refused or failed. Attempts are spaced by 5 ms up to 1 s,
 ///    at random by up to half less. An operation that has no reply when its time is over costs the connection, so that no
@@ -20361,7 +20388,7 @@ private:
     template <typename Operation>
     [[nodiscard]] static bool keeps_alive(Operation const& request) {
         return std::holds_alternative<op::join>(request) || std::holds_alternative<op::tick>(request) ||
-               std::holds_alternative<op::changes_since>(request) || std::holds_alternative<op::acknowledge>(request);
+               std::holds_alternative<op::changes_since>(request);
     }
 
     // Never moves, so that what is called back knows where it is.

@@ -10,6 +10,7 @@
 #include <rota/sink/callback_sink.hpp>
 #include <rota/sink/describe.hpp>
 #include <rota/transport/hiredis_async.hpp>
+#include <rota/transport/hiredis_sync.hpp>
 
 #include "../support/redis_server.hpp"
 
@@ -153,6 +154,22 @@ TEST_CASE("async over Redis: destroyed with a thousand requests under way, every
     for (auto n : calls) CHECK(n == 1);
     CHECK(granted + cancelled == 1000);
     CHECK(granted > 0);
+}
+
+TEST_CASE("over Redis: an observer's join reads for as long as it takes") {
+    redis_server server;
+    rota::basic_coordinator office{rota::options{.node_id = "office"}, rota::hiredis_sync{server.unix_url()}};
+    REQUIRE(office.register_schedules(schedules(4000)).all());
+    rota::basic_coordinator eye{rota::options{.node_id = "eye",
+                                              .heartbeat_interval = 1ms,
+                                              .node_ttl = 100ms,
+                                              .leader_lease = 100ms,
+                                              .safety_margin = 1ms,
+                                              .observer = true},
+                                rota::hiredis_sync{server.unix_url()}};
+    auto const joined = eye.join();
+    INFO((joined ? "" : joined.error().message()));
+    CHECK(joined);
 }
 
 TEST_CASE("async over Redis: a flood of requests does not cost a node its life") {

@@ -111,7 +111,9 @@ private:
 
     [[nodiscard]] double heaviest() const {
         double most = 0;
-        for (auto const weight : weights_) most = weight > most ? weight : most;
+        for (std::uint32_t node = 0; node < weights_.size(); ++node) {
+            if (capacity(node) > 0 && weights_[node] > most) most = weights_[node];
+        }
         return most;
     }
 
@@ -132,8 +134,8 @@ private:
                 staying += weight_of_(s);
                 ++count;
             }
-            most = staying > most ? staying : most;
             if (capacity(node) == 0) continue;
+            most = staying > most ? staying : most;
             sum += weights_[node];
             least.push_back(staying);
             auto const places_of_all = counts_[node] > capacity(node) ? counts_[node] : capacity(node);
@@ -167,9 +169,11 @@ private:
 
     void exchange(double enough) {
         for (std::uint64_t compared = 0; compared < most_comparisons;) {
-            std::uint32_t top = 0;
-            for (std::uint32_t i = 1; i < weights_.size(); ++i) top = weights_[i] > weights_[top] ? i : top;
-            if (weights_[top] <= enough || !takes(top)) return;
+            std::uint32_t top = none;
+            for (std::uint32_t i = 0; i < weights_.size(); ++i) {
+                if (capacity(i) > 0 && (top == none || weights_[i] > weights_[top])) top = i;
+            }
+            if (top == none || weights_[top] <= enough || !takes(top)) return;
             auto best = weights_[top] * (1 - 1e-9);
             std::uint32_t given = none;
             std::uint32_t gotten = none;  // none: nothing in return
@@ -280,8 +284,8 @@ private:
             bool const goes = one.from != none && one.from != node;
             if (left_behind ? node != one.to : capacity(node) == 0) continue;
             if (counts_[node] >= most_counts_[node]) continue;
-            if (weights_[node] + one.weight >= best_ || moves + goes > moved_) continue;
-            ++steps_;
+            if ((!left_behind && weights_[node] + one.weight >= best_) || moves + goes > moved_) continue;
+            steps_ += 1 + weights_.size() / 16;  // it looks at all nodes
             weights_[node] += one.weight;
             ++counts_[node];
             auto const before = one.to;

@@ -99,6 +99,8 @@ public:
     [[nodiscard]] fencing_token seen() const { return seen_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
     [[nodiscard]] std::optional<error> const& last_failure() const { return failure_; }
+    /// An observer has seen the whole group.
+    [[nodiscard]] bool has_observed() const { return standing_ == standing::observing && was_member_; }
     [[nodiscard]] group_feed<Defects> const& feed() const { return feed_; }
     [[nodiscard]] leader_machine<Defects>& leading() { return leader_; }
     std::uint64_t new_nonce() { return nonces_.next(); }
@@ -346,6 +348,11 @@ public:
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto l = held(kind).find(name);
         if (l != held(kind).end() && l->second.token == token) held(kind).erase(l);
+        // An acknowledgement that came before it was told to wait for the lock's end.
+        if (kind != op::lock_kind::schedule) return;
+        for (auto& a : acknowledging_) {
+            if (a.item.id == name) a.not_before = {};
+        }
     }
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }

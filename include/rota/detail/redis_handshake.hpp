@@ -193,7 +193,7 @@ private:
         return handshake_step::send;
     }
 
-    [[nodiscard]] script_table const& scripts() const noexcept {
+    [[nodiscard]] script_table const& scripts() const {
         return own_scripts_ ? *own_scripts_ : script_table::standard();
     }
     void append_load(std::string& out, script_id script) const {
@@ -236,7 +236,10 @@ private:
         }
         if (is_error(reply)) {
             missing_ = !loaded_ && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
-            if (missing_) return {};
+            if (missing_) {
+                said_.clear();  // nothing that tells why the connection broke, if it does
+                return {};
+            }
             return refuse("beginning a session", text_of(reply));
         }
         // {0}, or what is wrong and why in words.

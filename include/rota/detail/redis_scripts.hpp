@@ -230,9 +230,10 @@ public:
             all_[i] = {std::move(text), std::move(digest)};
         }
     }
-    /// Those that take their time from the server; made once in a process, shared by all connections.
+    /// Those that take their time from the server; made once in a process, shared by all connections. Never destroyed:
+    /// a coordinator of static storage duration still leaves its group at the very end.
     [[nodiscard]] static script_table const& standard() {
-        static script_table const table{std::string_view{}};
+        static script_table const& table = *new script_table{std::string_view{}};
         return table;
     }
 

@@ -33,8 +33,8 @@ namespace rota {
 ///
 /// Balanced is: no node holds more than it may while others have room, and no move of one schedule makes the heavier of
 /// two nodes lighter that are further apart than `tolerance`. A balanced view gives an empty plan, so does the result of
-/// a plan, and nothing goes back and forth. An exception: a place that becomes free only by a later step of a plan may
-/// be used by the next plan alone.
+/// a plan, and nothing goes back and forth. Exceptions: a place that becomes free only by a later step of a plan may be
+/// used by the next plan alone; and after a search for the last places (step 5) the next plan may even out the rest.
 ///
 /// The heaviest node, after the plan, is at most 1.5 x as heavy as in the best of all distributions, whatever number of
 /// moves that takes, hence at most 1.5 x the best that as many moves reach. This is proven (at exchange()) where no node
@@ -139,14 +139,14 @@ public:
 
     void run() {
         place_orphans();
-        auto const placed = weights_;
+        auto placed = weights_;
         weigh(true);
         relieve();
         weigh(false);
         do {
             even_out();
         } while (exchange());
-        give_last_places();
+        give_last_places(placed);
         write(placed);
     }
 
@@ -338,17 +338,21 @@ private:
         }
         auto const most = weights_[from];
         if (light_.empty() || most <= 1.5 * sum / members_) return false;
-        read(from);
-        auto const first = here_or_lighter(from, lists_[from].begin);
-        if (first == none) return false;
-        double staying = most;
-        for (auto s = first; s != none; s = here_or_lighter(from, s + 1)) staying -= pool_[s].weight;
-        auto const largest = pool_[first].weight > staying ? pool_[first].weight : staying;
+        auto const largest = largest_of(from);
         if (most <= 1.5 * largest) return false;
 
         // As low as is called for, so that there is no second exchange for the same node; else at least lower.
         auto const mean = sum / members_;
         return exchange(from, 1.5 * (largest > mean ? largest : mean)) || exchange(from, most - noise(most));
+    }
+
+    // The heaviest thing that a node holds: a schedule that may move, or all that may not.
+    double largest_of(std::uint32_t node) {
+        read(node);
+        auto const first = here_or_lighter(node, lists_[node].begin);
+        double staying = weights_[node];
+        for (auto s = first; s != none; s = here_or_lighter(node, s + 1)) staying -= pool_[s].weight;
+        return first != none && pool_[first].weight > staying ? pool_[first].weight : staying;
     }
 
     // So that whoever is touched ends below the limit.
@@ -430,15 +434,16 @@ private:
     // ---- full nodes
 
     // Where the heaviest node may still be more than 1.5 x the best of as many moves, full nodes are in the way.
-    void give_last_places() {
-        double most = 0;
+    void give_last_places(std::vector<late<double, T>>& placed) {
+        std::uint32_t top = none;
         double sum = 0;
         for (std::uint32_t i = 0; i < weights_.size(); ++i) {
-            most = weights_[i] > most ? weights_[i] : most;
-            sum += capacity(i) > 0 ? weights_[i] : 0;
+            if (capacity(i) == 0) continue;
+            sum += weights_[i];
+            if (top == none || weights_[i] > weights_[top]) top = i;
         }
-        most -= noise(most);
-        if (most <= 1.5 * sum / members_) return;
+        auto const most = weights_[top] - noise(weights_[top]);
+        if (most <= 1.5 * sum / members_ || most <= 1.5 * largest_of(top)) return;
 
         std::vector<move> steps;
         std::uint32_t moves = 0;
@@ -459,6 +464,10 @@ private:
             entries_.push_back({weight_of(step.schedule), step.schedule, step.from, step.to, none, step.why});
         }
         weights_ = places.weights();
+        for (std::uint32_t i = 0; i < placed.size(); ++i) placed[i] = node_weight(view_, view_.nodes[i]);
+        for (auto const& entry : entries_) {
+            if (entry.from == none) placed[entry.to] += entry.weight;
+        }
     }
 
     // ---- the state of nodes

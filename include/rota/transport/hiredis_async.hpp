@@ -41,8 +41,8 @@ struct hiredis_async_access;  // tests define it
 ///  * The destructor hands `cancelled` to every handler that was not called yet, before it returns: the one place where
 ///    handlers run inside a call of yours. (They could not be left to a loop that may never run again.)
 ///  * What is asked for in one turn of the loop goes out together. At most `most_in_flight` operations wait or are under
-///    way; more fail with `unavailable`. Those that a node lives by (join, tick, reading its changes, acknowledging) go
-///    before all others that wait, and are not counted: a flood of requests does not cost a node its life.
+///    way; more fail with `unavailable`. Those that a node lives by (join, tick, reading its changes) go before all
+///    others that wait, and are not counted: a flood of requests does not cost a node its life.
 ///  * It connects when there is something to send, and anew after a loss; in between an operation waits until its own
 ///    time is over. It fails at once with an attempt that was refused or failed. Attempts are spaced by 5 ms up to 1 s,
 ///    at random by up to half less. An operation that has no reply when its time is over costs the connection, so that no
@@ -145,7 +145,7 @@ private:
     template <typename Operation>
     [[nodiscard]] static bool keeps_alive(Operation const& request) {
         return std::holds_alternative<op::join>(request) || std::holds_alternative<op::tick>(request) ||
-               std::holds_alternative<op::changes_since>(request) || std::holds_alternative<op::acknowledge>(request);
+               std::holds_alternative<op::changes_since>(request);
     }
 
     // Never moves, so that what is called back knows where it is.

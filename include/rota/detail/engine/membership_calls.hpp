@@ -31,7 +31,10 @@ public:
             auto const turn = driver_.mode.user_turn();
             auto const state = driver_.core.state();
             if (state == standing::member) break;
-            if (state == standing::observing && driver_.core.feed().current()) break;
+            if (state == standing::observing && !driver_.core.last_failure()) {
+                if (driver_.core.has_observed()) break;
+                continue;  // there is much to read
+            }
             auto failure = driver_.core.last_failure().value_or(error{errc::unavailable, "could not join"});
             bool const again = failure == errc::outcome_unknown;
             unknown = unknown || again;
