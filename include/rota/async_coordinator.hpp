@@ -163,6 +163,14 @@ public:
     void unregister_schedules(std::vector<std::string> ids, Handler handler) {
         engine().unregister_schedules(std::move(ids), std::move(handler));
     }
+    template <typename Handler>
+    void trigger(std::vector<std::string> ids, Handler handler) {
+        engine().trigger(std::move(ids), std::move(handler));
+    }
+    template <typename Handler>
+    void trigger_done(std::vector<schedule_triggered> runs, Handler handler) {
+        engine().trigger_done(detail::as_items(runs), std::move(handler));
+    }
     /// `handler(results<owned_schedule>)`.
     template <typename Handler>
     void claim(std::vector<std::string> ids, Handler handler) {
@@ -252,6 +260,8 @@ public:
     ROTA_DETAIL_TAKES_A_HANDLER(register_schedules)
     ROTA_DETAIL_TAKES_A_HANDLER(update_schedules)
     ROTA_DETAIL_TAKES_A_HANDLER(unregister_schedules)
+    ROTA_DETAIL_TAKES_A_HANDLER(trigger)
+    ROTA_DETAIL_TAKES_A_HANDLER(trigger_done)
     ROTA_DETAIL_TAKES_A_HANDLER(claim)
     ROTA_DETAIL_TAKES_A_HANDLER(transfer)
     ROTA_DETAIL_TAKES_A_HANDLER(set_attributes)

@@ -213,6 +213,29 @@ public:
         return engine().update_schedules({schedules.begin(), schedules.size()});
     }
 
+    /// Asks for a run of schedules, wherever they are owned, and whoever owns them next: the owner's sink is told
+    /// (schedule_triggered), and owned() shows it, until trigger_done(). Asked for several times meanwhile, one. At least
+    /// once: where a reply is lost, or an owner dies, there may be one run more. unknown_schedule; conflict if it keeps
+    /// moving. Also without join().
+    [[nodiscard]] results<void> trigger(std::span<std::string const> ids) { return engine().trigger(ids); }
+    [[nodiscard]] results<void> trigger(std::initializer_list<std::string> ids) {
+        return engine().trigger({ids.begin(), ids.size()});
+    }
+    template <std::same_as<char const*> Id>
+    [[nodiscard]] results<void> trigger(std::initializer_list<std::initializer_list<Id>> ids) {
+        return engine().trigger(detail::flattened(ids));
+    }
+
+    /// The run that was asked for under that token is done; no effect if another has been asked for since.
+    /// unknown_schedule.
+    [[nodiscard]] result<void> trigger_done(std::string const& schedule, fencing_token token) {
+        return trigger_done(std::vector<schedule_triggered>{{schedule, token}}).front();
+    }
+    /// The same of many.
+    [[nodiscard]] results<void> trigger_done(std::vector<schedule_triggered> const& runs) {
+        return engine().trigger_done(detail::as_items(runs));
+    }
+
     /// Makes schedules exist no more. A run in hand keeps its lock. unknown_schedule; conflict if it keeps moving.
     /// Also without join().
     [[nodiscard]] results<void> unregister_schedules(std::span<std::string const> ids) {
@@ -239,8 +262,10 @@ public:
         return engine().claim(detail::flattened(ids));
     }
 
-    /// Hands a schedule to another node, by its owner or the leader: begins the hand-off, and returns. Nothing to do is
-    /// success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
+    /// Hands a schedule to another node, by its owner or the leader. An idle one of its own a node gives away with one
+    /// request (two, the first time that it gives to that node_id); for others, and while a run of it is in hand, this
+    /// begins the hand-off, and returns. outcome_unknown: this node has let go of it all the same, and the other has it as
+    /// soon as the server can be told. Nothing to do is success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
     /// come back: pin it (placement_rules, constrained<S>) for good. unknown_schedule, unknown_node, not_leader (neither owner
     /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
@@ -332,6 +357,8 @@ public:
     ROTA_DETAIL_TAKES_NO_HANDLER(register_schedules)
     ROTA_DETAIL_TAKES_NO_HANDLER(update_schedules)
     ROTA_DETAIL_TAKES_NO_HANDLER(unregister_schedules)
+    ROTA_DETAIL_TAKES_NO_HANDLER(trigger)
+    ROTA_DETAIL_TAKES_NO_HANDLER(trigger_done)
     ROTA_DETAIL_TAKES_NO_HANDLER(claim)
     ROTA_DETAIL_TAKES_NO_HANDLER(transfer)
     ROTA_DETAIL_TAKES_NO_HANDLER(set_attributes)

@@ -162,6 +162,12 @@ public:
     auto unregister_schedules(std::vector<std::string> ids) {
         return call<results<void>>([&](auto h) { node_.unregister_schedules(std::move(ids), std::move(h)); });
     }
+    auto trigger(std::vector<std::string> ids) {
+        return call<results<void>>([&](auto h) { node_.trigger(std::move(ids), std::move(h)); });
+    }
+    auto trigger_done(std::vector<schedule_triggered> runs) {
+        return call<results<void>>([&](auto h) { node_.trigger_done(std::move(runs), std::move(h)); });
+    }
     auto claim(std::vector<std::string> ids) {
         return call<results<owned_schedule>>([&](auto h) { node_.claim(std::move(ids), std::move(h)); });
     }

@@ -68,6 +68,13 @@ struct handoff_requested {
     change_reason reason{};
 };
 
+/// A run of a schedule of this node was asked for: now, or before it came here. Say trigger_done() with that token when it
+/// is done. (A worker does both.)
+struct schedule_triggered {
+    std::string schedule{};
+    fencing_token token = 0;
+};
+
 /// Another node leads, or none (incarnation 0). This node's own gain and loss is told the moment its belief changes.
 struct leadership_changed {
     node_ref leader{};
@@ -104,7 +111,7 @@ struct warning {
 };
 
 using event = std::variant<node_joined, node_left, node_suspended, node_resumed, node_lost, node_fenced,
-                           ownership_changed, handoff_requested, leadership_changed, membership_changed,
-                           schedule_changed, events_gap, plan_refused, warning>;
+                           ownership_changed, handoff_requested, schedule_triggered, leadership_changed,
+                           membership_changed, schedule_changed, events_gap, plan_refused, warning>;
 
 }  // namespace rota

@@ -293,6 +293,21 @@ struct update_schedules {
     std::vector<item> items{};
 };
 
+/// Ask for a run of schedules, wherever they are; or say that one is `done`. Anyone may. Asked for: the schedule's
+/// record keeps the token that is minted, from owner to owner, until that run is done or another is asked for; the owner
+/// is told. `owner` is where lookup found it. Done: the token goes, if it is still that one; `owner` means nothing.
+/// Outcome: ok with the token that was minted, or 0; unknown_schedule; conflict (another owner meanwhile: look it up
+/// again). A repeat of asking mints anew: if a run was begun between the two, it is followed by another.
+struct trigger {
+    using reply = outcomes;
+    struct item {
+        std::string id{};
+        fencing_token owner = 0;
+        fencing_token done = 0;  ///< 0: asked for
+    };
+    std::vector<item> items{};
+};
+
 /// Where schedules are now. Anyone may.
 struct lookup {
     using reply = struct lookup_reply;
@@ -389,6 +404,8 @@ struct revoke {
 /// under `generation` and not moving, and `instead_of` is owned, moving to `to` by an `open` request, and has the same
 /// weight and traits; locked_by_other as above, of `id`. Where `to` is gone or full: unknown_node or capacity_exceeded,
 /// token 0, and nothing is changed.
+/// An `unasked` one is the owner's own wish (transferred): it need not be moving, and is a conflict only if it moves to
+/// another node. Unless it was asked for all the same, nothing is changed where the outcome is not ok.
 struct acknowledge {
     using reply = outcomes;
     struct item {
@@ -396,6 +413,7 @@ struct acknowledge {
         fencing_token generation = 0;
         fencing_token to = 0;
         std::string instead_of{};  ///< empty: `id` itself was asked for
+        bool unasked = false;      ///< ... or was not asked for; then without instead_of
     };
     fencing_token incarnation = 0;
     std::vector<item> items{};
@@ -409,7 +427,7 @@ enum class change_kind : std::uint8_t {
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced: stand for election
-    updated,   ///< generation, weight, traits
+    updated,   ///< generation, weight, traits, triggered
 };
 inline constexpr change_kind last_change_kind = change_kind::updated;
 
@@ -421,9 +439,10 @@ struct change {
     double weight = 1;
     fencing_token other = 0;
     change_reason reason{};
-    microseconds handoff{};  ///< time allowed from the moment of the request
-    bool open = false;       ///< revoking: another schedule of the same weight and traits may go instead
-    std::string traits{};    ///< granted, revoking, updated
+    microseconds handoff{};       ///< time allowed from the moment of the request
+    bool open = false;            ///< revoking: another schedule of the same weight and traits may go instead
+    std::string traits{};         ///< granted, revoking, updated
+    fencing_token triggered = 0;  ///< granted, updated: see trigger
     friend bool operator==(change const&, change const&) = default;
 };
 
@@ -577,7 +596,7 @@ using operation =
     std::variant<op::join, op::tick, op::leave, op::renounce, op::acquire_locks, op::extend_locks, op::release_locks,
                  op::register_schedules, op::lookup, op::unregister_schedules, op::claim, op::reap, op::adopt,
                  op::revoke, op::acknowledge, op::changes_since, op::events_since, op::schedules_page, op::nodes_page,
-                 op::describe_node, op::give_order, op::update_schedules, op::scan_page, op::mend>;
+                 op::describe_node, op::give_order, op::update_schedules, op::scan_page, op::mend, op::trigger>;
 using reply = std::variant<op::done, op::joined, op::ticked, op::outcomes, op::lookup_reply, op::changes_reply,
                            op::events_reply, op::page_reply, op::nodes_reply, op::scan_reply>;
 

@@ -48,7 +48,16 @@ struct subscription {
 enum class wake_reason : std::uint8_t {
     timeout,  ///< the time is over
     woken,    ///< wake() was called
-    pushed,   ///< something was added to what the subscription follows (or may have been: a hint, never the truth)
+    pushed,   ///< something was added to what the subscription follows (or may have been: see pushed_news)
+};
+
+/// What ended a sleep, from a transport that hears more than that something is new. It may say less than there is, never
+/// what is not: what it leaves out, the next tick tells of.
+struct pushed_news {
+    fencing_token incarnation = 0;  ///< whose change log was read; 0: none
+    std::uint64_t version = 0;      ///< the changes follow that version, without a hole
+    op::changes_reply changes{};    ///< as of op::changes_since; gap: something is there, look for yourself
+    bool group = false;             ///< the group's event log goes on
 };
 
 namespace detail {
@@ -139,6 +148,7 @@ inline constexpr bool takes_some<Sink, std::variant<Events...>> = (takes<Sink, E
 /// | t.perform(op, timeout)      | result<reply>       | one attempt within `timeout`; on success the reply holds Op::reply. unavailable, timed_out: nothing was done; outcome_unknown: it may have been |
 /// | t.wait(sub, timeout)        | wake_reason         | sleep until something new, a wake() since the last wait began, or the timeout |
 /// | t.wake()                    | -                   | end the present or the next wait |
+/// | t.take_news(sub)            | std::optional<pushed_news> | optional: what a wait() was ended by (pushed), seen from `sub`; called at most once for each such wait, while no request is under way. Never what came from another server, or another run of it, than the last request went to. nullopt: not known |
 /// | t.take_warnings()           | std::vector<error>  | optional: what an operator should know, once each |
 /// | t.take_server_changed()     | bool                | optional: another server, or another run of it, answers than before |
 /// | t.wake_fd()                 | int                 | optional: a descriptor that polls readable when wait would return at once |
@@ -159,6 +169,7 @@ concept blocking_transport = requires(T t, operation const& request, transport_s
 /// | t.submit(op, timeout, handler)  | -                   | one attempt within `timeout`; calls `handler(result<reply>)` exactly once: errors as of perform(), and cancelled when the transport is destroyed first (then what was sent may have been done). Handlers are called in the order in which their operations were performed |
 /// | t.listen(sub, on_push)          | -                   | calls `on_push()` once when something is there that is newer than the subscription, until the next listen(), which takes its place; a hint, never the truth |
 /// | t.loop()                        | loop_ref            | its event loop (loop/event_loop.hpp) |
+/// | t.take_news(sub)                | std::optional<pushed_news> | optional, as of a blocking_transport: after on_push() |
 /// | t.take_warnings()               | std::vector<error>  | optional, as of a blocking_transport |
 /// | t.take_server_changed()         | bool                | optional, as of a blocking_transport |
 template <typename T>

@@ -47,7 +47,8 @@ struct owned_schedule {
     std::string id{};
     fencing_token generation = 0;  ///< fencing token of this ownership
     double weight = 1;
-    bool handing_over = false;  ///< asked to give it up: no new lock is granted, a held one may be finished
+    bool handing_over = false;    ///< asked to give it up: no new lock is granted, a held one may be finished
+    fencing_token triggered = 0;  ///< a run was asked for (trigger), and is not done yet; 0: none was
 };
 
 /// Where a schedule is, as the server has it.
@@ -58,6 +59,7 @@ struct schedule_status {
     double weight = 1;
     fencing_token moving_to = 0;  ///< incarnation that it is being handed to; 0: none
     std::string traits{};         ///< its placement rules, see rules_of (attributes.hpp)
+    fencing_token triggered = 0;  ///< a run was asked for (trigger), and is not done yet; 0: none was
 
     friend bool operator==(schedule_status const&, schedule_status const&) = default;
 };

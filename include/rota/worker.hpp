@@ -102,10 +102,17 @@ public:
     }
     void add(std::vector<schedule> schedules) { engine_.add(std::move(schedules)); }
 
-    /// A run of it is wanted: now, or once more when the one in hand is over; asked for several times meanwhile, one. Only
-    /// on the node that owns it, while it is not handed over: else false, and nothing is done. A node that is not the owner
-    /// has to tell that one by means of its own.
-    bool trigger(std::string const& schedule) { return engine_.trigger(schedule); }
+    /// A run of it is wanted: now, or once more when the one in hand is over; asked for several times meanwhile, one. On
+    /// whichever node owns it, or comes to: the group remembers, until a run that nothing cut short has ended (or has
+    /// failed for the last time). At least once: a node that dies in such a run leaves it to the next owner. Two requests.
+    /// unknown_schedule; what requests fail with. Any thread, also a handler; not from a sink.
+    [[nodiscard]] result<void> trigger(std::string const& schedule) {
+        return node().trigger(std::span{&schedule, 1}).front();
+    }
+
+    /// The same on this node alone, if it owns the schedule and is not handing it over: else false, and nothing is done.
+    /// Asks nobody; forgotten if this process dies.
+    bool trigger_here(std::string const& schedule) { return engine_.trigger_here(schedule); }
 
     /// Calls `call` with what becomes of each run, in order, on the thread that is in run(). In place of the line on stderr
     /// that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
@@ -198,6 +205,9 @@ private:
         std::vector<owned_schedule> owned() override { return node.owned(); }
         results<void> register_schedules(std::span<schedule const> list) override {
             return node.register_schedules(list);
+        }
+        results<void> trigger_done(std::vector<schedule_triggered> const& runs) override {
+            return node.trigger_done(runs);
         }
         instant now() const override { return detail::unwrap(clock).now(); }
         std::optional<microseconds> next_run(schedule_times const& times) const override {

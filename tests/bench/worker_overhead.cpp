@@ -119,7 +119,7 @@ public:
     slice work(std::chrono::milliseconds span) {
         open_ = true;
         for (auto const& id : ids_) {
-            if (!worker_.trigger(id)) give_up("the worker does not own " + id);
+            if (!worker_.trigger_here(id)) give_up("the worker does not own " + id);
         }
         std::this_thread::sleep_for(span / 5);
         auto const before = runs_.load();

@@ -65,9 +65,10 @@ public:
             {60, &generator::release},       {60, &generator::registering}, {20, &generator::lookup},
             {20, &generator::unregistering}, {80, &generator::claim},       {50, &generator::reap},
             {80, &generator::adopt},         {80, &generator::revoke},      {80, &generator::acknowledge},
-            {40, &generator::changes},       {30, &generator::events},      {30, &generator::schedules},
-            {20, &generator::nodes},         {20, &generator::describing},  {20, &generator::ordering},
-            {30, &generator::updating},      {20, &generator::scan},        {30, &generator::mend},
+            {30, &generator::trigger},       {40, &generator::changes},     {30, &generator::events},
+            {30, &generator::schedules},     {20, &generator::nodes},       {20, &generator::describing},
+            {20, &generator::ordering},      {30, &generator::updating},    {20, &generator::scan},
+            {30, &generator::mend},
         };
         if (live_.size() < 3 && chance(300)) return join();
         unsigned total = 0;
@@ -377,6 +378,7 @@ private:
         for (auto const& [id, s] : state_.schedules) {
             if (s.move.to != 0) owners.push_back(s.owner);
         }
+        if (chance(200)) return give();
         if (owners.empty() && chance(800)) return revoke();
         if (!owners.empty() && chance(950)) r.incarnation = pick(owners);
         for (auto const& id :
@@ -393,6 +395,27 @@ private:
             } else {
                 auto const other = chance(950) ? pick(others) : any_id();
                 r.items.push_back({other, about(at(other).generation), to, id});
+            }
+        }
+        return r;
+    }
+    // What nobody asked for.
+    operation give() {
+        op::acknowledge r{.incarnation = any_owner(), .items = {}, .seen = seen()};
+        for (auto const& id :
+             some_ids(chance(700) ? 1 : batch_size(), [&](auto const& s) { return s.owner == r.incarnation; })) {
+            r.items.push_back({id, about(at(id).generation), any_node(), {}, true});
+        }
+        return r;
+    }
+    operation trigger() {
+        op::trigger r;
+        for (auto const& id : some_ids(chance(700) ? 1 : batch_size(), [&](auto const&) { return true; })) {
+            auto const s = at(id);
+            if (chance(300)) {
+                r.items.push_back({id, 0, about(s.triggered, 200)});
+            } else {
+                r.items.push_back({id, chance(900) ? s.owner : any_node(), 0});
             }
         }
         return r;
@@ -514,6 +537,7 @@ public:
         if (auto const* r = std::get_if<op::acknowledge>(&request)) {
             for (std::size_t i = 0; i < r->items.size(); ++i) {
                 auto const code = outcomes->items[i].code;
+                if (r->items[i].unasked) ++seen_[fmt::format("gift: {}", code == errc{} ? "ok" : to_string(code))];
                 if (r->items[i].instead_of.empty()) continue;
                 ++seen_[fmt::format("substitute: {}", code == errc{} ? "ok" : to_string(code))];
             }
@@ -607,8 +631,17 @@ constexpr char const* expected_outcomes[] = {
     "acknowledge: unknown schedule",
     "acknowledge: conflict",
     "acknowledge: locked by another holder",
-    // not "acknowledge: capacity exceeded": revoke has kept the place, so nothing can lead there
+    "acknowledge: capacity exceeded",  // of gifts alone: revoke has kept the place of what was asked for
     "acknowledge: unknown node",
+    "trigger: ok",
+    "trigger: unknown schedule",
+    "trigger: conflict",
+    "trigger! conflict",
+    "gift: ok",
+    "gift: conflict",
+    "gift: locked by another holder",
+    "gift: unknown node",
+    "gift: capacity exceeded",
     "acknowledge! not joined",
     "acknowledge! conflict",
     "change: granted",

@@ -743,6 +743,71 @@ TEST_CASE("what the node learnt in another way does not wake it") {
     CHECK(clients(server, "a-node:push").size() == 1);
 }
 
+TEST_CASE("what a wait was ended by is known, and told once") {
+    redis_server server;
+    auto transport = opened(server.url());
+    succeed(transport);
+    auto const add = [&](std::string const& id, std::string const& entry) {
+        (void)server.command({"XADD", key("inbox:7"), id, "e", entry});
+    };
+    // owned (2), placed (1), from nobody, generation 77, to 7, weight 1
+    std::string const x = "2|1|0|77|7|1|1:x";
+    wait_until_listening(server, transport, inbox(4));
+    add("5-0", x + "2|1|0|78|7|1;t=9;g=1|1:y");
+    REQUIRE(transport.wait(inbox(4), 5s) == wake_reason::pushed);
+    SECTION("seen from where it listened") {
+        auto const news = transport.take_news(inbox(4));
+        REQUIRE(news);
+        CHECK(news->incarnation == 7);
+        CHECK(news->version == 4);
+        CHECK_FALSE(news->changes.gap);
+        CHECK(news->changes.to == 5);
+        REQUIRE(news->changes.items.size() == 2);
+        CHECK(news->changes.items[0].id == "x");
+        CHECK(news->changes.items[0].generation == 77);
+        CHECK(news->changes.items[1].traits == "g=1");
+        CHECK(news->changes.items[1].triggered == 9);
+        CHECK_FALSE(transport.take_news(inbox(4)));
+        // Several at once.
+        add("6-0", x);
+        add("7-0", x);
+        REQUIRE(transport.wait(inbox(5), 5s) == wake_reason::pushed);
+        auto more = transport.take_news(inbox(5));
+        REQUIRE(more);
+        if (more->changes.to == 6) {  // the read was quicker than the second
+            REQUIRE(transport.wait(inbox(6), 5s) == wake_reason::pushed);
+            more = transport.take_news(inbox(6));
+            REQUIRE(more);
+        }
+        CHECK(more->changes.to == 7);
+    }
+    SECTION("seen from later on") {
+        auto const news = transport.take_news(inbox(5));
+        REQUIRE(news);
+        CHECK(news->version == 5);
+        CHECK(news->changes.to == 5);
+        CHECK(news->changes.items.empty());
+    }
+    SECTION("seen from before a hole") {
+        auto const news = transport.take_news(inbox(3));
+        REQUIRE(news);
+        CHECK(news->changes.gap);
+    }
+    SECTION("what cannot be read is to be asked for") {
+        add("6-0", "nonsense");
+        REQUIRE(transport.wait(inbox(5), 5s) == wake_reason::pushed);
+        auto const news = transport.take_news(inbox(5));
+        REQUIRE(news);
+        CHECK(news->changes.gap);
+        CHECK(clients(server, "a-node:push").size() == 1);
+    }
+    SECTION("requests go by a new connection since: perhaps to another server") {
+        (void)server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+        succeed_soon(transport);
+        CHECK_FALSE(transport.take_news(inbox(4)));
+    }
+}
+
 TEST_CASE("a wait follows what it is asked to follow") {
     redis_server server;
     auto transport = opened(server.url());

@@ -892,7 +892,9 @@ TEST_CASE("leader_in_time: nobody leads although nothing is wrong") {
     auto const ghost = t.ghost();
     auto const l = t.w.store().leader();
     t.happens(op::renounce{.incarnation = l.incarnation, .term = l.term}, false);
-    CHECK_THAT(complaint([&] { haunt(t, ghost, 20s); }), contains("leader_in_time: ") && contains("nobody leads"));
+    // The ghost leads before anybody has looked: that is enough to complain of.
+    CHECK_THAT(complaint([&] { haunt(t, ghost, 20s); }),
+               contains("leader_in_time: ") && (contains("nobody leads") || contains("was replaced")));
 }
 
 TEST_CASE("leader_in_time: the leader changes although nothing is wrong") {
@@ -993,6 +995,8 @@ TEST_CASE("groups never touch each other: every key of every operation begins wi
         op::update_schedules{.items = {{.id = "a", .owner = 7}}},
         op::scan_page{},
         op::mend{.incarnation = 7, .term = 3, .items = {{"a", {7, 8}}}, .recount = {9}},
+        op::trigger{.items = {{.id = "a", .owner = 7}}},
+        op::acknowledge{.incarnation = 7, .items = {{.id = "a", .to = 8}, {.id = "b", .to = 9}}},
     };
     std::vector<bool> covered(std::variant_size_v<operation>);
     for (auto const& request : all) {

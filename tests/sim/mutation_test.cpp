@@ -61,6 +61,9 @@ void brief(sim::scenario& s) {
     std::erase_if(s.world.faults, [&](sim::fault const& f) { return f.at > sim::moment{s.length}; });
 }
 
+// Transfers that are often refused.
+void little_room(sim::scenario& s) { s.world.options.max_schedules_per_node = 2; }
+
 // Loads that a new leader seldom finds even.
 void uneven(sim::scenario& s) {
     s.schedules = 8;
@@ -137,6 +140,11 @@ std::vector<mistake> const& mistakes() {
          {"whole_pictures_move"},
          bit(crash) | bit(leave) | bit(maintenance),
          uneven},
+        {defect::refused_gift_lost,
+         "refused_gift_lost",
+         {"own_events_fold_to_state", "owned_in_time"},
+         bit(transfer),
+         little_room},
         {defect::maintenance_ignored, "maintenance_ignored", {"maintenance_kept"}},
         {defect::drain_ignored, "drain_ignored", {"drained_end_empty"}},
         {defect::open_swap_unchecked, "open_swap_unchecked", {"runs_finish"}},

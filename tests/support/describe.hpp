@@ -101,12 +101,16 @@ std::string describe(T const& v) {
     }
     return d.text();
 }
+inline std::string describe(op::trigger::item const& v) {
+    return description{""}.field("id", v.id).field("owner", v.owner).field("done", v.done).text();
+}
 inline std::string describe(op::acknowledge::item const& v) {
     return description{""}
         .field("id", v.id)
         .field("generation", v.generation)
         .field("to", v.to)
         .field("instead_of", v.instead_of)
+        .field("unasked", v.unasked)
         .text();
 }
 inline std::string describe(op::mend::item const& v);
@@ -122,6 +126,7 @@ inline std::string describe(schedule_status const& v) {
         .field("weight", v.weight)
         .field("moving_to", v.moving_to)
         .field("traits", v.traits)
+        .field("triggered", v.triggered)
         .text();
 }
 inline std::string describe(op::lookup_reply::entry const& v) { return v.registered ? describe(v.status) : "none"; }
@@ -150,6 +155,7 @@ inline std::string describe(op::change const& v) {
         .field("handoff", v.handoff)
         .field("open", v.open)
         .field("traits", v.traits)
+        .field("triggered", v.triggered)
         .text();
 }
 
@@ -242,6 +248,7 @@ struct describer {
     std::string operator()(op::register_schedules const& v) const {
         return description{"register_schedules"}.field("items", v.items).text();
     }
+    std::string operator()(op::trigger const& v) const { return description{"trigger"}.field("items", v.items).text(); }
     std::string operator()(op::update_schedules const& v) const {
         return description{"update_schedules"}.field("items", v.items).text();
     }

@@ -53,6 +53,7 @@ struct group_state {
         double weight = 1;
         std::string traits;
         group_state::move move;
+        fencing_token triggered = 0;
         bool operator==(schedule const&) const = default;
     };
     struct lock {
@@ -155,7 +156,7 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
         return group_state::move{m.to, m.deadline, static_cast<std::uint64_t>(m.reason), m.open};
     };
     for (auto const& [id, r] : store.schedules()) {
-        s.schedules[id] = {r.generation, r.owner, r.weight, r.traits, move_of(r.move)};
+        s.schedules[id] = {r.generation, r.owner, r.weight, r.traits, move_of(r.move), r.triggered};
     }
     for (auto const& [id, m] : store.stray_moves()) s.stray_moves[id] = move_of(m);
     s.drained.insert(store.drained().begin(), store.drained().end());

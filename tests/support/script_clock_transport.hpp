@@ -249,6 +249,10 @@ inline group_state script_clock_transport::state() {
         schedule.owner = p.numbers[1];
         schedule.weight = std::stod(p.rest);
         schedule.traits = detail::traits_of(p.rest);
+        if (schedule.traits.starts_with("t=")) {  // triggered
+            schedule.triggered = std::stoull(schedule.traits.substr(2));
+            schedule.traits = detail::traits_of(schedule.traits);
+        }
     }
     for (auto const& [id, record] : hash("moves")) {
         auto const p = detail::parts_of(record, 3);

@@ -1518,6 +1518,152 @@ std::vector<scenario<Store>> schedule_scenarios() {
                                                                          .reason = change_reason::transferred,
                                                                          .traits = "g=1"}});
          }},
+        {"a trigger is told to the owner, and stays with the schedule until it is done",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const x = s.own_new(a, "x");
+             auto const before = s.seq();
+             auto const version = s.version_of(a);
+             auto const asked = s.one(op::trigger{{{"x", a}}});
+             CHECK(asked.ok());
+             CHECK(asked.token > x);
+             CHECK(s.where("x") == schedule_status{"x", x, a, 1, 0, {}, asked.token});
+             CHECK(s.changes_of(a, version) ==
+                   std::vector{op::change{
+                       .kind = op::change_kind::updated, .id = "x", .generation = x, .triggered = asked.token}});
+             CHECK(s.seq() == before);  // of no concern to the group
+             // What it weighs and asks for is changed without it.
+             CHECK(s.one(op::update_schedules{{{"x", 2.5, "g=1", a}}}).ok());
+             CHECK(s.where("x") == schedule_status{"x", x, a, 2.5, 0, "g=1", asked.token});
+             CHECK(s.one(op::update_schedules{{{"x", 2.5, "g=1", a}}}).ok());
+             CHECK(s.seq() == before + 1);
+             // It goes where the schedule goes.
+             auto const given = s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}, true}}});
+             CHECK(s.where("x") == schedule_status{"x", given.token, b, 2.5, 0, "g=1", asked.token});
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "x",
+                                                             .generation = given.token,
+                                                             .weight = 2.5,
+                                                             .other = a,
+                                                             .reason = change_reason::transferred,
+                                                             .traits = "g=1",
+                                                             .triggered = asked.token}});
+             // Asked for again: another token; the first one is done in vain.
+             auto const again = s.one(op::trigger{{{"x", b}}});
+             CHECK(again.token > given.token);
+             CHECK(s.one(op::trigger{{{"x", 0, asked.token}}}) == op::outcome{});
+             CHECK(s.where("x").triggered == again.token);
+             auto const version_of_b = s.version_of(b);
+             CHECK(s.one(op::trigger{{{"x", 0, again.token}}}) == op::outcome{});
+             CHECK(s.one(op::trigger{{{"x", 0, again.token}}}) == op::outcome{});
+             CHECK(s.where("x") == schedule_status{"x", given.token, b, 2.5, 0, "g=1"});
+             CHECK(s.version_of(b) == version_of_b);  // the owner said so itself
+         }},
+        {"a trigger of what nobody has, is elsewhere, or is not there",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const x = s.own_new(a, "x");
+             CHECK(s.one(op::trigger{{{"none", a}}}).code == errc::unknown_schedule);
+             CHECK(s.one(op::trigger{{{"none", 0, 5}}}).code == errc::unknown_schedule);
+             CHECK(s.one(op::trigger{{{"x", 5}}}).code == errc::conflict);
+             CHECK(s.one(op::trigger{{{"x", 0}}}).code == errc::conflict);
+             CHECK(s.where("x") == schedule_status{"x", x, a, 1, 0, {}});
+             s.get(op::register_schedules{{{"free", 3, "g=1"}}});
+             auto const asked = s.one(op::trigger{{{"free", 0}}});
+             CHECK(asked.ok());
+             CHECK(s.where("free") == schedule_status{"free", 0, 0, 3, 0, "g=1", asked.token});
+             auto const mine = s.one(op::claim{.incarnation = a, .ids = {"free"}});
+             CHECK(s.where("free") == schedule_status{"free", mine.token, a, 3, 0, "g=1", asked.token});
+             CHECK(s.changes_of(a).back().triggered == asked.token);
+             // Twice in one request: the later one counts.
+             auto const twice = s.get(op::trigger{{{"x", a}, {"free", a}}});
+             CHECK(twice.items[1].token == twice.items[0].token + 1);
+         }},
+        {"an owner gives a schedule away in one step",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b", 2);
+             auto const x = s.own_new(a, "x");
+             auto const before = s.seq();
+             auto const version = s.version_of(a);
+             op::acknowledge const gift{.incarnation = a, .items = {{"x", x, b, {}, true}}};
+             auto const done = s.one(gift);
+             CHECK(done.ok());
+             CHECK(done.token > x);
+             CHECK(s.where("x") == schedule_status{"x", done.token, b, 1, 0, {}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .from = a,
+                                                                         .to = b,
+                                                                         .generation = done.token,
+                                                                         .reason = change_reason::transferred}});
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "x",
+                                                             .generation = done.token,
+                                                             .other = a,
+                                                             .reason = change_reason::transferred}});
+             CHECK(s.changes_of(a, version).empty());
+             CHECK(s.node(a).load == 0);
+             CHECK(s.node(b).load == 1);
+             // The repeat has no second effect.
+             CHECK(s.one(gift) == op::outcome{.code = errc::conflict});
+             CHECK(s.seq() == before + 1);
+             // It goes to where it was asked to as well, and keeps the place that was made for it there.
+             s.revoke(b, "x", done.token, a, 3s, false);
+             CHECK(s.one(op::acknowledge{.incarnation = b, .items = {{"x", done.token, a, {}, true}}}).ok());
+             CHECK(s.node(a).pending == 0);
+             CHECK(s.node(a).load == 1);
+         }},
+        {"a gift that is refused changes nothing",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const full = s.join("full", 0);
+             auto const b = s.join("b", 1);
+             auto const x = s.own_new(a, "x");
+             auto const y = s.own_new(a, "y");
+             s.revoke(a, "y", y, b, 3s, false);
+             auto const before = s.seq();
+             auto const give = [&](fencing_token by, fencing_token generation, fencing_token to) {
+                 return s.one(op::acknowledge{.incarnation = by, .items = {{"x", generation, to, {}, true}}});
+             };
+             CHECK(give(a, x, full) == op::outcome{.code = errc::capacity_exceeded});
+             CHECK(give(a, x, b) == op::outcome{.code = errc::capacity_exceeded});  // the place is y's
+             CHECK(give(a, x, 5) == op::outcome{.code = errc::unknown_node});
+             CHECK(give(a, x, 0) == op::outcome{.code = errc::conflict});
+             CHECK(give(a, x + 1, b) == op::outcome{.code = errc::conflict});
+             CHECK(give(b, x, a) == op::outcome{.code = errc::conflict});
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"none", x, b, {}, true}}}) ==
+                   op::outcome{.code = errc::unknown_schedule});
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"y", y, full, {}, true}}}) ==
+                   op::outcome{.code = errc::conflict});  // on its way to another
+             CHECK(s.lock(a, "x", x).ok());
+             auto const locked = give(a, x, b);
+             CHECK(locked.code == errc::locked_by_other);
+             CHECK(locked.remaining > 0s);
+             // The same among others of one request.
+             auto const many = s.get(
+                 op::acknowledge{.incarnation = a, .items = {{"x", x, full, {}, true}, {"none", x, b, {}, true}}});
+             CHECK(many.items[0].code == errc::locked_by_other);
+             CHECK(many.items[1].code == errc::unknown_schedule);
+             CHECK(s.seq() == before);
+             CHECK(s.where("x") == schedule_status{"x", x, a, 1, 0, {}});
+         }},
+        {"several gifts in one request see each other's effect",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b", 1);
+             auto const x = s.own_new(a, "x");
+             auto const y = s.own_new(a, "y");
+             auto const done =
+                 s.get(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}, true}, {"y", y, b, {}, true}}});
+             CHECK(done.items[0].ok());
+             CHECK(done.items[1] == op::outcome{.code = errc::capacity_exceeded});
+             CHECK(s.where("y").owner == a);
+             CHECK(s.node(a).load == 1);
+             CHECK(s.node(b).load == 1);
+         }},
         {"an open request may be met with an idle schedule in place of the busy one",
          [](on s) {
              auto const a = s.join("a");

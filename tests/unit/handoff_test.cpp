@@ -62,11 +62,127 @@ TEST_CASE("transfer by the owner: it lets go at once, and the target has it with
     CHECK(lost.generation == group.target.generation_of("s"));
     auto const got = last_of(group.target, "s");
     CHECK(got.reason == change_reason::transferred);
+    CHECK(group.owner.told<handoff_requested>().empty());  // nobody asked
+    group.check_told();
+}
+
+TEST_CASE("transfer by the owner: one request, once it is known who has that node id") {
+    trio group;
+    REQUIRE(group.owner->register_schedules(schedules("t", 3)).all());
+    REQUIRE(group.owner->claim(ids("t", 3)).all());
+    REQUIRE(group.owner->transfer("s", "target"));
+    auto const before = group.owner.wire.requests();
+    REQUIRE(group.owner->transfer("t000", "target"));
+    CHECK(group.owner.wire.requests() == before + 1);
+    // It joins anew: found out by being refused.
+    REQUIRE(group.target->leave());
+    REQUIRE(group.target->join());
+    REQUIRE(group.owner->transfer("t001", "target"));
+    REQUIRE(group.target->tick());
+    CHECK(group.target.owns("t001"));
+    REQUIRE(group.target->leave());
+    auto const gone = group.owner->transfer("t002", "target");
+    CHECK(gone.error() == errc::unknown_node);
+    CHECK_THAT(gone.error().detail, contains("target"));
+    CHECK(group.owner.owns("t002"));
+    group.check_told();
+}
+
+TEST_CASE("transfer by the owner with a run in hand: asked for, and done once the run is over") {
+    trio group;
+    auto& lock = group.keep(group.owner->try_lock("s", 20s));
+    REQUIRE(group.owner->transfer("s", "target"));
     auto const requested = group.owner.told<handoff_requested>();
     REQUIRE(requested.size() == 1);
     CHECK(requested.front().schedule == "s");
     CHECK(requested.front().within == 30s);
     CHECK(requested.front().reason == change_reason::transferred);
+    group.pass(1s);
+    CHECK(group.owner.owns("s"));
+    CHECK(lock.valid());
+    REQUIRE(lock.release());
+    group.pass(1100ms);
+    CHECK(group.target.owns("s"));
+    group.check_told();
+}
+
+TEST_CASE("transfer by the owner that is refused: it is the owner's as before, and nothing is told") {
+    rota::options o{.auto_rebalance = false};
+    scenario group{o};
+    auto& owner = group.join("owner");
+    rota::options none{.max_schedules_per_node = 0, .auto_rebalance = false};
+    group.join("full", none);
+    REQUIRE(owner->register_schedules({{.id = "s", .weight = 2}}).all());
+    group.pass(1500ms);
+    REQUIRE(owner.owns("s"));
+    auto const before = owner->owned().front();
+    auto const told = owner.told<ownership_changed>().size();
+    CHECK(owner->transfer("s", "full").error() == errc::capacity_exceeded);
+    auto const after = owner->owned().front();
+    CHECK(after.generation == before.generation);
+    CHECK(after.weight == 2);
+    CHECK_FALSE(after.handing_over);
+    CHECK(owner.told<ownership_changed>().size() == told);
+    CHECK(owner->try_lock("s", 5s));
+    group.pass(2s);
+    CHECK(owner.owns("s"));
+    group.check_told();
+}
+
+TEST_CASE("transfer by the owner where the leader wants the same, and the target is full by then: nobody's") {
+    trio group;
+    REQUIRE(group.owner->register_schedules(schedules("t", 2)).all());
+    REQUIRE(group.owner->claim(ids("t", 1)).all());
+    REQUIRE(group.owner->transfer("t000", "target"));  // whom it knows from now on
+    REQUIRE(group.leader->transfer("s", "target"));    // the owner has not heard of it
+    REQUIRE(group.target->leave());
+    auto const r = group.owner->transfer("s", "target");
+    CHECK_FALSE(r);
+    CHECK_FALSE(group.owner.owns("s"));
+    group.pass(2s);
+    auto* const now = group.owner_of("s");
+    REQUIRE(now != nullptr);
+    group.check_told();
+}
+
+TEST_CASE("transfer by the owner whose replies are lost: once, and never in two hands") {
+    for (unsigned lost = 1; lost < 5; ++lost) {
+        CAPTURE(lost);
+        rota::options o{.node_ttl = 30s, .auto_rebalance = false};
+        trio group{o};
+        REQUIRE(group.owner->register_schedules(schedules("t", 1)).all());
+        REQUIRE(group.owner->claim(ids("t", 1)).all());
+        REQUIRE(group.owner->transfer("s", "target"));
+        group.owner.wire.lose_replies(lost);
+        auto const r = group.owner->transfer("t000", "target");
+        CHECK((r || r.error() == errc::outcome_unknown));
+        CHECK_FALSE(group.owner.owns("t000"));
+        REQUIRE(group.target->tick());
+        CHECK(group.target.owns("t000"));
+        group.owner.wire.lose_replies(0);
+        group.pass(3s);
+        CHECK(group.target.owns("t000"));
+        CHECK(group.target->try_lock("t000", 5s));
+        group.check_told();
+    }
+}
+
+TEST_CASE("transfer by the owner while the server is away: it goes when the server is back") {
+    rota::options o{.node_ttl = 30s, .auto_rebalance = false};
+    trio group{o};
+    REQUIRE(group.owner->register_schedules(schedules("t", 1)).all());
+    REQUIRE(group.owner->claim(ids("t", 1)).all());
+    REQUIRE(group.owner->transfer("s", "target"));
+    group.owner.cut();
+    auto const r = group.owner->transfer("t000", "target");
+    CHECK(r.error() == errc::outcome_unknown);
+    CHECK_THAT(r.error().detail, contains("t000"));
+    CHECK_FALSE(group.owner.owns("t000"));
+    CHECK_FALSE(group.owner->try_lock("t000", 5s));
+    group.pass(1s);
+    group.owner.mend();
+    group.pass(1s);
+    CHECK(group.target.owns("t000"));
     group.check_told();
 }
 

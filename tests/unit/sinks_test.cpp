@@ -129,7 +129,7 @@ TEST_CASE("a sink that takes the whole event gets every one of them, once", "[si
     CHECK(deliver(sink, rota::events_gap{}));
     CHECK(deliver(sink, rota::warning{}));
 
-    CHECK(got == std::vector<std::size_t>{0, 11, 13});
+    CHECK(got == std::vector<std::size_t>{0, 12, 14});
 }
 
 TEST_CASE("a sink that takes some types gets those, with what they hold, and is spared the rest", "[sinks]") {
@@ -357,6 +357,7 @@ std::vector<worded> const& every_event_with_its_words() {
          R"(schedule "s" went from nobody to incarnation 3: placed, generation 9)"},
         {rota::ownership_changed{"s", a, {}, 0, change_reason::lost},
          R"(schedule "s" went from "a" (incarnation 1) to nobody: lost)"},
+        {rota::schedule_triggered{"s", 5}, R"(schedule "s" was triggered, token 5)"},
         {rota::handoff_requested{"s", 2, 30s, change_reason::transferred},
          R"(schedule "s" is to go to incarnation 2 within 30 s: transferred)"},
         {rota::leadership_changed{b, 5, a}, R"("b" (incarnation 2) leads, term 5, after "a" (incarnation 1))"},
@@ -433,6 +434,7 @@ TEST_CASE("what others wrote cannot act on a terminal or begin a line of its own
         rota::node_fenced{node},
         rota::ownership_changed{evil, node, node, 1, {}},
         rota::handoff_requested{evil, 1, {}, {}},
+        rota::schedule_triggered{evil, 1},
         rota::leadership_changed{node, 1, node},
         rota::membership_changed{node, {}},
         rota::schedule_changed{evil, true},

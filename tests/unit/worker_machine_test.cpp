@@ -447,6 +447,113 @@ TEST_CASE("triggers: on demand, also during a run, and only where the schedule i
     CHECK(s.next().acquire.empty());
 }
 
+TEST_CASE("a run that the group asks for is said to be done once it has ended by itself") {
+    script<rota::on_demand> s{rules(), {}};
+    s.own("a");
+    CHECK(s.wanted().empty());
+    s.machine.triggered("a", 50, s.now);
+    s.machine.triggered("a", 50, s.now);  // told twice
+    s.machine.triggered("strange", 50, s.now);
+    auto slot = s.start("a");
+    SECTION("it ends") {
+        s.end(slot);
+        s.next();
+        REQUIRE(s.did.done.size() == 1);
+        CHECK(s.did.done.front().schedule == "a");
+        CHECK(s.did.done.front().token == 50);
+        CHECK(s.did.acquire.empty());
+        SECTION("what cannot be told is told later") {
+            s.machine.not_told(s.did.done, s.now);
+            CHECK(s.machine.due() == s.now + 1s);
+            CHECK(s.next().done.empty());
+            s.pass(1s);
+            CHECK(s.next().done.size() == 1);
+            CHECK(s.machine.due() == instant::max());
+        }
+    }
+    SECTION("asked again meanwhile: once more, and each is told") {
+        s.machine.triggered("a", 60, s.now);
+        s.machine.triggered("a", 70, s.now);
+        s.end(slot);
+        slot = s.start("a");
+        s.end(slot);
+        REQUIRE(s.next().done.size() == 1);
+        CHECK(s.did.done.front().token == 70);
+        CHECK(s.wanted().empty());
+    }
+    SECTION("it fails: done only when it is not tried again") {
+        for (int attempt = 1; attempt < 3; ++attempt) {
+            s.end(slot, "no");
+            CHECK(s.next().done.empty());
+            s.pass(4s);
+            slot = s.start("a");
+        }
+        s.end(slot, "no");
+        CHECK(s.next().done.size() == 1);
+    }
+    SECTION("its lock ends before: not done, and tried again") {
+        s.pass(2500ms);
+        for (auto const expiring : s.machine.expiring(s.now)) s.machine.valid_until(expiring, s.now);
+        REQUIRE(s.machine.stops(s.now).size() == 1);
+        s.end(slot);
+        CHECK(s.next().done.empty());
+        s.pass(1s);
+        CHECK(s.wanted() == names{"a"});
+    }
+    SECTION("cut off by the end of the node: the next owner is asked") {
+        s.machine.stop(s.now);
+        s.pass(9s);
+        for (auto const& order : s.machine.stops(s.now)) CHECK(order.cause != stop_cause::none);
+        s.end(slot);
+        CHECK(s.next().done.empty());
+    }
+    SECTION("the schedule goes meanwhile, and comes again") {
+        s.machine.lost("a");
+        s.end(slot);
+        REQUIRE(s.next().done.size() == 1);
+        CHECK(s.did.done.front().token == 50);
+    }
+}
+
+TEST_CASE("a run that the group asks for while the schedule is being handed over, which is called off") {
+    script<rota::on_demand> s{rules(), {}};
+    s.own("a");
+    s.machine.revoked("a");
+    s.machine.triggered("a", 50, s.now);
+    CHECK(s.wanted().empty());
+    s.own("a");
+    auto const slot = s.start("a");
+    SECTION("asked again during a run that is to be the last one here") {
+        s.machine.revoked("a");
+        s.machine.triggered("a", 60, s.now);
+        s.own("a");
+        s.end(slot);
+        auto const again = s.start("a");
+        s.end(again);
+        REQUIRE(s.next().done.size() == 1);
+        CHECK(s.did.done.front().token == 60);
+    }
+    SECTION("what is owned still shows it after it is done") {
+        s.end(slot);
+        CHECK(s.next().done.size() == 1);
+        s.machine.owns(std::vector<rota::owned_schedule>{{.id = "a", .generation = 1, .triggered = 50}}, s.at());
+        CHECK(s.wanted().empty());
+    }
+}
+
+TEST_CASE("a run that was asked for before the schedule came here") {
+    script<rota::on_demand> s{rules(), {}};
+    s.machine.owns(std::vector<rota::owned_schedule>{{.id = "a", .generation = 5, .triggered = 50}, {.id = "b"}},
+                   s.at());
+    auto const slot = s.start("a");
+    s.end(slot);
+    CHECK(s.next().done.size() == 1);
+    CHECK(s.wanted().empty());
+    // Seen again before the group has taken it down.
+    s.machine.owns(std::vector<rota::owned_schedule>{{.id = "a", .generation = 5}}, s.at());
+    CHECK(s.wanted().empty());
+}
+
 TEST_CASE("every: once per period, at a phase that only the id decides") {
     rota::every const trigger{10s};
     std::set<microseconds> phases;

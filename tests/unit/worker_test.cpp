@@ -406,18 +406,64 @@ TEST_CASE("a trigger from any thread is answered at once", "[threads]") {
     memory_store store;
     rota::worker w{rota::options{.node_id = "a", .heartbeat_interval = 30s}, memory_transport{store}, rota::on_demand{},
                    short_ones()};
-    CHECK_FALSE(w.trigger("x"));
+    CHECK_FALSE(w.trigger_here("x"));
     w.add("x");
     std::atomic<int> runs{0};
     running r{w, [&](job&) { ++runs; }};
-    REQUIRE(poll_until(5s, [&] { return w.trigger("x"); }));
+    REQUIRE(poll_until(5s, [&] { return w.trigger_here("x"); }));
     REQUIRE(poll_until(5s, [&] { return runs == 1; }));
-    CHECK_FALSE(w.trigger("other"));
+    CHECK_FALSE(w.trigger_here("other"));
     for (int i = 2; i < 50; ++i) {
-        REQUIRE(poll_until(5s, [&] { return w.trigger("x"); }));
+        REQUIRE(poll_until(5s, [&] { return w.trigger_here("x"); }));
         REQUIRE(poll_until(1s, [&] { return runs == i; }));
     }
     CHECK(r.stop());
+}
+
+TEST_CASE("a trigger on any node is run by the owner, whoever that is", "[threads]") {
+    memory_store store;
+    std::atomic<int> runs_of_a{0}, runs_of_b{0};
+    std::atomic<bool> hold{false};
+    rota::worker a{quick("a"), memory_transport{store}, rota::on_demand{}, short_ones()};
+    rota::worker b{quick("b"), memory_transport{store}, rota::on_demand{}, short_ones()};
+    auto const handler = [&](std::atomic<int>& runs) {
+        return [&](job& j) {
+            ++runs;
+            while (hold && !j.stop_requested()) std::this_thread::sleep_for(1ms);
+        };
+    };
+    auto const count_a = handler(runs_of_a), count_b = handler(runs_of_b);
+    a.add("x");
+    CHECK(a.trigger("x").error() == rota::errc::unknown_schedule);
+    running ra{a, count_a};
+    REQUIRE(poll_until(5s, [&] { return !a.node().owned().empty(); }));
+    running rb{b, count_b};
+    REQUIRE(poll_until(5s, [&] { return b.node().leader().has_value(); }));
+    for (int i = 1; i < 10; ++i) {
+        REQUIRE(b.trigger("x"));
+        REQUIRE(poll_until(5s, [&] { return runs_of_a == i; }));
+    }
+    REQUIRE(poll_until(5s, [&] { return a.node().owned().front().triggered == 0; }));  // told to be done
+    // Cut off in the middle, it is run by the next owner.
+    hold = true;
+    REQUIRE(b.trigger("x"));
+    REQUIRE(poll_until(5s, [&] { return runs_of_a == 10; }));
+    CHECK(ra.stop());
+    hold = false;
+    REQUIRE(poll_until(5s, [&] { return runs_of_b == 1; }));
+    REQUIRE(poll_until(5s, [&] { return b.node().owned().front().triggered == 0; }));
+    // Nobody is there: remembered.
+    CHECK(rb.stop());
+    rota::basic_coordinator outside{quick("outside"), memory_transport{store}};
+    REQUIRE(outside.trigger({"x"}).all());
+    rota::worker c{quick("c"), memory_transport{store}, rota::on_demand{}, short_ones()};
+    std::atomic<int> runs_of_c{0};
+    auto const count_c = handler(runs_of_c);
+    running rc{c, count_c};
+    CHECK(poll_until(10s, [&] { return runs_of_c == 1; }));
+    CHECK(rc.stop());
+    CHECK(runs_of_a == 10);
+    CHECK(runs_of_b == 1);
 }
 
 TEST_CASE("what is added while the worker runs is registered at once; what cannot be is reported", "[threads]") {

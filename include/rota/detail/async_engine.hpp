@@ -332,6 +332,14 @@ public:
         start(update_flow(std::move(list)), std::move(h));
     }
     template <typename Handler>
+    void trigger(std::vector<std::string> ids, Handler h) {
+        start(trigger_flow(std::move(ids)), std::move(h));
+    }
+    template <typename Handler>
+    void trigger_done(std::vector<op::trigger::item> runs, Handler h) {
+        start(trigger_done_flow(std::move(runs)), std::move(h));
+    }
+    template <typename Handler>
     void unregister_schedules(std::vector<std::string> ids, Handler h) {
         start(unregister_flow(std::move(ids)), std::move(h));
     }
@@ -453,6 +461,16 @@ private:
     flow<results<void>> update_flow(std::vector<schedule> list) {
         std::span<schedule const> const all{list};
         auto answers = co_await schedules_.update_schedules(all);
+        co_return answers;
+    }
+    flow<results<void>> trigger_flow(std::vector<std::string> ids) {
+        std::span<std::string const> const all{ids};
+        auto answers = co_await schedules_.trigger(all);
+        co_return answers;
+    }
+    flow<results<void>> trigger_done_flow(std::vector<op::trigger::item> runs) {
+        std::span<op::trigger::item const> const all{runs};
+        auto answers = co_await schedules_.trigger_done(all);
         co_return answers;
     }
     flow<results<void>> unregister_flow(std::vector<std::string> ids) {

@@ -47,6 +47,8 @@ public:
         change_reason moving_why{};
         bool open = false;  // ... or another with the same weight and traits
         std::string traits{};
+        fencing_token triggered = 0;
+        fencing_token done = 0;  // the latest of which this node has said that it is done
     };
     using owned_table = std::map<std::string, ownership, std::less<>>;
 
@@ -61,7 +63,7 @@ public:
         std::lock_guard const lock{mutex_};
         if (!alive(incarnation(), now)) return list;
         list.reserve(owned_.size());
-        for (auto const& [id, s] : owned_) list.push_back({id, s.generation, s.weight, s.moving_to != 0});
+        for (auto const& [id, s] : owned_) list.push_back({id, s.generation, s.weight, s.moving_to != 0, s.triggered});
         return list;
     }
 

@@ -156,6 +156,8 @@ public:
         return schedules_.register_schedules(list).get();
     }
     results<void> update_schedules(std::span<schedule const> list) { return schedules_.update_schedules(list).get(); }
+    results<void> trigger(std::span<std::string const> ids) { return schedules_.trigger(ids).get(); }
+    results<void> trigger_done(std::span<op::trigger::item const> runs) { return schedules_.trigger_done(runs).get(); }
     results<void> unregister_schedules(std::span<std::string const> ids) {
         return schedules_.unregister_schedules(ids).get();
     }

@@ -91,8 +91,9 @@ enum class defect : std::uint8_t {
     resync_loses_handoffs,  ///< after reading all anew, revocations that were under way are forgotten
     resync_takes_back,      ///< ... what is being handed over is owned again
     snapshot_alone,         ///< what happened while the picture of the group was read is not folded in
+    refused_gift_lost,      ///< a transfer that is refused leaves the schedule in nobody's hands
 };
-inline constexpr std::size_t defects = static_cast<std::size_t>(defect::snapshot_alone) + 1;
+inline constexpr std::size_t defects = static_cast<std::size_t>(defect::refused_gift_lost) + 1;
 
 /// Production: nothing planted.
 struct sound {

@@ -306,10 +306,20 @@ private:
                     case op::order_kind::end_maintenance: picture_.set_maintenance(false); break;
                 }
                 break;
-            case kind::led: tell(event{leadership_changed{{e.id, e.to}, e.generation, ref(e.from)}}); break;
-            case kind::vacated: tell(event{leadership_changed{{}, 0, ref(e.from)}}); break;
+            case kind::led: tell_leader({e.id, e.to}, e.generation, e.from, tell); break;
+            case kind::vacated: tell_leader({}, 0, e.from, tell); break;
             case kind::data_lost: break;  // that comes with every tick
         }
+    }
+
+    // (Built up: g++ 12 -O3 takes an aggregate with an empty node_ref in it for uninitialized.)
+    template <typename Tell>
+    void tell_leader(node_ref leader, fencing_token term, fencing_token previous, Tell&& tell) {
+        leadership_changed change;
+        change.leader = std::move(leader);
+        change.term = term;
+        change.previous = ref(previous);
+        tell(event{std::move(change)});
     }
 
     void remember() { told_.emplace(std::move(picture_)); }

@@ -125,6 +125,7 @@ public:
         auto const m = member_of(incarnation);
         auto& n = members_[m];
         n.id = id;
+        if (n.capacity != capacity) ++terms_;
         n.capacity = capacity;
         set_traits(n, traits);
         n.unread = unread;
@@ -184,6 +185,7 @@ public:
     }
 
     void order(std::string const& node_id, bool drain) {
+        ++terms_;
         drain ? void(drained_.insert(node_id)) : void(drained_.erase(node_id));
         for (auto const& n : nodes_) {
             if (n.id == node_id) refresh(by_incarnation_.find(n.incarnation)->second);
@@ -191,6 +193,8 @@ public:
     }
     void set_maintenance(bool on) { maintenance_ = on; }
     [[nodiscard]] bool maintenance() const { return maintenance_; }
+    /// Another number than before: what plans must heed has changed, beyond who is there and has what.
+    [[nodiscard]] std::uint64_t terms() const { return terms_; }
     [[nodiscard]] bool is_drained(std::string_view node_id) const { return drained_.contains(node_id); }
 
     // ------------------------------------------------ what is told of schedules
@@ -227,6 +231,7 @@ public:
         auto const s = find(id);
         if (s == none) return;
         auto r = record_of(s);
+        if (r.traits != traits) ++terms_;
         r.weight = weight;
         r.traits = traits;
         put(id, r);
@@ -437,6 +442,7 @@ private:
         if (n.traits == traits) return;
         n.traits = traits;
         auto described = attributes_of(traits);
+        if (n.zone != described.zone || n.labels != described.labels) ++terms_;
         n.zone = std::move(described.zone);
         n.labels = std::move(described.labels);
         n.reported = reported_load_of(traits).value_or(-1);
@@ -615,6 +621,7 @@ private:
     numbers free_departures_;
     std::set<std::string, std::less<>> drained_;
     bool maintenance_ = false;
+    std::uint64_t terms_ = 0;
 
     std::deque<std::string> ids_;
     id_index<std::deque<std::string>> index_;

@@ -193,6 +193,13 @@ public:
             return placements_.empty() ? feed.next() : adopt(seen);
         }
         if (auto done = who_is_gone(feed.picture()); !done.empty()) return reap(std::move(done));
+        // What is left of a plan that did not know of an order, or of rules, is not carried out.
+        if (terms_ != feed.picture().terms()) {
+            terms_ = feed.picture().terms();
+            placements_.clear();
+            moves_.clear();
+            planned_at_ = ~std::uint64_t{0};
+        }
         // Moves are begun a page at a time. Maintenance ends them, and what has lost its owner meanwhile goes first.
         bool const urgent = feed.picture().orphan_count() > left_unowned_;
         if (is_quiet(feed) || (urgent && placements_.empty())) moves_.clear();
@@ -419,6 +426,7 @@ private:
     instant tell_unplaced_again_{};
     std::string fault_;  // of the last plan
     std::uint64_t planned_at_ = ~std::uint64_t{0};
+    std::uint64_t terms_ = 0;  // of the picture that it was made from
     instant plan_again_ = instant::max();
     // Taken from the front: there may be a million.
     std::deque<late<op::adopt::item, Defects>> placements_;

@@ -11,11 +11,15 @@
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -57,11 +61,18 @@ private:
     return h;
 }
 
-/// A lock that this node holds or may hold at the server.
+/// A lock that this node holds, may hold at the server, or asks for.
 struct held_lock {
-    fencing_token token = 0;
-    instant until{};        // belief
-    bool released = false;  // the handle is gone; the server may still have it
+    fencing_token token = 0;  // 0: not held
+    instant until{};          // belief
+    bool released = false;    // the handle is gone; the server may still have it
+    unsigned asking = 0;      // requests under way for it: several may be, while an earlier one is being released
+};
+
+/// For tables of names that are searched by views of them.
+struct name_hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
 };
 
 // (Outside of the template: g++ 12 compares the names within one with those of the program that includes this.)
@@ -276,6 +287,18 @@ public:
                 .follow_group = feed_.active() && feed_.current()};
     }
 
+    /// Something was pushed: what, if the transport knows. Entries of a log are as good as the reply to the request for
+    /// them, and spare two round trips; where they do not follow on what was read, that request is made.
+    void hear(std::optional<pushed_news> const& news, instant now) {
+        if (!news) return want_tick(now);
+        if (news->group) group_log_moved();
+        if (standing_ != standing::member || news->incarnation != self_.incarnation) return;
+        if (news->changes.gap || news->version != version_ || resync_) return own_log_moved();
+        take_in(news->changes, now);
+        server_version_ = std::max(server_version_, version_);
+        heard_all_up_to_version();
+    }
+
     [[nodiscard]] std::vector<event> take_events() { return std::exchange(events_, {}); }
     [[nodiscard]] bool has_events() const { return !events_.empty(); }
     void tell(event e) { events_.push_back(std::move(e)); }
@@ -306,17 +329,19 @@ public:
         return request;
     }
 
-    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. Counted
-    /// apart from the locks that are held: several may be asked for, and an earlier one is perhaps being released.
+    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle.
     void on_acquiring(op::acquire_locks const& asked) {
         if (asked.kind != op::lock_kind::schedule) return;
-        for (auto const& item : asked.items) ++acquiring_[item.name];
+        for (auto const& item : asked.items) ++held(asked.kind)[item.name].asking;
     }
+    /// After on_acquired() for those that were granted.
     void no_longer_acquiring(op::acquire_locks const& asked) noexcept {
         if (asked.kind != op::lock_kind::schedule) return;
+        auto& table = held(asked.kind);
         for (auto const& item : asked.items) {
-            auto const a = acquiring_.find(item.name);
-            if (a != acquiring_.end() && --a->second == 0) acquiring_.erase(a);
+            auto const l = table.find(item.name);
+            if (l == table.end() || l->second.asking == 0 || --l->second.asking > 0) continue;
+            if (l->second.token == 0) table.erase(l);
         }
         try_swap_ = true;
     }
@@ -326,7 +351,8 @@ public:
                         instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        held(kind)[name] = {grant.token, until, false};
+        auto& l = held(kind)[name];
+        l = {grant.token, until, false, l.asking};
         return until;
     }
 
@@ -346,14 +372,64 @@ public:
         if (kind == op::lock_kind::schedule) try_swap_ = true;
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto l = held(kind).find(name);
-        if (l != held(kind).end() && l->second.token == token) held(kind).erase(l);
+        auto& table = held(kind);
+        auto const l = table.find(name);
+        if (l != table.end() && l->second.token == token) {
+            if (l->second.asking == 0) {
+                table.erase(l);
+            } else {
+                l->second = {.asking = l->second.asking};
+            }
+        }
         // An acknowledgement that came before it was told to wait for the lock's end.
         if (kind != op::lock_kind::schedule) return;
         for (auto& a : acknowledging_) {
             if (a.item.id == name) a.not_before = {};
         }
     }
+
+    // ================================================================ giving a schedule away
+
+    /// Hands an idle schedule of ours to that node with the next request, in one step. False: it is none of ours, is on
+    /// its way already, or has a run in hand; then it has to be asked for (op::revoke).
+    [[nodiscard]] bool give(std::string const& id, fencing_token to, instant now) {
+        auto const s = belief_->table().find(id);
+        bool const here = s != belief_->table().end() && s->second.moving_to == 0;
+        if (!here || to == self_.incarnation || !can_act(now) || resync_ || now < idle_from(id)) return false;
+        acknowledging_.push_back({.item = {id, s->second.generation, to, {}, true},
+                                  .not_before = now,
+                                  .why = change_reason::transferred,
+                                  .had = s->second,
+                                  .version = version_});
+        given_.insert_or_assign(id, std::nullopt);
+        if (!Defects::has(defect::acknowledge_first)) {
+            belief_->change_table([&](auto& table) { table.erase(id); });
+        }
+        return true;
+    }
+    /// What came of it: to be asked for once; nothing: it is not known yet. outcome_unknown: this node lost its
+    /// membership before it heard.
+    [[nodiscard]] std::optional<op::outcome> take_given(std::string const& id) {
+        auto const g = given_.find(id);
+        if (g == given_.end()) return op::outcome{.code = errc::outcome_unknown};
+        if (g->second) return given_.extract(g).mapped();
+        return std::nullopt;
+    }
+    /// The run that was asked for under that token is done, as the server has been told.
+    void on_trigger_done(std::string const& id, fencing_token token) {
+        auto const settle = [token](auto& mine) {
+            mine.done = std::max(mine.done, token);
+            if (mine.triggered <= mine.done) mine.triggered = 0;
+        };
+        for (auto& a : acknowledging_) {
+            if (a.item.id == id) settle(a.had);
+        }
+        if (!belief_->table().contains(id)) return;
+        belief_->change_table([&](auto& table) { settle(table.find(id)->second); });
+    }
+
+    /// Nobody will ask.
+    void forget_given(std::string const& id) { given_.erase(id); }
 
     void see(fencing_token token) { seen_ = std::max(seen_, token); }
 
@@ -378,7 +454,7 @@ public:
     }
 
 private:
-    using lock_table = std::map<std::string, late<held_lock, Defects>, std::less<>>;
+    using lock_table = std::unordered_map<std::string, late<held_lock, Defects>, name_hash, std::equal_to<>>;
 
     // ================================================================ time
 
@@ -711,9 +787,12 @@ private:
         if (options_.event_scope == event_scope::own) {
             for (auto& id : had) tell(ownership_changed{std::move(id), was, {}, 0, why});
         }
-        held_[0].clear();
-        held_[1].clear();
+        for (auto& table : held_) {  // what is asked for stays so until it is answered
+            std::erase_if(table, [](auto const& l) { return l.second.asking == 0; });
+            for (auto& [name, l] : table) l = {.asking = l.asking};
+        }
         acknowledging_.clear();
+        given_.clear();
         handing_over_.clear();
         try_swap_ = false;
         resync_.reset();
@@ -749,13 +828,17 @@ private:
             resync_.emplace();
             return;
         }
-        for (auto const& c : r.items) apply(c, now);
         // The versions of a log are dense: fewer steps than there is room for were all there are.
         bool const at_end = r.to - request.version < op::max_change_steps;
-        version_ = r.to;
+        take_in(r, now);
         if (at_end) read_to_the_end_ = false;
         if (at_end || version_ > server_version_) server_version_ = version_;
         heard_all_up_to_version();
+    }
+
+    void take_in(op::changes_reply const& r, instant now) {
+        for (auto const& c : r.items) apply(c, now);
+        version_ = r.to;
     }
 
     void heard_all_up_to_version() {
@@ -779,6 +862,7 @@ private:
         auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
         if (a == acknowledging_.end()) return;
         tell_own(id, self_, ref(a->item.to), 0, a->why);
+        if (auto const waits = given_.find(id); waits != given_.end()) waits->second.emplace();
         acknowledging_.erase(a);
     }
 
@@ -792,10 +876,12 @@ private:
                 forget_acknowledgement(c.id);
                 if (known) tell_own(c.id, self_, {}, 0, c.reason);  // mended: it is another ownership now
                 belief_->change_table([&](auto& table) {
-                    table[c.id] = {.generation = c.generation, .weight = c.weight, .traits = c.traits};
+                    table[c.id] = {
+                        .generation = c.generation, .weight = c.weight, .traits = c.traits, .triggered = c.triggered};
                 });
                 handing_over_.erase(c.id);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
+                if (c.triggered != 0) tell(schedule_triggered{c.id, c.triggered});
                 return;
             case op::change_kind::revoking:
                 if (!known || s->second.generation != c.generation || s->second.moving_to != 0) return;
@@ -817,9 +903,14 @@ private:
                 return;
             case op::change_kind::updated:
                 if (!known) return;
+                if (c.triggered > std::max(s->second.triggered, s->second.done)) {
+                    tell(schedule_triggered{c.id, c.triggered});
+                }
                 belief_->change_table([&](auto& table) {
-                    table[c.id].weight = c.weight;
-                    table[c.id].traits = c.traits;
+                    auto& mine = table[c.id];
+                    mine.weight = c.weight;
+                    mine.traits = c.traits;
+                    mine.triggered = c.triggered > mine.done ? c.triggered : 0;
                 });
                 return;
             case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
@@ -842,7 +933,8 @@ private:
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced, false, s.traits};
+            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced,
+                                    false,        s.traits, s.triggered};
             resync_->after = s.id;
         }
         for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
@@ -856,9 +948,11 @@ private:
         // What an acknowledgement is under way for is given up for good: it is not believed in again.
         std::erase_if(acknowledging_, [&](acknowledgement const& a) {
             auto const s = fresh.find(a.item.id);
-            bool const asked_for = a.item.instead_of.empty();
+            bool const asked_for = a.item.instead_of.empty() && !a.item.unasked;
             bool const still = s != fresh.end() && s->second.generation == a.item.generation &&
-                               s->second.moving_to == (asked_for ? a.item.to : 0);
+                               (s->second.moving_to == (asked_for ? a.item.to : 0) ||
+                                (a.item.unasked && s->second.moving_to == a.item.to));
+            if (!still) given_.erase(a.item.id);
             if (still && !Defects::has(defect::resync_takes_back)) {
                 fresh.erase(s);
             } else {
@@ -870,12 +964,19 @@ private:
             auto const now_there = fresh.find(id);
             if (now_there == fresh.end()) tell_own(id, self_, {}, 0, change_reason::resynced);
         }
-        for (auto const& [id, s] : fresh) {
+        for (auto& [id, s] : fresh) {
             auto const before = belief_->table().find(id);
             see(s.generation);
             if (before == belief_->table().end() || before->second.generation != s.generation) {
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
+            bool const was_here = before != belief_->table().end();
+            if (was_here && before->second.generation == s.generation) {
+                s.done = before->second.done;
+                if (s.triggered <= s.done) s.triggered = 0;
+            }
+            bool const told = was_here && before->second.triggered == s.triggered;
+            if (s.triggered != 0 && !told) tell(schedule_triggered{id, s.triggered});
         }
         handing_over_.clear();
         for (auto const& [id, s] : fresh) {
@@ -888,9 +989,10 @@ private:
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant idle_from(std::string const& id) const {
-        if (!acquiring_.empty() && acquiring_.contains(id)) return instant::max();
         auto const l = held_[0].find(id);
-        if (l == held_[0].end() || l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
+        if (l == held_[0].end()) return instant::min();
+        if (l->second.asking > 0) return instant::max();
+        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
         return l->second.until;
     }
 
@@ -898,8 +1000,10 @@ private:
         op::acknowledge::item item;
         instant not_before{};
         change_reason why{};
-        bool asked = false;     // a request with it was sent
-        bool repeated = false;  // ... more than once
+        bool asked = false;         // a request with it was sent
+        bool repeated = false;      // ... more than once
+        belief::ownership had{};    // of one that nobody asked for: as it was
+        std::uint64_t version = 0;  // ... when our change log was read so far
     };
 
     // Belief in what is to be handed over is dropped here, before the acknowledgement is sent.
@@ -947,7 +1051,8 @@ private:
             }
             auto const other = find_where(idle, [&](auto const& id) {
                 auto const& mine = belief_->table().find(id)->second;
-                bool const like = mine.weight == asked.weight && mine.traits == asked.traits;
+                bool const like =
+                    mine.weight == asked.weight && mine.traits == asked.traits && mine.triggered == asked.triggered;
                 return like || Defects::has(defect::swap_of_unlike);
             });
             if (other == idle.end()) continue;
@@ -981,6 +1086,30 @@ private:
         handing_over_.erase(a.item.instead_of);
     }
 
+    // What came of giving one away that nobody asked for. Where nothing was done it is ours as before.
+    void on_given(acknowledgement const& a, op::outcome const& out) {
+        auto const& id = a.item.id;
+        if (auto const waits = given_.find(id); waits != given_.end()) waits->second = out;
+        if (Defects::has(defect::acknowledge_first)) belief_->change_table([&](auto& table) { table.erase(id); });
+        bool const refused =
+            out.code == errc::unknown_node || out.code == errc::capacity_exceeded || out.code == errc::locked_by_other;
+        bool const nothing_done = refused && out.token == 0;
+        if (out.ok()) {
+            tell_own(id, self_, ref(a.item.to), out.token, a.why);
+        } else if (refused && !nothing_done) {  // the leader had asked for it, too: it is nobody's now
+            tell_own(id, self_, {}, out.token, change_reason::given_up);
+        } else if (out.code == errc::unknown_schedule) {
+            tell_own(id, self_, {}, 0, change_reason::unregistered);
+        } else if (nothing_done && Defects::has(defect::refused_gift_lost)) {
+            return;
+        } else if (nothing_done && !a.repeated && a.version == version_) {
+            belief_->change_table([&](auto& table) { table[id] = a.had; });
+        } else {  // it has gone already, is wanted elsewhere, or something was told of it meanwhile
+            tell_own(id, self_, {}, 0, change_reason::resynced);
+            resync_.emplace();
+        }
+    }
+
     void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
         auto const& r = std::get<op::outcomes>(answer);
         for (std::size_t i = 0; i < r.items.size() && i < request.items.size(); ++i) {
@@ -989,6 +1118,12 @@ private:
             auto const a = find_where(acknowledging_, [&](auto const& x) { return x.item.id == id; });
             if (a == acknowledging_.end()) continue;
             see(out.token);
+            if (a->item.unasked) {
+                auto const gave = *a;
+                acknowledging_.erase(a);
+                on_given(gave, out);
+                continue;
+            }
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
                 a->asked = false;  // nothing was done
@@ -1017,9 +1152,12 @@ private:
     // ================================================================ the group, and leading it
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
-        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
+        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this, now](event e) {
             bool const observing = standing_ == standing::observing;
-            bool const membership = std::holds_alternative<membership_changed>(e);
+            auto const* const membership = std::get_if<membership_changed>(&e);
+            // Whom a leader wakes when it goes, its tick tells it.
+            bool const joined = membership && membership->change == membership_change::joined;
+            if (joined && leads_told_ && candidates_.empty()) tick_at_ = std::min(tick_at_, now);
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
             if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
@@ -1137,8 +1275,8 @@ private:
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
-    std::map<std::string, unsigned, std::less<>> acquiring_;  // requests under way, by schedule
     std::vector<acknowledgement> acknowledging_;
+    std::map<std::string, std::optional<op::outcome>, std::less<>> given_;  // by whom somebody waits for
     std::vector<event> events_;
 };
 

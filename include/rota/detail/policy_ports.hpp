@@ -1,6 +1,7 @@
 // The policies of a coordinator, held by value, and the way of an engine to those that every mode has.
 #pragma once
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,13 @@ public:
             return unwrap(transport).take_server_changed();
         } else {
             return false;
+        }
+    }
+    std::optional<pushed_news> take_news(subscription const& sub) final {
+        if constexpr (requires { unwrap(transport).take_news(sub); }) {
+            return unwrap(transport).take_news(sub);
+        } else {
+            return std::nullopt;
         }
     }
     std::vector<error> take_warnings() final {

@@ -5,6 +5,8 @@
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
 #include <cstdint>
+#include <memory>
+#include <string_view>
 #include <utility>
 
 #include "../operations.hpp"
@@ -15,6 +17,8 @@
 
 namespace rota::detail {
 
+struct redis_user;
+
 /// See the top of the file. One of answer() and fail() is called, once.
 class redis_call {
 public:
@@ -23,11 +27,12 @@ public:
     redis_call& operator=(redis_call const&) = delete;
     virtual ~redis_call() = default;
 
-    virtual void write(redis_handshake const& from, redis_command& into) const = 0;
+    virtual void write(redis_handshake const& from, std::string_view key_prefix, redis_command& into) const = 0;
     /// Hands the handler what the reply, which is no error, says. False: it is no reply to this.
     virtual bool answer(redisReply const& reply, redis_handshake const& from) = 0;
     virtual void fail(error why) = 0;
 
+    std::shared_ptr<redis_user> user{};  ///< whose it is
     microseconds deadline{};
     std::uint64_t end = 0;    ///< of its bytes, in all that was ever written to the connection
     script_id script{};       ///< once written
@@ -43,8 +48,8 @@ public:
         : request_{std::move(request)},
           handler_{std::forward<H>(handler)} {}
 
-    void write(redis_handshake const& from, redis_command& into) const override {
-        encode(request_, from.key_prefix(), from.session(), from.connection_number(), into);
+    void write(redis_handshake const& from, std::string_view key_prefix, redis_command& into) const override {
+        encode(request_, key_prefix, from.session(), from.connection_number(), into);
     }
     bool answer(redisReply const& reply, redis_handshake const& from) override {
         auto decoded = decode(request_, &reply);

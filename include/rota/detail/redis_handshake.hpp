@@ -54,7 +54,8 @@ public:
 
     // ---------------------------------------------------------------- whose connections they are
 
-    /// Where connections go from now on, as whom, for which group. False: just as before.
+    /// Where connections go from now on, as whom, for which group (empty: for several, each to be admitted by itself; then a
+    /// connection is ready once it is greeted). False: just as before.
     bool open(redis_address address, std::string key_prefix, std::string client_name) {
         if (address == address_ && key_prefix == key_prefix_ && client_name == client_name_) return false;
         address_ = std::move(address);
@@ -112,6 +113,10 @@ public:
             case phase::greeting:
                 look_at(info_);
                 std::string{}.swap(info_);  // several KB, and there may be a thousand of us
+                if (key_prefix_.empty()) {
+                    ++connections_;
+                    break;
+                }
                 phase_ = phase::rights;
                 append_call(out, probe_command(key_prefix_));
                 return expect(1);
@@ -161,6 +166,41 @@ public:
         for (auto const& argument : command.args) append_bulk(out, argument);
     }
 
+    /// What admits another group to a connection that is ready: its rights are checked (a reply for rights_granted()), and
+    /// the connection is numbered in its session's record (a reply for session_begun()).
+    void append_admission(std::string& out, std::string_view key_prefix) const {
+        append_call(out, probe_command(key_prefix));
+        append_session(out, key_prefix);
+    }
+    void append_session(std::string& out, std::string_view key_prefix) const {
+        append_call(out, session_command(key_prefix, session_, connections_));
+    }
+    // Every command that the scripts and the push connection use is tried, on a key to throw away.
+    [[nodiscard]] result<void> rights_granted(redisReply const& reply) {
+        if (!is_error(reply) && text_of(reply) == "OK") return {};
+        return refuse("checking the rights that rota needs", text_of(reply));
+    }
+    [[nodiscard]] result<void> session_begun(redisReply const& reply) {
+        if (is_error(reply)) return refuse("beginning a session", text_of(reply));
+        // {0}, or what is wrong and why in words.
+        if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
+            return at_server({errc::protocol, "the session's script gave no status"});
+        }
+        auto const& status = *reply.element[0];
+        if (status.type == REDIS_REPLY_INTEGER && status.integer == 0) return {};
+        std::string why = reply.elements > 1 ? std::string{text_of(*reply.element[1])} : std::string{};
+        return at_server({errc::conflict, "beginning a session: " + std::move(why)});
+    }
+    /// Whether a reply says that the server serves nobody now, for whatever group.
+    [[nodiscard]] static bool is_unfit(redisReply const& reply) {
+        auto const meaning = meaning_of(readable_error(text_of(reply)));
+        return meaning.code == errc::unavailable && meaning.next == after_error::close;
+    }
+    /// Whether a reply says that the script called is not there.
+    [[nodiscard]] static bool lacks_script(redisReply const& reply) {
+        return is_error(reply) && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
+    }
+
     /// What loads the scripts, with script_count replies, each for take_loaded().
     void append_script_loads(std::string& out) const {
         for (std::size_t i = 0; i < script_count; ++i) append_load(out, static_cast<script_id>(i));
@@ -203,7 +243,7 @@ private:
     handshake_step number(std::string& out) {
         phase_ = phase::numbering;
         missing_ = false;
-        append_call(out, session_command(key_prefix_, session_, connections_));
+        append_session(out, key_prefix_);
         return expect(1);
     }
 
@@ -227,29 +267,14 @@ private:
     result<void> judge(redisReply const& reply) {
         switch (phase_) {
             case phase::greeting: return judge_greeting(taken_, reply);
-            case phase::rights:
-                // Every command that the scripts and the push connection use is tried, on a key to throw away.
-                if (!is_error(reply) && text_of(reply) == "OK") return {};
-                return refuse("checking the rights that rota needs", text_of(reply));
+            case phase::rights: return rights_granted(reply);
             case phase::loading: return take_loaded(static_cast<script_id>(taken_), reply);
             case phase::numbering: break;
         }
-        if (is_error(reply)) {
-            missing_ = !loaded_ && meaning_of(readable_error(text_of(reply))).next == after_error::reload;
-            if (missing_) {
-                said_.clear();  // nothing that tells why the connection broke, if it does
-                return {};
-            }
-            return refuse("beginning a session", text_of(reply));
-        }
-        // {0}, or what is wrong and why in words.
-        if (reply.type != REDIS_REPLY_ARRAY || reply.elements == 0) {
-            return at_server({errc::protocol, "the session's script gave no status"});
-        }
-        auto const& status = *reply.element[0];
-        if (status.type == REDIS_REPLY_INTEGER && status.integer == 0) return {};
-        std::string why = reply.elements > 1 ? std::string{text_of(*reply.element[1])} : std::string{};
-        return at_server({errc::conflict, "beginning a session: " + std::move(why)});
+        missing_ = !loaded_ && lacks_script(reply);
+        if (!missing_) return session_begun(reply);
+        said_.clear();  // nothing that tells why the connection broke, if it does
+        return {};
     }
 
     result<void> judge_greeting(std::size_t index, redisReply const& reply) {

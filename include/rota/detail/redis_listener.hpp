@@ -52,6 +52,8 @@ public:
         return true;
     }
 
+    [[nodiscard]] redis_news take_news() { return push_.take_news(); }
+
     void shut_down() noexcept {
         called_ = nullptr;
         complaint_ = nullptr;

@@ -8,6 +8,8 @@
 // for another's; what had not wholly gone out when a connection was lost goes out over the next one.
 // Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
 // done).
+// Several groups may share it (redis_user.hpp): the first to be opened connects, each other one is admitted before its first
+// operation on a connection.
 #pragma once
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -29,7 +31,7 @@
 #include "redis_call.hpp"
 #include "redis_connection.hpp"
 #include "redis_handshake.hpp"
-#include "unique_function.hpp"
+#include "redis_user.hpp"
 
 namespace rota::detail {
 
@@ -43,16 +45,19 @@ public:
     redis_pipeline(redis_pipeline const&) = delete;
     redis_pipeline& operator=(redis_pipeline const&) = delete;
 
+    /// Those whose operations go here have to be known before.
+    void add(std::shared_ptr<redis_user> const& user) { users_.push_back(user); }
+
     /// Where operations go from now on; `patience`: the least time that an attempt to connect is given.
     void open(redis_address address, std::string key_prefix, std::string client_name, microseconds patience) {
         patience_ = patience;
+        is_open_ = true;
         if (!handshake_.open(std::move(address), std::move(key_prefix), std::move(client_name))) return;
         lose({errc::unavailable, "the transport was opened for another server or group"});
         backoff_.succeeded();
         if (!queue_.empty()) schedule();
     }
-    /// Called whenever a connection has become fit for use.
-    void on_established(unique_function<void()> called) { established_ = std::move(called); }
+    [[nodiscard]] bool is_open() const noexcept { return is_open_; }
 
     /// `first`: it goes before all that has not been written yet, and is not counted against the limit.
     void submit(std::unique_ptr<redis_call> call, microseconds timeout, bool first) {
@@ -60,7 +65,7 @@ public:
         if (timeout <= microseconds{0}) {
             return refuse(std::move(call), {errc::timed_out, "no time was allowed for the request"});
         }
-        if (!first && queue_.size() + in_flight_ >= most_) {
+        if (!first && queue_.size() + in_flight_ + waiting() >= most_) {
             return refuse(std::move(call), {errc::unavailable, "too many requests in flight"});
         }
         call->deadline = io_deadline(io_now(), timeout);
@@ -84,15 +89,52 @@ public:
         for (auto& each : sent_) {
             if (each.call) complete(std::move(each.call), why);
         }
+        recall_waiting();
         if (any) close();
         for (auto& call : std::exchange(queue_, {})) complete(std::move(call), why);
         schedule();
+    }
+    /// The same of one user's alone: the connection goes on, and answers to what was sent are swallowed.
+    void give_up(redis_user& user, error const& why) {
+        for (auto& each : sent_) {
+            if (!each.call || each.call->user.get() != &user) continue;
+            auto stub = std::make_unique<forgotten_call>(*each.call);
+            complete(std::exchange(each.call, std::move(stub)), why);
+        }
+        std::deque<std::unique_ptr<redis_call>> left;
+        for (auto& call : queue_) {
+            if (call->user.get() == &user) {
+                complete(std::move(call), why);
+            } else {
+                left.push_back(std::move(call));
+            }
+        }
+        queue_ = std::move(left);
+        for (auto& call : std::exchange(user.waiting, {})) complete(std::move(call), why);
+        schedule();
+    }
+    /// Ends what is one user's: failed with `cancelled` before this returns.
+    void remove(redis_user& user) {
+        auto const kept = shared_from_this();
+        user.established = nullptr;
+        std::erase_if(users_, [&](auto const& each) { return each.expired() || each.lock().get() == &user; });
+        give_up(user, {errc::cancelled, "the transport was destroyed"});
+        std::deque<outcome> mine;
+        std::deque<outcome> others;
+        for (auto& one : done_) (one.call->user.get() == &user ? mine : others).push_back(std::move(one));
+        done_ = std::move(others);
+        for (auto& one : mine) {
+            if (!one.reply) {
+                one.call->fail(std::move(one.why));
+            } else {
+                (void)one.call->answer(*one.reply, handshake_);
+            }
+        }
     }
     /// Ends everything; what is under way is failed with `cancelled` before this returns.
     void shut_down() {
         auto const kept = shared_from_this();
         closed_ = true;
-        established_ = nullptr;
         timer_.reset();
         resolution_.cancel();
         give_up_all({errc::cancelled, "the transport was destroyed"});
@@ -115,10 +157,17 @@ private:
         ready,
     };
 
-    // Something that was written and is to be answered: a call, or else the loading of the scripts.
+    // Something that was written and is to be answered: a call, or else part of a user's admission, or the loading of the
+    // scripts.
     struct flight {
-        std::unique_ptr<redis_call> call;
+        std::unique_ptr<redis_call> call{};
         std::size_t loaded = 0;  // of the scripts
+        std::shared_ptr<redis_user> admits{};
+        std::uint32_t round = 0;  // of that one's admission
+        bool last = false;        // it is complete with this
+        bool again = false;       // ... after the scripts were loaded
+
+        [[nodiscard]] bool loads() const noexcept { return !call && !admits; }
     };
     // A call whose end is known: a reply, or else an error.
     struct outcome {
@@ -197,16 +246,28 @@ private:
         bool overdue = false;
         earliest_ = microseconds::max();
         for (auto const& each : sent_) {
-            if (!each.call) continue;
+            if (!each.call || !each.call->user) continue;
             overdue = overdue || each.call->deadline <= now;
             earliest_ = std::min(earliest_, each.call->deadline);
+        }
+        for (auto const& each : users_) {  // who waits for admission waits for the same server
+            auto const user = each.lock();
+            for (std::size_t i = 0; user && i < user->waiting.size(); ++i) {
+                overdue = overdue || user->waiting[i]->deadline <= now;
+            }
         }
         if (overdue) {
             lose({errc::timed_out, "no reply within the time allowed"});  // what had not gone out is in the queue again
             earliest_ = microseconds::max();
         }
+        expire_among(queue_, now);
+        for (auto const& each : users_) {
+            if (auto const user = each.lock()) expire_among(user->waiting, now);
+        }
+    }
+    void expire_among(std::deque<std::unique_ptr<redis_call>>& calls, microseconds now) {
         std::deque<std::unique_ptr<redis_call>> left;
-        for (auto& call : queue_) {
+        for (auto& call : calls) {
             if (call->deadline <= now) {
                 complete(std::move(call), too_late(now));
             } else {
@@ -214,7 +275,7 @@ private:
                 left.push_back(std::move(call));
             }
         }
-        queue_ = std::move(left);
+        calls = std::move(left);
     }
 
     [[nodiscard]] error too_late(microseconds now) const {
@@ -309,7 +370,13 @@ private:
         stage_ = stage::ready;
         written_ = sent_bytes_ = 0;
         last_used_ = now;
-        if (established_) established_();
+        bool const changed = handshake_.take_server_changed();
+        for (auto const& each : users_) {
+            auto const user = each.lock();
+            if (!user) continue;
+            user->server_changed = user->server_changed || changed;
+            if (!user->key_prefix.empty() && user->key_prefix == handshake_.key_prefix()) admit(*user);
+        }
     }
 
     // Those who waited for it are told, but for those who have time left and lost it to silence: they wait for the next.
@@ -327,7 +394,7 @@ private:
     void write(microseconds now) {
         // A server that was restarted, or closes what is idle, has long said so: better to see it before than after
         // sending. Requests in quick succession do without the look.
-        if (in_flight_ == 0 && now - last_used_ > quick_succession && connection_.has_unasked_input()) {
+        if (sent_.empty() && now - last_used_ > quick_succession && connection_.has_unasked_input()) {
             return lose({errc::unavailable, "the connection had been closed"});
         }
         last_used_ = now;
@@ -340,9 +407,10 @@ private:
     }
 
     void append(std::unique_ptr<redis_call> call) {
+        if (call->user->admitted != redis_user::admission::granted) return wait_for_admission(std::move(call));
         auto& out = connection_.request();
         auto const before = out.size();
-        call->write(handshake_, command_);
+        call->write(handshake_, call->user->key_prefix, command_);
         call->script = command_.script;
         handshake_.append_call(out, command_);
         written_ += out.size() - before;
@@ -367,6 +435,74 @@ private:
             if (out.capacity() > 4 * most_unsent_bytes) std::string{}.swap(out);
         }
         watch(all ? io_interest::readable : io_interest::both);
+    }
+
+    // ---------------------------------------------------------------- groups that share the connection
+
+    void wait_for_admission(std::unique_ptr<redis_call> call) {
+        auto const user = call->user;
+        if (user->admitted == redis_user::admission::none) {
+            if (io_now() < user->backoff.not_before()) return complete(std::move(call), user->refusal);
+            user->admitted = redis_user::admission::asked;
+            write_admission(user, false);
+        }
+        user->waiting.push_back(std::move(call));
+    }
+    void write_admission(std::shared_ptr<redis_user> const& user, bool again) {
+        auto& out = connection_.request();
+        auto const before = out.size();
+        handshake_.append_admission(out, user->key_prefix);
+        written_ += out.size() - before;
+        ++user->round;
+        for (bool const last : {false, true}) {
+            sent_.push_back({.admits = user, .round = user->round, .last = last, .again = again});
+        }
+    }
+
+    void take_admission(flight const& asked, redisReply const& reply, microseconds now) {
+        auto& user = *asked.admits;
+        if (user.admitted != redis_user::admission::asked || user.round != asked.round)
+            return;  // refused, or asked anew
+        if (!asked.again && redis_handshake::lacks_script(reply)) {
+            load_scripts();
+            write_admission(asked.admits, true);
+            return flush(now);
+        }
+        auto const ok = asked.last ? handshake_.session_begun(reply) : handshake_.rights_granted(reply);
+        if (!ok) {
+            user.admitted = redis_user::admission::none;
+            user.backoff.failed(now);
+            user.refusal = ok.error();
+            for (auto& call : std::exchange(user.waiting, {})) complete(std::move(call), user.refusal);
+            // A replica, a server that is loading: it would serve none of the others either.
+            if (handshake_.is_unfit(reply)) wind_up(user.refusal, now);
+        } else if (asked.last) {
+            user.backoff.succeeded();
+            admit(user);
+            recall_waiting(user);
+            if (!winding_up_) write(now);
+        }
+    }
+    static void admit(redis_user& user) {
+        user.admitted = redis_user::admission::granted;
+        if (user.established) user.established();
+    }
+
+    [[nodiscard]] std::size_t waiting() const {
+        std::size_t count = 0;
+        for (auto const& each : users_) {
+            if (auto const user = each.lock()) count += user->waiting.size();
+        }
+        return count;
+    }
+    // They go before what has come since.
+    void recall_waiting(redis_user& user) {
+        for (; !user.waiting.empty(); user.waiting.pop_back()) queue_.push_front(std::move(user.waiting.back()));
+    }
+    void recall_waiting() {
+        for (auto const& each : users_) {
+            if (auto const user = each.lock()) recall_waiting(*user);
+        }
     }
 
     // ---------------------------------------------------------------- reading
@@ -421,6 +557,11 @@ private:
             return broken({errc::protocol, "the server sent what nobody asked for"}, now);
         }
         auto& first = sent_.front();
+        if (first.admits) {
+            auto const asked = std::move(first);
+            sent_.pop_front();
+            return take_admission(asked, *reply, now);
+        }
         if (!first.call) {
             auto ok = handshake_.take_loaded(static_cast<script_id>(first.loaded++), *reply);
             if (first.loaded == script_count) sent_.pop_front();
@@ -454,18 +595,20 @@ private:
 
     // Replies come in order, so the call can go right behind the scripts; as can others that met the same.
     void load_and_send_again(std::unique_ptr<redis_call> call, microseconds now) {
-        bool loading = false;
-        for (auto at = sent_.rbegin(); at != sent_.rend() && !loading; ++at) loading = !at->call;
-        if (!loading) {
-            auto& out = connection_.request();
-            auto const before = out.size();
-            handshake_.append_script_loads(out);
-            written_ += out.size() - before;
-            sent_.push_back({});
-        }
+        load_scripts();
         call->sent_again = true;
         append(std::move(call));
         flush(now);
+    }
+    void load_scripts() {
+        for (auto at = sent_.rbegin(); at != sent_.rend(); ++at) {
+            if (at->loads()) return;  // under way
+        }
+        auto& out = connection_.request();
+        auto const before = out.size();
+        handshake_.append_script_loads(out);
+        written_ += out.size() - before;
+        sent_.push_back({});
     }
 
     // ---------------------------------------------------------------- the end of a connection
@@ -494,7 +637,7 @@ private:
                 if (each.call && each.call->end <= gone_out) complete(std::move(each.call), unknown);
             }
             for (auto at = calls.rbegin(); at != calls.rend(); ++at) {
-                if (!at->call) continue;
+                if (!at->call || !at->call->user) continue;  // of one who is gone
                 at->call->sent_again = false;
                 queue_.push_front(std::move(at->call));
             }
@@ -504,6 +647,10 @@ private:
     }
 
     void close() {
+        recall_waiting();
+        for (auto const& each : users_) {
+            if (auto const user = each.lock()) user->dismiss();
+        }
         watch_.reset();  // before the descriptor
         connection_.close();
         resolution_.cancel();
@@ -522,7 +669,8 @@ private:
     reconnect_backoff backoff_;
     error last_failure_;  // while backoff_ is in force
     microseconds patience_{};
-    unique_function<void()> established_;
+    bool is_open_ = false;
+    std::vector<std::weak_ptr<redis_user>> users_;
 
     std::deque<std::unique_ptr<redis_call>> queue_;  // to be written
     std::deque<flight> sent_;                        // to be answered, in this order

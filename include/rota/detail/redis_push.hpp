@@ -2,23 +2,27 @@
 // events, so that the server wakes a sleeping node the moment there is something new.
 // Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
 // it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
-// the read starts at the cursor; while the server is away it tries again in ever longer steps.
-// Does not: tell what is new (it is a hint, the caller asks over the other connection), or resolve names: it goes where
-// the command connection went. One thread at a time.
+// the read starts at the cursor; while the server is away it tries again in ever longer steps. The changes that a read of
+// the inbox brings are kept, so that who is woken need not ask for them (take_news); of the group's events, only that
+// there are newer ones.
+// Does not: resolve names: it goes where the command connection went. One thread at a time.
 #pragma once
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <poll.h>
 #include <sys/epoll.h>
 
 #include "../policies.hpp"
+#include "redis_codec.hpp"
 #include "redis_connection.hpp"
 
 namespace rota::detail {
@@ -33,6 +37,31 @@ struct push_target {
     microseconds patience{};  ///< for connecting and greeting
 };
 
+/// What was read of an inbox, in order: which versions, and what changed with each.
+struct redis_news {
+    fencing_token incarnation = 0;
+    std::vector<op::changes_reply> steps{};
+    bool group = false;  ///< the group's event log goes on
+
+    /// Seen from there; nothing if nothing was read.
+    [[nodiscard]] std::optional<pushed_news> since(subscription const& sub) && {
+        if (steps.empty() && !group) return std::nullopt;
+        pushed_news news{.incarnation = incarnation, .version = sub.version, .group = group};
+        news.changes.to = sub.version;
+        for (auto& step : steps) {
+            if (step.to <= sub.version) continue;
+            if (step.gap ||
+                step.to != news.changes.to + 1) {  // what is between was kept no more, or is read by another way
+                news.changes.gap = true;
+                break;
+            }
+            news.changes.to = step.to;
+            for (auto& change : step.items) news.changes.items.push_back(std::move(change));
+        }
+        return news;
+    }
+};
+
 /// See the top of the file. The caller's loop: prepare(), poll wanted() until next_time(), react() if it is ready.
 class redis_push {
 public:
@@ -44,6 +73,8 @@ public:
     /// Listens there from now on.
     void retarget(push_target target) {
         close();
+        news_ = {};
+        connects_ = 0;
         target_ = std::move(target);
         has_target_ = true;
         backoff_.succeeded();
@@ -64,6 +95,7 @@ public:
         if (state_ == state::closed) {
             if (now < backoff_.not_before()) return;
             opened_at_ = now;
+            ++connects_;
             patience_ends_ = now + target_.patience;
             int const failure = connection_.begin_connect(target_.where);
             if (failure != 0 && failure != EINPROGRESS) return failed(now);
@@ -116,6 +148,13 @@ public:
         return newer;
     }
 
+    /// What the last reads brought, once. Only over the first connection to where requests go: another run of the server
+    /// may answer the next, which whoever asks for the changes by a request finds out.
+    [[nodiscard]] redis_news take_news() {
+        auto read = std::exchange(news_, {});
+        return connects_ == 1 ? std::move(read) : redis_news{};
+    }
+
     /// Why the server does not let us listen, once for each time it says so; empty: it does.
     [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
 
@@ -166,11 +205,12 @@ private:
     }
 
     void append_read(subscription const& sub) {
-        // As long as clients can sensibly wait, so that a quiet group costs no commands; COUNT 1, as more is not needed.
+        // As long as clients can sensibly wait, so that a quiet group costs no commands. Of events one is enough.
         auto& out = connection_.request();
+        auto const most = std::to_string(sub.follow_group ? 1 : op::max_change_steps);
         bool const inbox = sub.incarnation != 0;
         append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
-        for (std::string_view const word : {"XREAD", "COUNT", "1", "BLOCK", "300000", "STREAMS"})
+        for (std::string_view const word : {"XREAD", "COUNT", most.c_str(), "BLOCK", "300000", "STREAMS"})
             append_bulk(out, word);
         if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
         if (sub.follow_group) append_bulk(out, target_.events);
@@ -202,6 +242,7 @@ private:
             return false;
         }
         if (reply.type != REDIS_REPLY_ARRAY) return false;
+        news_ = {.incarnation = asked_.incarnation};
         for (std::size_t i = 0; i < reply.elements; ++i) {
             if (!accept_stream(*reply.element[i], sub, newer)) return false;
         }
@@ -209,35 +250,26 @@ private:
     }
 
     // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
-    bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) const {
-        if (stream.type != REDIS_REPLY_ARRAY || stream.elements != 2) return false;
-        auto const& entries = *stream.element[1];
-        if (entries.type != REDIS_REPLY_ARRAY) return false;
-        bool const events = text_of(*stream.element[0]) == target_.events;
-        for (std::size_t i = 0; i < entries.elements; ++i) {
-            auto const& entry = *entries.element[i];
-            if (entry.type != REDIS_REPLY_ARRAY || entry.elements == 0) return false;
-            std::uint64_t id[2]{};
-            if (!stream_id(text_of(*entry.element[0]), id)) return false;
-            std::uint64_t const major = events ? sub.epoch : sub.version;
-            std::uint64_t const minor = events ? sub.seq : 0;
-            if (id[0] > major || (id[0] == major && id[1] > minor)) newer = true;
-        }
-        return true;
-    }
-
-    static bool stream_id(std::string_view text, std::uint64_t (&into)[2]) noexcept {
-        std::size_t part = 0;
-        for (char const c : text) {
-            if (c == '-' && part == 0) {
-                part = 1;
-            } else if (c >= '0' && c <= '9') {
-                into[part] = into[part] * 10 + static_cast<std::uint64_t>(c - '0');
-            } else {
-                return false;
+    bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) {
+        redis_array_reader parts{&stream};
+        bool const events = parts.text() == target_.events;
+        redis_array_reader entries{parts.next()};
+        redis_decoder<> const decoder{entries};
+        while (entries.left() > 0) {
+            auto copy = entries;
+            auto const [major, minor] = decoder.skip_entry(entries);
+            if (events) {
+                news_.group = news_.group || major > sub.epoch || (major == sub.epoch && minor > sub.seq);
+                continue;
             }
+            newer = newer || major > sub.version;
+            op::changes_reply step;
+            redis_decoder<>{copy}.read_step(copy, step);
+            if (!copy.ok()) step = {.gap = true, .to = major};  // whoever asks for it is told what is wrong with it
+            news_.steps.push_back(std::move(step));
         }
-        return part == 1;
+        newer = newer || news_.group;
+        return parts.done() && entries.done();
     }
 
     redis_connection connection_;
@@ -250,6 +282,8 @@ private:
     std::size_t greeted_ = 0;  // of them, here
     bool reading_ = false;     // a read is pending
     subscription asked_;       // by that read
+    redis_news news_;          // of the last one that was answered
+    unsigned connects_ = 0;    // attempts, since the target is this one
     bool refused_ = false;     // by the server, in words: trying again soon is of no use
     std::string refusal_;
     microseconds opened_at_{};

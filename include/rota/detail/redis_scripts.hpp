@@ -43,7 +43,8 @@ enum class script_id : std::uint8_t {
     claim,
     adopt,
     revoke,
-    acknowledge,
+    acknowledge_one,
+    acknowledge_many,
     changes_since,
     events_since,
     schedules_page,
@@ -53,8 +54,9 @@ enum class script_id : std::uint8_t {
     update_schedules,
     scan_page,
     mend,
+    trigger,
 };
-inline constexpr std::size_t script_count = 27;
+inline constexpr std::size_t script_count = 29;
 
 [[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
     switch (id) {
@@ -75,7 +77,8 @@ inline constexpr std::size_t script_count = 27;
         case script_id::claim: return "claim";
         case script_id::adopt: return "adopt";
         case script_id::revoke: return "revoke";
-        case script_id::acknowledge: return "acknowledge";
+        case script_id::acknowledge_one: return "acknowledge_one";
+        case script_id::acknowledge_many: return "acknowledge_many";
         case script_id::changes_since: return "changes_since";
         case script_id::events_since: return "events_since";
         case script_id::schedules_page: return "schedules_page";
@@ -85,6 +88,7 @@ inline constexpr std::size_t script_count = 27;
         case script_id::update_schedules: return "update_schedules";
         case script_id::scan_page: return "scan_page";
         case script_id::mend: return "mend";
+        case script_id::trigger: return "trigger";
     }
     return "unknown";
 }
@@ -115,6 +119,7 @@ inline constexpr constant constants[] = {
     {"status_fenced", static_cast<int>(op::tick_status::fenced)},
     {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
     {"reason_claimed", static_cast<int>(change_reason::claimed)},
+    {"reason_transferred", static_cast<int>(change_reason::transferred)},
     {"reason_given_up", static_cast<int>(change_reason::given_up)},
     {"reason_repaired", static_cast<int>(change_reason::repaired)},
     {"order_drain", static_cast<int>(op::order_kind::drain)},
@@ -205,14 +210,16 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::describe_node: add(lua::group, lua::step, lua::describe_node); break;
         case script_id::give_order: add(lua::group, lua::step, lua::give_order); break;
         case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
-        case script_id::update_schedules: add_of_schedules(lua::update_schedules); break;
+        case script_id::update_schedules: add_of_schedules(lua::triggers, lua::update_schedules); break;
+        case script_id::trigger: add_of_schedules(lua::triggers, lua::trigger); break;
         case script_id::unregister_schedules:
             add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
             break;
         case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
         case script_id::adopt: add_of_schedules(lua::departures, lua::tombstones, lua::ways, lua::adopt); break;
         case script_id::revoke: add_of_schedules(lua::ways, lua::revoke); break;
-        case script_id::acknowledge: add_of_schedules(lua::acknowledge); break;
+        case script_id::acknowledge_one: add(lua::shorthands, lua::record, lua::acknowledge_one); break;
+        case script_id::acknowledge_many: add_of_schedules(lua::acknowledge_many); break;
         case script_id::mend: add_of_schedules(lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;

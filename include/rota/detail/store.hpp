@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../operations.hpp"
+#include "../policies.hpp"
 #include "../result.hpp"
 #include "assert.hpp"
 #include "defects.hpp"
@@ -75,6 +76,38 @@ public:
     // What followers sleep on.
     [[nodiscard]] std::uint64_t seq() const { return seq_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
+    /// As the reply to changes_since.
+    [[nodiscard]] op::changes_reply changes_after(fencing_token incarnation, std::uint64_t version) const {
+        op::changes_reply answer;
+        auto const found = nodes_.find(incarnation);
+        if (found == nodes_.end()) {
+            answer.gap = true;
+            return answer;
+        }
+        auto const& n = found->second;
+        auto const first = n.log.empty() ? n.version + 1 : n.log.front().first;
+        if (version > n.version || version + 1 < first) {
+            answer.gap = true;
+            answer.to = n.version;
+            return answer;
+        }
+        answer.to = version;
+        for (std::size_t i = version + 1 - first, steps = 0; i < n.log.size() && steps < op::max_change_steps;
+             ++i, ++steps) {
+            answer.to = n.log[i].first;
+            answer.items.insert(answer.items.end(), n.log[i].second.begin(), n.log[i].second.end());
+        }
+        return answer;
+    }
+
+    /// What a transport that listens can tell of what is newer than `sub`.
+    [[nodiscard]] pushed_news news_for(subscription const& sub) const {
+        pushed_news news{.incarnation = sub.incarnation, .version = sub.version};
+        news.group = sub.follow_group && epoch_ == sub.epoch && seq_ > sub.seq;
+        news.changes = changes_after(sub.incarnation, sub.version);
+        return news;
+    }
+
     [[nodiscard]] std::uint64_t version_of(fencing_token incarnation) const {
         auto n = nodes_.find(incarnation);
         return n == nodes_.end() ? 0 : n->second.version;
@@ -95,6 +128,7 @@ public:
         fencing_token owner = 0;
         double weight = 1;
         std::string traits{};
+        fencing_token triggered = 0;
         moving move{};             // to == 0: none
         std::uint64_t number = 0;  // its place in a scan: that of its registration
     };
@@ -702,13 +736,7 @@ private:
             if (record.weight == item.weight && record.traits == item.traits) continue;
             record.weight = item.weight;
             record.traits = item.traits;
-            if (live(record.owner)) {
-                tell(record.owner, {.kind = op::change_kind::updated,
-                                    .id = item.id,
-                                    .generation = record.generation,
-                                    .weight = item.weight,
-                                    .traits = item.traits});
-            }
+            if (live(record.owner)) tell_updated(item.id, record);
             emit({.kind = op::group_event_kind::updated,
                   .id = item.id,
                   .from = record.owner,
@@ -719,9 +747,38 @@ private:
         return reply{std::move(answer)};
     }
 
+    void tell_updated(std::string const& id, schedule_record const& s) {
+        tell(s.owner, {.kind = op::change_kind::updated,
+                       .id = id,
+                       .generation = s.generation,
+                       .weight = s.weight,
+                       .traits = s.traits,
+                       .triggered = s.triggered});
+    }
+
+    result<reply> on(op::trigger const& r) {
+        ensure_epoch(0);
+        op::outcomes answer;
+        for (auto const& item : r.items) {
+            auto& out = answer.items.emplace_back();
+            auto const s = schedules_.find(item.id);
+            if (s == schedules_.end()) {
+                out.code = errc::unknown_schedule;
+            } else if (item.done != 0) {
+                if (s->second.triggered == item.done) s->second.triggered = 0;
+            } else if (s->second.owner != item.owner) {
+                out.code = errc::conflict;
+            } else {
+                out.token = s->second.triggered = mint(0);
+                if (live(item.owner)) tell_updated(item.id, s->second);
+            }
+        }
+        return reply{std::move(answer)};
+    }
+
     static schedule_status status_of(std::string const& id, schedule_record const& s) {
         if (s.owner == unreadable) return {.id = id};
-        return {id, s.generation, s.owner, s.weight, s.move.to, s.traits};
+        return {id, s.generation, s.owner, s.weight, s.move.to, s.traits, s.triggered};
     }
 
     result<reply> on(op::lookup const& r) {
@@ -774,7 +831,8 @@ private:
                   .weight = s.weight,
                   .other = from,
                   .reason = reason,
-                  .traits = s.traits});
+                  .traits = s.traits,
+                  .triggered = s.triggered});
     }
     void emit_owned(std::string const& id, schedule_record const& s, fencing_token from, change_reason reason) {
         emit({.kind = op::group_event_kind::owned,
@@ -936,7 +994,8 @@ private:
 
     // Whether `other`, of the same owner, may go in the place of `asked`.
     static bool is_like(schedule_record const& other, schedule_record const& asked) {
-        bool const like = other.weight == asked.weight && other.traits == asked.traits;
+        bool const like =
+            other.weight == asked.weight && other.traits == asked.traits && other.triggered == asked.triggered;
         return asked.move.open && other.owner == asked.owner && (like || Defects::has(defect::swap_of_unlike));
     }
 
@@ -956,7 +1015,9 @@ private:
             bool const substitute = !item.instead_of.empty();
             auto const asked = substitute ? schedules_.find(item.instead_of) : s;
             bool const own = record.generation == item.generation && record.owner == r.incarnation;
-            bool const wanted = asked != schedules_.end() && asked->second.move.to == item.to && item.to != 0;
+            bool const moves = asked != schedules_.end() && asked->second.move.to != 0;
+            bool const unasked = item.unasked && !moves;
+            bool const wanted = (unasked || (moves && asked->second.move.to == item.to)) && item.to != 0;
             if (!own || !wanted || (substitute && (record.move.to != 0 || !is_like(record, asked->second)))) {
                 out.code = errc::conflict;
                 continue;
@@ -971,10 +1032,10 @@ private:
             auto* to = find(item.to);
             if (!is_target(item.to)) {
                 out.code = errc::unknown_node;
-            } else if (expected_load(*to) >= std::uint64_t{to->capacity} + 1) {
+            } else if (expected_load(*to) >= std::uint64_t{to->capacity} + (unasked ? 0 : 1)) {
                 out.code = errc::capacity_exceeded;
             }
-            if (!out.ok() && substitute) continue;
+            if (!out.ok() && (substitute || unasked)) continue;
             out.token = Defects::has(defect::generation_kept) ? record.generation : mint(r.seen);
             if (substitute) {
                 auto const reason = asked->second.move.reason;
@@ -985,8 +1046,8 @@ private:
                 hand_to(item.id, record, item.to, out.token, reason);
                 continue;
             }
-            hand_to(item.id, record, out.ok() ? item.to : 0, out.token,
-                    out.ok() ? record.move.reason : change_reason::given_up);
+            auto const why = unasked ? change_reason::transferred : record.move.reason;
+            hand_to(item.id, record, out.ok() ? item.to : 0, out.token, out.ok() ? why : change_reason::given_up);
         }
         return reply{std::move(answer)};
     }
@@ -994,22 +1055,8 @@ private:
     // ---------------------------------------------------------------- following
 
     result<reply> on(op::changes_since const& r) {
-        auto* n = live(r.incarnation);
-        if (!n) return {errc::not_joined};
-        op::changes_reply answer;
-        answer.to = n->version;
-        auto const first = n->log.empty() ? n->version + 1 : n->log.front().first;
-        if (r.version > n->version || r.version + 1 < first) {
-            answer.gap = true;
-            return reply{std::move(answer)};
-        }
-        answer.to = r.version;
-        for (std::size_t i = r.version + 1 - first, steps = 0; i < n->log.size() && steps < op::max_change_steps;
-             ++i, ++steps) {
-            answer.to = n->log[i].first;
-            answer.items.insert(answer.items.end(), n->log[i].second.begin(), n->log[i].second.end());
-        }
-        return reply{std::move(answer)};
+        if (!live(r.incarnation)) return {errc::not_joined};
+        return reply{changes_after(r.incarnation, r.version)};
     }
 
     result<reply> on(op::events_since const& r) {

@@ -45,6 +45,7 @@ public:
     virtual void release(std::span<schedule_lock>) = 0;
     virtual std::vector<owned_schedule> owned() = 0;
     virtual results<void> register_schedules(std::span<schedule const>) = 0;
+    virtual results<void> trigger_done(std::vector<schedule_triggered> const&) = 0;
     virtual instant now() const = 0;
 
 protected:
@@ -90,7 +91,7 @@ public:
         registrations_.add(std::move(list));
         wake_if_due(lock);
     }
-    bool trigger(std::string const& id) {
+    bool trigger_here(std::string const& id) {
         std::unique_lock lock{mutex_};
         bool const owned = machine_ && machine_->trigger(id, ports_->now());
         wake_if_due(lock);
@@ -343,11 +344,24 @@ private:
             machine_->owns(all, reading());
         }
         for (auto s : a.let_go) static_cast<void>(locks_[s].release());
+        if (!a.done.empty()) tell_done(a.done);  // before a hand-off that waits for the lock takes it along
         if (!over.empty()) ports_->release(over);
         if (a.leave) leave();
         if (!a.extend.empty()) extend(a.extend);
         if (!a.acquire.empty()) acquire(a.acquire);
         for (auto const& r : a.reports) tell(r);
+    }
+
+    // Those that exist no more are as good as told.
+    void tell_done(std::vector<schedule_triggered> const& runs) {
+        auto const answers = ports_->trigger_done(runs);
+        std::vector<schedule_triggered> left;
+        for (std::size_t i = 0; i < runs.size(); ++i) {
+            if (!answers[i] && answers[i].error() != errc::unknown_schedule) left.push_back(runs[i]);
+        }
+        if (left.empty()) return;
+        std::lock_guard const lock{mutex_};
+        if (!machine_->stopping()) machine_->not_told(left, ports_->now());
     }
 
     void leave() {
@@ -452,6 +466,10 @@ private:
     }
     void take(handoff_requested const& e) {
         if (machine_) machine_->revoked(e.schedule);
+    }
+    void take(schedule_triggered const& e) {
+        if (!machine_) return;
+        machine_->triggered(e.schedule, e.token, ports_->now());
     }
     void take(events_gap const&) {
         if (machine_) machine_->look_soon(ports_->now());

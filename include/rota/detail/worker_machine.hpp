@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "../error.hpp"
+#include "../events.hpp"
 #include "../run_report.hpp"
 #include "../strategy/hashing.hpp"
 #include "../trigger/trigger.hpp"
@@ -53,18 +54,19 @@ struct worker_actions {
         std::uint32_t attempt = 0;
     };
 
-    bool look = false;                   ///< then tell what is owned (owns())
-    std::vector<std::uint32_t> release;  ///< the run is over; the slot is free
-    std::vector<std::uint32_t> let_go;   ///< the same of the lock, but its handler still runs
-    bool leave = false;                  ///< the group; comes once, then nothing is acquired or extended
-    std::vector<std::uint32_t> extend;   ///< then extended() or not_extended() each
-    std::vector<start> starts;           ///< then not_started() or ended() each
-    std::vector<acquisition> acquire;    ///< then granted() or refused() each
+    bool look = false;                     ///< then tell what is owned (owns())
+    std::vector<std::uint32_t> release;    ///< the run is over; the slot is free
+    std::vector<std::uint32_t> let_go;     ///< the same of the lock, but its handler still runs
+    bool leave = false;                    ///< the group; comes once, then nothing is acquired or extended
+    std::vector<std::uint32_t> extend;     ///< then extended() or not_extended() each
+    std::vector<start> starts;             ///< then not_started() or ended() each
+    std::vector<acquisition> acquire;      ///< then granted() or refused() each
+    std::vector<schedule_triggered> done;  ///< what was asked for, and is done; then not_told() if that fails
     std::vector<run_report> reports;
 
     [[nodiscard]] bool empty() const {
         return !look && !leave && release.empty() && let_go.empty() && extend.empty() && starts.empty() &&
-               acquire.empty() && reports.empty();
+               acquire.empty() && done.empty() && reports.empty();
     }
 };
 
@@ -118,9 +120,11 @@ public:
             e.last_start = e.last_end = std::nullopt;
             e.attempt = 1;
             e.again = false;
+            e.asked = 0;
             if (!e.busy) plan(e, t);
-        } else if (!e.busy) {
-            queue(e);  // the hand-over is off
+        } else {  // the hand-over is off
+            queue(e);
+            if (e.asked != 0) (void)trigger(id, t.now);
         }
         owned_[id] = &e;
     }
@@ -135,6 +139,7 @@ public:
         if (s == entries_.end()) return;
         unqueue(s->second);
         s->second.owned = false;
+        s->second.asked = 0;
         owned_.erase(id);
         if (!s->second.busy) entries_.erase(s);
     }
@@ -149,6 +154,7 @@ public:
                 continue;
             }
             owned(s.id, s.generation, t);
+            if (s.triggered != 0) triggered(s.id, s.triggered, t.now);
             if (s.handing_over) revoked(s.id);
         }
         std::vector<std::string> gone;
@@ -158,15 +164,23 @@ public:
         for (auto const& id : gone) lost(id);
         look_at_ = t.now + outage_pause_;  // not all that changes is told
     }
+    /// The group asks for a run of it, under that token.
+    void triggered(std::string const& id, fencing_token token, instant now) {
+        auto const s = entries_.find(id);
+        if (s == entries_.end() || !s->second.owned) return;
+        if (token <= s->second.asked || token <= s->second.done) return;
+        s->second.asked = token;
+        (void)trigger(id, now);
+    }
     /// A run of it is wanted now, or once the one in hand is over. False: this node does not own it (or hands it over).
     bool trigger(std::string const& id, instant now) {
         auto const s = entries_.find(id);
         if (s == entries_.end() || !s->second.owned || s->second.revoked || stopping_) return false;
         auto& e = s->second;
-        if (e.busy) {
-            e.again = true;
-        } else {
+        if (!e.busy) {
             be_due(e, now);
+        } else if (!is_to_begin(e)) {
+            e.again = true;
         }
         return true;
     }
@@ -187,6 +201,7 @@ public:
         r.valid_until = valid_until;
         r.extend_at = t.now + rules_.lock_ttl / 2;
         r.attempt = e.attempt;
+        r.asked = e.asked;
         e.refusal_told = false;
     }
     void refused(std::uint32_t slot, error const& why, clock_reading t) {
@@ -250,11 +265,20 @@ public:
             e.attempt = 1;
         }
         if (failure) told.why = *std::move(failure);
+        // One that had to stop early is not done: whoever owns it next is asked for a run, too.
+        bool const cut_off = r.cause == stop_cause::lock_ending || r.cause == stop_cause::shutting_down;
+        if (r.asked != 0 && !retry && !cut_off) {
+            if (e.asked == r.asked) e.asked = 0;
+            e.done = r.asked;
+            done_.push_back({e.id, r.asked});
+        }
         if (e.owned) {
             if (std::exchange(e.again, false)) {
                 be_due(e, t.now);
             } else if (retry) {
                 be_due(e, t.now + *told.retry_in);
+            } else if (e.asked != 0) {
+                be_due(e, t.now + refusal_pause_);
             } else {
                 plan(e, t);
             }
@@ -262,6 +286,12 @@ public:
         r.at = r.lock_over ? stage::free : stage::releasing;
         forget_unowned(e);
         if (r.at == stage::free) r = {};
+    }
+
+    /// What was to be told to be done was not told.
+    void not_told(std::vector<schedule_triggered> const& runs, instant now) {
+        done_.insert(done_.end(), runs.begin(), runs.end());
+        tell_done_at_ = now + outage_pause_;
     }
 
     // ---------------------------------------------------------------- facts: the end
@@ -311,6 +341,7 @@ public:
             }
         }
         start_and_acquire(a, now);
+        if (now >= tell_done_at_ || stopping_) a.done = std::exchange(done_, {});
         if (stopping_ && !left_ && (now >= drain_until_ || idle())) leave(a);
         a.reports = std::exchange(reports_, {});
         return a;
@@ -319,7 +350,7 @@ public:
     /// Until when next() has nothing to do if no fact comes before.
     [[nodiscard]] instant due() const {
         if (!reports_.empty()) return instant::min();
-        auto when = instant::max();
+        auto when = done_.empty() ? instant::max() : tell_done_at_;
         for (auto const& r : runs_) {
             if (r.at == stage::starting || r.at == stage::releasing) return instant::min();
             if (r.at != stage::running) continue;
@@ -385,6 +416,8 @@ private:
         bool again = false;  // triggered meanwhile
         bool queued = false;
         bool refusal_told = false;
+        fencing_token asked = 0;  // a run, by the group
+        fencing_token done = 0;   // the latest of these that is
         std::uint32_t attempt = 1;
         std::uint64_t stamp = 0;
         std::uint64_t place = 0;
@@ -400,6 +433,7 @@ private:
         fencing_token token = 0;
         fencing_token generation = 0;
         std::uint32_t attempt = 0;
+        fencing_token asked = 0;
         instant started{};
         instant valid_until{};
         instant extend_at{};
@@ -410,6 +444,12 @@ private:
     };
 
     [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
+
+    // Its lock is still being asked for.
+    [[nodiscard]] bool is_to_begin(entry const& e) const {
+        return std::any_of(runs_.begin(), runs_.end(),
+                           [&](run const& r) { return r.of == &e && r.at == stage::acquiring; });
+    }
 
     [[nodiscard]] bool is_revoked(std::string const& id, fencing_token generation) const {
         auto const s = entries_.find(id);
@@ -545,6 +585,8 @@ private:
     std::uint64_t places_ = 0;
     std::vector<run> runs_;  // by slot
     std::vector<run_report> reports_;
+    std::vector<schedule_triggered> done_;
+    instant tell_done_at_ = instant::min();
     std::uint64_t stamp_ = 0;
 
     bool contact_ = false;

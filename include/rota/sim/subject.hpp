@@ -38,6 +38,7 @@ public:
     virtual void done(operation const&, result<reply> const&, instant sent, instant now) = 0;
     virtual instant due() const = 0;
     virtual subscription what_to_listen_for() const = 0;
+    virtual void hear(std::optional<pushed_news> const&, instant now) = 0;
     virtual std::vector<event> take_events() = 0;
     virtual result<void> can_act(instant now) const = 0;
     virtual op::acquire_locks acquisition(op::lock_kind, std::vector<std::string> names, microseconds ttl) = 0;
@@ -47,6 +48,7 @@ public:
                                 instant now) = 0;
     virtual void on_releasing(op::lock_kind, std::string const& name, fencing_token) = 0;
     virtual void on_released(op::lock_kind, std::string const& name, fencing_token) = 0;
+    virtual bool give(std::string const& schedule, fencing_token to, instant now) = 0;
     virtual void see(fencing_token) = 0;
     virtual void own_log_moved() = 0;
     virtual void group_log_moved() = 0;
@@ -133,6 +135,7 @@ public:
     virtual fencing_token epoch() const = 0;
     virtual fencing_token fence() const = 0;
     virtual std::uint64_t version_of(fencing_token incarnation) const = 0;
+    virtual pushed_news news_for(subscription const&) const = 0;
     virtual stored_leader leader() const = 0;
     virtual std::optional<stored_schedule> schedule(std::string const& id) const = 0;
     virtual std::optional<stored_node> node(fencing_token incarnation) const = 0;
@@ -175,6 +178,7 @@ public:
     }
     instant due() const override { return core_.due(); }
     subscription what_to_listen_for() const override { return core_.what_to_listen_for(); }
+    void hear(std::optional<pushed_news> const& news, instant now) override { core_.hear(news, now); }
     std::vector<event> take_events() override {
         return core_.has_events() ? core_.take_events() : std::vector<event>{};
     }
@@ -195,6 +199,11 @@ public:
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) override {
         core_.on_released(kind, name, token);
+    }
+    bool give(std::string const& schedule, fencing_token to, instant now) override {
+        bool const given = core_.give(schedule, to, now);
+        if (given) core_.forget_given(schedule);  // nobody waits for it
+        return given;
     }
     void see(fencing_token token) override { core_.see(token); }
     void own_log_moved() override { core_.own_log_moved(); }
@@ -259,6 +268,7 @@ public:
     fencing_token epoch() const override { return store_.epoch(); }
     fencing_token fence() const override { return store_.fence(); }
     std::uint64_t version_of(fencing_token incarnation) const override { return store_.version_of(incarnation); }
+    pushed_news news_for(subscription const& sub) const override { return store_.news_for(sub); }
     stored_leader leader() const override {
         auto const& l = store_.leader();
         return {l.deadline, l.term, l.incarnation};

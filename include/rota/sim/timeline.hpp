@@ -491,10 +491,11 @@ private:
     }
 
     void messages() {
-        static constexpr char const* names[] = {
-            "join",         "tick",       "leave", "renounce", "acquire", "extend", "release",     "register",
-            "lookup",       "unregister", "claim", "reap",     "adopt",   "revoke", "acknowledge", "changes since",
-            "events since", "schedules",  "nodes", "describe", "order",   "update", "scan",        "mend"};
+        static constexpr char const* names[] = {"join",          "tick",         "leave",     "renounce", "acquire",
+                                                "extend",        "release",      "register",  "lookup",   "unregister",
+                                                "claim",         "reap",         "adopt",     "revoke",   "acknowledge",
+                                                "changes since", "events since", "schedules", "nodes",    "describe",
+                                                "order",         "update",       "scan",      "mend",     "trigger"};
         static_assert(std::size(names) == std::variant_size_v<operation>);
         double last = -1;
         std::uint32_t last_slot = no_process;

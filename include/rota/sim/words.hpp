@@ -27,7 +27,8 @@ namespace rota::sim {
                                             "events_since",  "schedules_page",
                                             "nodes_page",    "describe_node",
                                             "give_order",    "update_schedules",
-                                            "scan_page",     "mend"};
+                                            "scan_page",     "mend",
+                                            "trigger"};
     static_assert(std::size(names) == std::variant_size_v<operation>);
     auto text = fmt::format("server {} performs {}", s.server, names[s.request.index()]);
     if (!whose.empty()) text += " of " + whose;
@@ -75,13 +76,10 @@ namespace rota::sim {
 
 /// What a sink is told.
 [[nodiscard]] inline std::string in_words(event const& e) {
-    static constexpr char const* names[] = {"node_joined",        "node_left",
-                                            "node_suspended",     "node_resumed",
-                                            "node_lost",          "node_fenced",
-                                            "ownership_changed",  "handoff_requested",
-                                            "leadership_changed", "membership_changed",
-                                            "schedule_changed",   "events_gap",
-                                            "plan_refused",       "warning"};
+    static constexpr char const* names[] = {
+        "node_joined",        "node_left",         "node_suspended",    "node_resumed",       "node_lost",
+        "node_fenced",        "ownership_changed", "handoff_requested", "schedule_triggered", "leadership_changed",
+        "membership_changed", "schedule_changed",  "events_gap",        "plan_refused",       "warning"};
     static_assert(std::size(names) == std::variant_size_v<event>);
     std::string text = names[e.index()];
     if (auto* o = std::get_if<ownership_changed>(&e)) {

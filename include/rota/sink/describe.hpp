@@ -119,6 +119,11 @@ template <typename = void>
 }
 
 template <typename = void>
+[[nodiscard]] std::string words_for(schedule_triggered const& e) {
+    return fmt::format("schedule {} was triggered, token {}", in_words(e.schedule), e.token);
+}
+
+template <typename = void>
 [[nodiscard]] std::string words_for(leadership_changed const& e) {
     auto text = in_words(e.leader) + " leads";
     if (e.term != 0) text += fmt::format(", term {}", e.term);

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -25,12 +26,43 @@
 #include "../detail/redis_call.hpp"
 #include "../detail/redis_listener.hpp"
 #include "../detail/redis_pipeline.hpp"
+#include "../detail/redis_user.hpp"
 
 namespace rota {
 
 namespace detail {
 struct hiredis_async_access;  // tests define it
 }
+
+/// A connection for the operations of several groups: give it to the transports of their coordinators in place of an
+/// address. (What is pushed still comes to each over a connection of its own.) It is made under the name of the first that
+/// joins; every group's rights are checked, and its session numbered, on each connection anew, which takes its first
+/// operation one more round trip.
+/// A handle: copies are the same connection, which lasts as long as a handle or transport does. Threads: the loop's.
+class redis_link {
+public:
+    redis_link(std::string url, loop_ref loop, std::size_t most_in_flight = 10'000)
+        : self_{std::make_shared<state>(std::move(url), loop, most_in_flight)} {}
+
+private:
+    friend class hiredis_async;
+
+    struct state {
+        state(std::string at, loop_ref on, std::size_t most_in_flight)
+            : url{std::move(at)},
+              loop{on},
+              pipeline{std::make_shared<detail::redis_pipeline>(on, most_in_flight)} {}
+        state(state const&) = delete;
+        state& operator=(state const&) = delete;
+        ~state() { pipeline->shut_down(); }
+
+        std::string url;
+        loop_ref loop;
+        std::shared_ptr<detail::redis_pipeline> pipeline;
+    };
+
+    std::shared_ptr<state> self_;
+};
 
 /// An async_transport (policies.hpp) to a Redis at an address as hiredis_sync takes it.
 ///
@@ -60,15 +92,13 @@ public:
 
     /// Never connects and never refuses: open() reports what is wrong with the text.
     hiredis_async(std::string url, loop_ref loop, std::size_t most_in_flight = default_most_in_flight)
-        : url_{std::move(url)},
-          loop_{loop},
-          self_{std::make_shared<state>(loop, most_in_flight)} {}
+        : self_{std::make_shared<state>(redis_link{std::move(url), loop, most_in_flight}.self_, false)} {}
+    /// Over a connection that others share.
+    explicit hiredis_async(redis_link const& link) : self_{std::make_shared<state>(link.self_, true)} {}
     hiredis_async(hiredis_async&&) = default;
     hiredis_async& operator=(hiredis_async&& other) noexcept {
         if (this != &other) {
             if (self_) self_->shut_down();
-            url_ = std::move(other.url_);
-            loop_ = other.loop_;
             self_ = std::move(other.self_);
         }
         return *this;
@@ -81,14 +111,20 @@ public:
     result<void> open(transport_settings const& settings) {
         auto& self = *self_;
         self.opened = false;
-        auto address = detail::parse_redis_address(url_);
+        auto address = detail::parse_redis_address(self.link->url);
         if (!address) return address.error();
         if (settings.key_prefix.empty() || settings.key_prefix.find_first_of("{}") != std::string::npos) {
             return {errc::invalid_argument, "key_prefix must not be empty or hold a brace"};
         }
         auto const name = detail::as_client_name(settings.client_name);
         auto const tagged = "{" + settings.key_prefix + "}";
-        self.pipeline->open(*address, settings.key_prefix, name, settings.operation_timeout);
+        if (!self.shares) {
+            self.pipeline->open(*address, settings.key_prefix, name, settings.operation_timeout);
+        } else if (!self.pipeline->is_open()) {
+            self.pipeline->open(*address, {}, name, settings.operation_timeout);
+        }
+        if (self.shares && self.user->key_prefix != settings.key_prefix) self.user->dismiss();
+        self.user->key_prefix = settings.key_prefix;
         self.target.address = *std::move(address);
         self.target.name = name + ":push";
         self.target.inbox = tagged + "inbox:";
@@ -108,13 +144,27 @@ public:
         auto made = std::make_unique<call>(std::move(request), std::forward<Handler>(handler));
         if (!self_->opened) {
             auto why = rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
+            made->user = self_->user;
             return self_->pipeline->refuse(std::move(made), std::move(why));
         }
+        made->user = self_->user;
         self_->pipeline->submit(std::move(made), timeout, first);
     }
 
     /// Ends what is under way: its handlers get `cancelled`, later. What was sent may have been done.
-    void cancel() { self_->pipeline->give_up_all({errc::cancelled, "cancel() was called"}); }
+    void cancel() {
+        rota::error const why{errc::cancelled, "cancel() was called"};
+        if (self_->shares) {
+            self_->pipeline->give_up(*self_->user, why);
+        } else {
+            self_->pipeline->give_up_all(why);
+        }
+    }
+
+    /// What on_push() was called for. Forgotten when requests go by a new connection: see async_transport.
+    [[nodiscard]] std::optional<pushed_news> take_news(subscription const& sub) {
+        return self_->listener->take_news().since(sub);
+    }
 
     /// Calls `on_push()` once when something newer than the subscription is there, and then rests until the next listen(),
     /// each of which takes the place of the one before; subscription{} listens to nothing. Errors only make it later: while
@@ -125,10 +175,10 @@ public:
         self_->warn({errc::unavailable, "no file descriptor is left to listen for changes"});
     }
 
-    [[nodiscard]] loop_ref loop() const noexcept { return loop_; }
+    [[nodiscard]] loop_ref loop() const noexcept { return self_->link->loop; }
 
     /// Whether another server, or another run of it, answers than before: it may lack acknowledged writes.
-    [[nodiscard]] bool take_server_changed() { return self_->pipeline->handshake().take_server_changed(); }
+    [[nodiscard]] bool take_server_changed() { return std::exchange(self_->user->server_changed, false); }
 
     /// What an operator should know, once each.
     [[nodiscard]] std::vector<error> take_warnings() {
@@ -150,15 +200,19 @@ private:
 
     // Never moves, so that what is called back knows where it is.
     struct state {
-        state(loop_ref loop, std::size_t most_in_flight)
-            : pipeline{std::make_shared<detail::redis_pipeline>(loop, most_in_flight)},
-              listener{std::make_shared<detail::redis_listener>(loop)} {
+        template <typename Link>
+        state(std::shared_ptr<Link> by, bool with_others)
+            : shares{with_others},
+              link{std::move(by)},
+              pipeline{link->pipeline},
+              listener{std::make_shared<detail::redis_listener>(link->loop)} {
             // Listening goes to the server that operations go to, on a connection as fresh. (The old one may be dead
             // without knowing.)
-            pipeline->on_established([this] {
+            user->established = [this] {
                 target.where = pipeline->peer();
                 listener->retarget(target);
-            });
+            };
+            pipeline->add(user);
             listener->complain_to([this](std::string why) { warn({errc::refused_by_server, std::move(why)}); });
         }
         state(state const&) = delete;
@@ -166,7 +220,12 @@ private:
 
         void shut_down() {
             listener->shut_down();
-            pipeline->shut_down();
+            auto const kept = pipeline;
+            if (shares) {
+                kept->remove(*user);
+            } else {
+                kept->shut_down();
+            }
         }
         void warn(error what) {
             constexpr std::size_t most = 64;
@@ -178,16 +237,17 @@ private:
             warnings.push_back(std::move(what));
         }
 
+        bool const shares;  // the connection
         bool opened = false;
         detail::push_target target;
         std::vector<error> warnings;
         std::vector<std::string> refusals;
+        std::shared_ptr<redis_link::state> link;
         std::shared_ptr<detail::redis_pipeline> pipeline;
+        std::shared_ptr<detail::redis_user> user = std::make_shared<detail::redis_user>();
         std::shared_ptr<detail::redis_listener> listener;
     };
 
-    std::string url_;
-    loop_ref loop_;
     std::shared_ptr<state> self_;
 };
 

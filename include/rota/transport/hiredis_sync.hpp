@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,7 +110,10 @@ public:
                 bool const newer = self.push.react(sub, now);
                 if (auto why = self.push.take_refusal(); !why.empty())
                     self.warn({errc::refused_by_server, std::move(why)});
-                if (newer) return wake_reason::pushed;
+                if (newer) {
+                    self.keep_news();
+                    return wake_reason::pushed;
+                }
             }
             if (!any && now >= deadline) {
                 return self.woken.exchange(false, std::memory_order_acquire) ? wake_reason::woken
@@ -122,6 +126,16 @@ public:
     void wake() noexcept {
         self_->woken.store(true, std::memory_order_release);
         self_->poke();
+    }
+
+    /// What a wait() was ended by. Any thread; while nothing is performed.
+    [[nodiscard]] std::optional<pushed_news> take_news(subscription const& sub) {
+        auto& self = *self_;
+        std::lock_guard const lock{self.mutex};
+        // Heard over a connection to where requests went before: perhaps from another server.
+        if (self.news_from != self.announcements.load(std::memory_order_acquire)) return std::nullopt;
+        self.news_from = 0;
+        return std::move(self.news).since(sub);
     }
 
     /// Polls readable when wait() has something to do: a wake, or bytes from the server. Owned by the transport.
@@ -206,6 +220,12 @@ private:
             poke();
         }
 
+        void keep_news() {
+            std::lock_guard const lock{mutex};
+            news = push.take_news();
+            news_from = followed;
+        }
+
         void follow() {
             std::lock_guard const lock{mutex};
             followed = announcements.load(std::memory_order_acquire);
@@ -224,6 +244,8 @@ private:
         detail::push_target target;
         std::vector<error> warnings;
         std::vector<std::string> refusals;
+        detail::redis_news news;      // what ended the last wait, and
+        std::uint64_t news_from = 0;  // ... by which announcement it listened there; 0: there is none
         std::atomic<std::uint64_t> announcements{0};
         std::atomic<bool> woken{false};
         std::atomic<int> event{-1};

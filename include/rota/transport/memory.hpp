@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "../detail/late.hpp"
@@ -179,6 +180,14 @@ public:
         }
         if (std::exchange(link_->woken, false)) return wake_reason::woken;
         return pushed() ? wake_reason::pushed : wake_reason::timeout;
+    }
+
+    std::optional<pushed_news> take_news(subscription const& sub) {
+        std::lock_guard const lock{link_->store->mutex};
+        auto const group = link_->store->groups.find(link_->group);
+        if (link_->refusing || group == link_->store->groups.end()) return std::nullopt;
+        if (link_->restarts != link_->store->restarts) return std::nullopt;  // the next request is told of that
+        return group->second.news_for(sub);
     }
 
     void wake() {

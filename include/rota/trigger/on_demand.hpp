@@ -1,4 +1,4 @@
-// Runs a schedule when worker::trigger() asks for it, on the node that owns it, and at no other time.
+// Runs a schedule when worker::trigger() asks for it, on whichever node that is called, and at no other time.
 #pragma once
 
 #include <optional>

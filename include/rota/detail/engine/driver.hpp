@@ -42,6 +42,7 @@ class ports {
 public:
     virtual result<void> open(transport_settings const&) = 0;
     virtual bool take_server_changed() = 0;
+    virtual std::optional<pushed_news> take_news(subscription const&) = 0;
     virtual std::vector<error> take_warnings() = 0;
     virtual void deliver(event const&) noexcept = 0;
     virtual planner strategy() = 0;
@@ -130,23 +131,29 @@ public:
     // longer than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
     flow<void> drive() {
         auto const until = now() + core.settings().heartbeat_interval;
-        for (bool more = true; more; more = more && now() < until) {
+        for (bool more = true; more;) {
             {
                 auto const turn = co_await mode.lane_turn();
                 more = co_await release_abandoned();
-                collect();  // what is read anew after the server changed begins with its first page
+                take_in();  // what is read anew after the server changed begins with its first page
                 auto request = core.next(now());
                 if (!request) {
                     bool const settling = co_await settle_unanswered();
                     more = settling || more;
                 } else {
                     more = true;
-                    collect();
+                    take_in();
                     auto const sent = now();
                     auto const answer = co_await mode.perform(*request, core.settings().operation_timeout);
                     core.done(*request, answer, sent, now());
                 }
-                collect();
+                // Whoever drives does what is due: run() need not be woken for it.
+                more = more && now() < until;
+                if (more) {
+                    take_in();
+                } else {
+                    collect();
+                }
             }
             deliver();
         }
@@ -188,22 +195,31 @@ public:
     }
     void wake_up() { nap_.reset(); }
 
+    // In a turn of the lane: a sleep was ended by what was pushed.
+    void hear() {
+        collect();  // what is heard of another server than before does not go with what was known
+        core.hear(policies.take_news(core.what_to_listen_for()), now());
+        collect();
+    }
+
     // ---------------------------------------------------------------- events
 
-    // In a turn: moves what happened to the queue, in order.
+    // In a turn: moves what happened to the queue, in order; and ends the sleep of run() if there is something to do
+    // before that would.
     void collect() {
+        take_in();
+        if (!nap_) return;
+        auto const listen = core.what_to_listen_for();
+        bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
+                           listen.follow_group != nap_->listen.follow_group;
+        if (!other && due.load() >= nap_->until) return;
+        nap_.reset();
+        mode.stir();
+    }
+    // The first half of that.
+    void take_in() {
         if (policies.take_server_changed()) core.server_changed();
-        auto const next = core.due();
-        due.store(next);
-        if (nap_) {
-            auto const listen = core.what_to_listen_for();
-            bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
-                               listen.follow_group != nap_->listen.follow_group;
-            if (other || next < nap_->until) {
-                nap_.reset();
-                mode.stir();
-            }
-        }
+        due.store(core.due());
         for (auto& w : policies.take_warnings()) core.tell(event{warning{std::move(w)}});
         if (!core.has_events()) return;
         auto fresh = core.take_events();
@@ -371,7 +387,8 @@ error at_item(std::ptrdiff_t index, error why) {
 
 template <typename = void>
 result<void> check_distinct(std::vector<std::string_view> ids) {
-    std::sort(ids.begin(), ids.end());
+    // Mostly they come in order.
+    if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
     auto const twice = std::adjacent_find(ids.begin(), ids.end());
     if (twice != ids.end()) return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
     return {};

@@ -160,15 +160,15 @@ private:
         auto const turn = driver_.mode.user_turn();
         auto& core = driver_.core;
         if (auto r = core.can_act(driver_.now()); !r) co_return r;
-        operation const request = core.acquisition(kind, std::move(names), ttl);
-        auto const& asked = std::get<op::acquire_locks>(request);
+        operation request = core.acquisition(kind, std::move(names), ttl);
+        auto& asked = std::get<op::acquire_locks>(request);
         std::optional<acquiring> under_way;
         if constexpr (Mode::interleaves) under_way.emplace(core, asked);
         auto const sent = driver_.now();
         auto const answer = co_await driver_.attempt(request);
-        under_way.reset();
-        driver_.collect();
         if (!answer) {
+            under_way.reset();
+            driver_.collect();
             bool const perhaps = answer.error() == errc::outcome_unknown || answer.error() == errc::cancelled;
             if (perhaps) driver_.note_unanswered(request, driver_.now() + ttl);
             co_return answer.error();
@@ -181,8 +181,8 @@ private:
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
                 continue;
             }
-            target held{kind, name, granted[i].token, asked.incarnation};
             auto const until = core.on_acquired(kind, name, granted[i], sent, at);
+            target held{kind, name, granted[i].token, asked.incarnation};
             if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
                 driver_.abandon(std::move(held));
                 grants.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
@@ -190,6 +190,8 @@ private:
             }
             grants.push_back(grant{std::move(held), until});
         }
+        under_way.reset();
+        driver_.collect();
         co_return result<void>{};
     }
 

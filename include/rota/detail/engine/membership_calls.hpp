@@ -102,9 +102,14 @@ public:
             auto const wake_at = std::min(nap.until, until);
             auto why = wake_reason::timeout;
             if (wake_at > at) why = co_await driver_.mode.sleep(nap.listen, std::min(wake_at - at, longest_sleep));
-            auto const turn = co_await driver_.mode.lane_turn();
-            driver_.wake_up();
-            if (why == wake_reason::pushed) driver_.core.want_tick(driver_.now());
+            {
+                auto const turn = co_await driver_.mode.lane_turn();
+                driver_.wake_up();
+                if (why == wake_reason::pushed) driver_.hear();
+            }
+            // Told before anything is asked: who is given something to do need not wait for that.
+            if (why == wake_reason::pushed) driver_.deliver();
+            if (stop.stop_requested()) co_return result<void>{};
         }
     }
 
@@ -249,8 +254,8 @@ private:
             auto const why = driver_.mode.look(next);  // timeout, too, while run() sleeps: it listens
             if (why != wake_reason::pushed) co_return;
             {
-                auto const turn = driver_.mode.quick_turn();
-                driver_.core.want_tick(driver_.now());
+                auto const turn = co_await driver_.mode.lane_turn();
+                driver_.hear();
             }
             co_await driver_.drive();
         }

@@ -2,6 +2,7 @@
 // request (or two, where it has to be looked up first who owns what). What is given by span must live until the end.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,15 @@
 #include "group_calls.hpp"
 
 namespace rota::detail {
+
+/// Runs that are done, as the server is told of them.
+template <typename = void>
+std::vector<op::trigger::item> as_items(std::vector<schedule_triggered> const& runs) {
+    std::vector<op::trigger::item> items;
+    items.reserve(runs.size());
+    for (auto const& r : runs) items.push_back({r.schedule, 0, r.token});
+    return items;
+}
 
 template <typename Mode, typename Defects>
 class schedule_calls {
@@ -70,6 +80,49 @@ public:
         co_return answers;
     }
 
+    flow<results<void>> trigger(std::span<std::string const> all) {
+        auto may = driver_.enter();
+        if (may) may = check_ids(all);
+        if (!may) co_return all_failed<void>(all.size(), may.error());
+        results<void> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            auto const ask = [page](std::vector<located> const& found) {
+                op::trigger request;
+                for (auto const& [i, owner] : found) request.items.push_back({page[i], owner, 0});
+                return request;
+            };
+            co_await at_their_owners(page, answers, ask);
+        }
+        co_await driver_.after_change();
+        co_return answers;
+    }
+
+    /// `all`: in the place of an owner, nothing.
+    flow<results<void>> trigger_done(std::span<op::trigger::item const> all) {
+        if (auto may = driver_.enter(); !may) co_return all_failed<void>(all.size(), may.error());
+        results<void> answers;
+        for (std::size_t n = 0; !page_of(all, n).empty(); ++n) {
+            auto const page = page_of(all, n);
+            op::trigger request;
+            request.items.assign(page.begin(), page.end());
+            auto const r = co_await driver_.perform(std::move(request));
+            auto const turn = driver_.mode.user_turn();
+            for (std::size_t i = 0; i < page.size(); ++i) {
+                if (!r) {
+                    answers.push_back(r.error());
+                } else if (!r->items[i].ok()) {
+                    answers.push_back(error{r->items[i].code, in_words(page[i].id)});
+                } else {
+                    driver_.core.on_trigger_done(page[i].id, page[i].done);
+                    answers.push_back({});
+                }
+            }
+        }
+        driver_.deliver();
+        co_return answers;
+    }
+
     flow<results<void>> unregister_schedules(std::span<std::string const> all) {
         auto may = driver_.enter();
         if (may) may = check_ids(all);
@@ -120,7 +173,9 @@ public:
         for (auto& claimed : answers) {
             if (!claimed) continue;
             auto const s = driver_.belief->table().find(claimed->id);  // the weight is known by now
-            if (s != driver_.belief->table().end()) claimed->weight = s->second.weight;
+            if (s == driver_.belief->table().end()) continue;
+            claimed->weight = s->second.weight;
+            claimed->triggered = s->second.triggered;
         }
         co_return answers;
     }
@@ -129,48 +184,25 @@ public:
         auto may = driver_.enter();
         if (may) may = check_id("the schedule id", id);
         if (!may) co_return may;
-        auto const to = co_await group_.incarnation_of(node_id);
-        if (!to) co_return to.error();
-        auto const found = co_await look_up(id);
-        if (!found) co_return found.error();
-        if (!found->registered) co_return error{errc::unknown_schedule, in_words(id)};
-        auto const& status = found->status;
-        if (status.owner == *to && status.moving_to == 0) co_return result<void>{};
-        fencing_token self = 0, term = 0, seen = 0;
-        {
-            auto const turn = driver_.mode.user_turn();
-            if (auto can = driver_.core.can_act(driver_.now()); !can) co_return can;
-            self = driver_.core.self().incarnation;
-            if (driver_.belief->leads(driver_.now())) term = driver_.belief->term();
-            seen = driver_.core.seen();
+        auto to = known_incarnation_of(node_id);
+        bool const remembered = to != 0;
+        for (;;) {
+            if (to == 0) {
+                auto const found = co_await group_.incarnation_of(node_id);
+                if (!found) co_return found.error();
+                to = *found;
+            }
+            auto r = co_await transfer_to(id, to);
+            bool const stale = !r && r.error() == errc::unknown_node;
+            remember(node_id, stale ? 0 : to);
+            if (stale && remembered) {  // it has joined anew, perhaps
+                auto const found = co_await group_.incarnation_of(node_id);
+                if (!found) co_return found.error();
+                if (*found != std::exchange(to, *found)) continue;
+            }
+            if (r || !r.error().detail.empty()) co_return r;
+            co_return error{r.error().code, in_words(id) + " to " + in_words(node_id)};
         }
-        if (term == 0 && status.owner != self) {
-            co_return error{errc::not_leader, "only the owner or the leader transfers a schedule"};
-        }
-        if (status.owner == *to) co_return error{errc::conflict, in_words(id) + " is on its way to another node"};
-        result<op::outcomes> r = errc::not_leader;
-        if (status.owner == 0) {
-            op::adopt request{.incarnation = self, .term = term, .items = {}, .seen = seen};
-            request.items.push_back({id, status.generation, 0, *to, change_reason::transferred});
-            r = co_await driver_.perform(std::move(request));
-        } else {
-            op::revoke request{.incarnation = self,
-                               .term = status.owner == self ? 0 : term,
-                               .items = {},
-                               .handoff_deadline = driver_.core.settings().handoff_deadline};
-            request.items.push_back({id, status.generation, status.owner, *to, change_reason::transferred});
-            r = co_await driver_.perform(std::move(request));
-        }
-        if (!r) co_return r.error();
-        driver_.note_own_change(*r);
-        co_await driver_.after_change();
-        auto const& out = r->items.front();
-        if (out.ok()) co_return result<void>{};
-        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
-            auto const now_at = co_await look_up(id);
-            if (now_at && now_at->status.owner == *to) co_return result<void>{};
-        }
-        co_return error{out.code, in_words(id) + " to " + in_words(node_id)};
     }
 
 private:
@@ -194,6 +226,104 @@ private:
             return {code, words.empty() ? what : words};
         }
     };
+
+    // ---------------------------------------------------------------- transfer
+
+    flow<result<void>> transfer_to(std::string const& id, fencing_token to) {
+        bool given = false;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto can = driver_.core.can_act(driver_.now()); !can) co_return can;
+            given = driver_.core.give(id, to, driver_.now());
+        }
+        if (given) {
+            auto r = co_await outcome_of_gift(id);
+            co_await driver_.after_change();
+            // A conflict: a repeat after it had gone, or somebody else wants it moved.
+            if (r || (r.error() != errc::locked_by_other && r.error() != errc::conflict)) co_return r;
+        }
+        auto r = co_await ask_for_handoff(id, to);
+        co_return r;
+    }
+
+    // An idle schedule of ours goes in one step, with the lane.
+    flow<result<void>> outcome_of_gift(std::string const& id) {
+        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        for (unsigned n = 1;; ++n) {
+            co_await driver_.drive();
+            auto const turn = driver_.mode.user_turn();
+            if (auto const out = driver_.core.take_given(id)) {
+                if (out->ok()) co_return result<void>{};
+                co_return out->code;
+            }
+            auto const failure = driver_.core.last_failure();
+            if (!failure || n >= 3 || driver_.now() >= limit) {
+                driver_.core.forget_given(id);
+                co_return error{errc::outcome_unknown, in_words(id) + " goes as soon as the server answers" +
+                                                           (failure ? ": " + failure->detail : std::string{})};
+            }
+            driver_.core.want_tick(driver_.now());
+        }
+    }
+
+    // Somebody else's, or one with a run in hand.
+    flow<result<void>> ask_for_handoff(std::string const& id, fencing_token to) {
+        auto const found = co_await look_up(id);
+        if (!found) co_return found.error();
+        if (!found->registered) co_return error{errc::unknown_schedule, in_words(id)};
+        auto const& status = found->status;
+        if (status.owner == to && status.moving_to == 0) co_return result<void>{};
+        fencing_token self = 0, term = 0, seen = 0;
+        {
+            auto const turn = driver_.mode.user_turn();
+            if (auto can = driver_.core.can_act(driver_.now()); !can) co_return can;
+            self = driver_.core.self().incarnation;
+            if (driver_.belief->leads(driver_.now())) term = driver_.belief->term();
+            seen = driver_.core.seen();
+        }
+        if (term == 0 && status.owner != self) {
+            co_return error{errc::not_leader, "only the owner or the leader transfers a schedule"};
+        }
+        if (status.owner == to) co_return error{errc::conflict, in_words(id) + " is on its way to another node"};
+        result<op::outcomes> r = errc::not_leader;
+        if (status.owner == 0) {
+            op::adopt request{.incarnation = self, .term = term, .items = {}, .seen = seen};
+            request.items.push_back({id, status.generation, 0, to, change_reason::transferred});
+            r = co_await driver_.perform(std::move(request));
+        } else {
+            op::revoke request{.incarnation = self,
+                               .term = status.owner == self ? 0 : term,
+                               .items = {},
+                               .handoff_deadline = driver_.core.settings().handoff_deadline};
+            request.items.push_back({id, status.generation, status.owner, to, change_reason::transferred});
+            r = co_await driver_.perform(std::move(request));
+        }
+        if (!r) co_return r.error();
+        driver_.note_own_change(*r);
+        co_await driver_.after_change();
+        auto const& out = r->items.front();
+        if (out.ok()) co_return result<void>{};
+        if (out.code == errc::conflict) {  // also what a repeat is answered, once the first has taken effect
+            auto const now_at = co_await look_up(id);
+            if (now_at && now_at->status.owner == to) co_return result<void>{};
+        }
+        co_return out.code;
+    }
+
+    // Whom a schedule was transferred to before: one look at the group less. One that has joined anew since is found by
+    // being refused.
+    [[nodiscard]] fencing_token known_incarnation_of(std::string const& node_id) {
+        auto const turn = driver_.mode.user_turn();
+        auto const found = incarnations_.find(node_id);
+        return found == incarnations_.end() ? 0 : found->second;
+    }
+    void remember(std::string const& node_id, fencing_token incarnation) {
+        auto const turn = driver_.mode.user_turn();
+        if (incarnation == 0 || incarnations_.size() >= 1000) incarnations_.clear();
+        if (incarnation != 0) incarnations_[node_id] = incarnation;
+    }
+
+    // ---------------------------------------------------------------- what the others have in common
 
     // Requests that need to know where each schedule is: that is looked up first; who moved in between is looked up again.
     template <typename Ask>
@@ -269,6 +399,7 @@ private:
 
     driver_type& driver_;
     group_calls<Mode, Defects>& group_;
+    std::map<std::string, fencing_token> incarnations_;
 };
 
 }  // namespace rota::detail

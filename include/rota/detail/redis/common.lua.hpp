@@ -11,6 +11,11 @@
 
 namespace rota::detail::lua {
 
+// For a script that has not the next piece.
+inline constexpr char shorthands[] = R"lua(
+local call, fmt, match = redis.call, string.format, string.match
+)lua";
+
 // KEYS of every script that changes more than locks; ARGV[1] is the number of the connection, ARGV[2] what all keys
 // begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
 inline constexpr char group[] = R"lua(

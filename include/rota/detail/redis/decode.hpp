@@ -44,21 +44,7 @@ struct redis_decoder {
         answer.fence = in.number();
         answer.seq = in.number();
         if (answer.status != op::tick_status::ok) return answer;
-        if (auto const leader = in.text(); !leader.empty()) {
-            redis_record_reader record{leader};
-            auto const deadline = record.number();
-            auto const term = record.number();
-            auto const incarnation = record.number();
-            (void)record.number();  // the lease's length
-            auto const id = record.rest();
-            if (!record.done()) in.fail();
-            if (deadline > answer.now) {
-                answer.leader = incarnation;
-                answer.term = term;
-                answer.leader_id = id;
-                answer.leader_remaining = redis_array_reader::to_duration(deadline - answer.now);
-            }
-        }
+        if (!read_leader(in.text(), answer)) in.fail();
         answer.version = in.number();
         if (answer.leader != r.incarnation || answer.leader == 0) return answer;
         answer.sweep.next_expiry = in.duration_or_never();
@@ -68,6 +54,21 @@ struct redis_decoder {
         answer.sweep.candidates = in.numbers();
         return answer;
     }
+
+    /// What a follower is answered: now|fence|seq|version|leader's record.
+    static result<reply> brief(op::tick const& r, std::string_view text) {
+        redis_record_reader parts{text};
+        op::ticked answer;
+        answer.now = parts.number();
+        answer.epoch = r.epoch;
+        answer.fence = parts.number();
+        answer.seq = parts.number();
+        answer.version = parts.number();
+        auto const leader = parts.rest();
+        if (!parts.done() || !read_leader(leader, answer)) return {errc::protocol, strange};
+        return reply{std::move(answer)};
+    }
+    static constexpr char const* strange = "the server's answer does not have the form of a reply of rota's scripts";
 
     reply operator()(op::leave const&) const { return op::done{}; }
     reply operator()(op::renounce const&) const { return op::done{}; }
@@ -116,6 +117,7 @@ struct redis_decoder {
 
     reply operator()(op::update_schedules const& r) const { return outcomes(r.items.size(), code); }
     reply operator()(op::unregister_schedules const& r) const { return outcomes(r.items.size(), code); }
+    reply operator()(op::trigger const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::claim const& r) const { return outcomes(r.ids.size(), code | token); }
     reply operator()(op::adopt const& r) const { return outcomes(r.items.size(), code | token); }
     reply operator()(op::revoke const& r) const { return outcomes(r.items.size(), code | token); }
@@ -129,18 +131,30 @@ struct redis_decoder {
         auto const newest = in.number();
         answer.to = answer.gap ? newest : r.version;
         redis_array_reader entries{in.next()};
-        while (entries.left() > 0) {
-            redis_array_reader entry{entries.next()};
-            answer.to = stream_id(entry).first;
-            redis_array_reader fields{entry.next()};
-            (void)fields.text();
-            redis_record_reader words{fields.text()};
-            while (words.ok() && !words.done()) answer.items.push_back(to_change(read_word(words)));
-            if (!words.done()) in.fail();
-            require(entry, fields);
-        }
+        while (entries.left() > 0) read_step(entries, answer);
         require(entries);
         return answer;
+    }
+
+    /// The next entry of a node's change log: the changes go to the others, `to` becomes its version.
+    void read_step(redis_array_reader& entries, op::changes_reply& into) const {
+        redis_array_reader entry{entries.next()};
+        into.to = stream_id(entry).first;
+        redis_array_reader fields{entry.next()};
+        (void)fields.text();
+        redis_record_reader words{fields.text()};
+        while (words.ok() && !words.done()) into.items.push_back(to_change(read_word(words)));
+        if (!words.done()) in.fail();
+        require(entry, fields);
+    }
+
+    /// The next entry of a log, unread: its id.
+    std::pair<std::uint64_t, std::uint64_t> skip_entry(redis_array_reader& entries) const {
+        redis_array_reader entry{entries.next()};
+        auto const id = stream_id(entry);
+        (void)entry.next();
+        require(entry);
+        return id;
     }
 
     reply operator()(op::events_since const& r) const {
@@ -272,6 +286,24 @@ private:
         return answer;
     }
 
+    // deadline|term|incarnation|length of the lease|node_id, or nothing.
+    static bool read_leader(std::string_view text, op::ticked& into) {
+        if (text.empty()) return true;
+        redis_record_reader record{text};
+        auto const deadline = record.number();
+        auto const term = record.number();
+        auto const incarnation = record.number();
+        (void)record.number();
+        auto const id = record.rest();
+        if (deadline > into.now) {
+            into.leader = incarnation;
+            into.term = term;
+            into.leader_id = id;
+            into.leader_remaining = redis_array_reader::to_duration(deadline - into.now);
+        }
+        return record.done();
+    }
+
     enum class reading { missing, sound, unreadable };
 
     // The next element: generation|owner|weight;traits, or nil. Of an unreadable one nothing is said but its id.
@@ -286,6 +318,7 @@ private:
         status.owner = owner;
         status.weight = weight;
         status.traits = stored.traits();
+        status.triggered = stored.triggered();
         return reading::sound;
     }
 
@@ -312,6 +345,7 @@ private:
         op::group_event event{};
         microseconds handoff{};
         bool open = false;
+        fencing_token triggered = 0;
     };
 
     // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
@@ -325,6 +359,7 @@ private:
         e.to = words.number();
         e.weight = words.weight();
         e.traits = words.traits();
+        t.triggered = words.triggered();
         if (e.kind == op::group_event_kind::joined || e.kind == op::group_event_kind::described) {
             e.capacity = words.capacity();
         } else if (e.kind == op::group_event_kind::moving) {
@@ -351,6 +386,7 @@ private:
         c.weight = e.weight;
         c.traits = e.traits;
         c.reason = e.reason;
+        if (c.kind != op::change_kind::revoking) c.triggered = t.triggered;
         if (c.kind == op::change_kind::granted) c.other = e.from;
         if (c.kind == op::change_kind::revoking) c.other = e.to;
         c.handoff = t.handoff;
@@ -389,6 +425,9 @@ template <typename T = void>
     if (answer && answer->type == REDIS_REPLY_ERROR) {
         return {errc::refused_by_server, answer->str ? std::string{answer->str, answer->len} : std::string{}};
     }
+    if (auto const* tick = std::get_if<op::tick>(&request); tick && answer && answer->type == REDIS_REPLY_STRING) {
+        return redis_decoder<T>::brief(*tick, {answer->str, answer->len});
+    }
     redis_array_reader in{answer};
     auto const status = in.enumerator(errc::protocol);
     if (in.ok() && status != errc{}) {
@@ -401,7 +440,7 @@ template <typename T = void>
         auto decoded = std::visit(redis_decoder<T>{in}, request);
         if (in.done()) return decoded;
     }
-    return {errc::protocol, "the server's answer does not have the form of a reply of rota's scripts"};
+    return {errc::protocol, redis_decoder<T>::strange};
 }
 
 }  // namespace rota::detail

@@ -47,6 +47,9 @@ public:
 
     void arg(std::string_view text) { next(into_.args, args_).assign(text); }
     void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
+    void signed_arg(std::string_view sign, std::uint64_t number) {
+        append_number(next(into_.args, args_).append(sign), number);
+    }
     void arg(microseconds duration) { arg(clamped(duration)); }
     /// weight, or weight;traits.
     void arg(double weight, std::string_view traits) {
@@ -319,6 +322,19 @@ struct redis_encoder {
         for (auto const& item : r.items) w.arg(item.owner);
     }
 
+    void operator()(op::trigger const& r) const {
+        redis_command_writer w{into, script_id::trigger, key_prefix};
+        begin_group_command(w, from);
+        incarnation_set owners;
+        for (auto const& item : r.items) {
+            w.arg(item.id);
+            owners.add(item.owner);
+        }
+        owners.declare(w);
+        for (auto const& item : r.items) w.arg(item.done);
+        for (auto const& item : r.items) w.arg(item.owner);
+    }
+
     void operator()(op::lookup const& r) const {
         redis_command_writer w{into, script_id::lookup, key_prefix};
         w.key("own");
@@ -370,7 +386,8 @@ struct redis_encoder {
     }
 
     void operator()(op::acknowledge const& r) const {
-        redis_command_writer w{into, script_id::acknowledge, key_prefix};
+        if (r.items.size() == 1 && r.items.front().instead_of.empty()) return acknowledge_one(r, r.items.front());
+        redis_command_writer w{into, script_id::acknowledge_many, key_prefix};
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
@@ -390,8 +407,29 @@ struct redis_encoder {
             for (auto const& item : r.items) w.arg(item.instead_of);
         }
         for (auto const& item : r.items) w.arg({item.generation, r.incarnation}, '|');
-        for (auto const& item : r.items) w.arg(item.to);
+        for (auto const& item : r.items) w.signed_arg(item.unasked ? "+" : "", item.to);
         nodes.name(w);
+    }
+
+    void acknowledge_one(op::acknowledge const& r, op::acknowledge::item const& item) const {
+        redis_command_writer w{into, script_id::acknowledge_one, key_prefix};
+        w.key("session:", from.session);
+        w.key("epoch");
+        w.key("fence");
+        w.key("seq");
+        w.key("ver:", item.to);
+        w.key("lock:", item.id);
+        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events"}) w.key(name);
+        w.key("by:", r.incarnation);
+        w.key("by:", item.to);
+        w.key("inbox:", item.to);
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.seen);
+        w.arg(item.id);
+        w.arg({item.generation, r.incarnation}, '|');
+        w.arg(item.to);
+        w.arg(std::uint64_t{item.unasked});
     }
 
     void operator()(op::mend const& r) const {

@@ -136,11 +136,20 @@ public:
         if (value > unlimited) ok_ = false;
         return static_cast<std::uint32_t>(value);
     }
-    /// weight, or weight;traits: the latter are left for traits().
+    /// weight, weight;traits or weight;t=token;traits: the others are left for traits() and triggered().
     double weight() noexcept {
         auto text = part();
         auto const end_of_weight = text.find(';');
         traits_ = end_of_weight == std::string_view::npos ? std::string_view{} : text.substr(end_of_weight + 1);
+        triggered_ = 0;
+        if (traits_.substr(0, 2) == "t=") {
+            auto const end = traits_.find(';');
+            if (!redis_array_reader::parse(traits_.substr(2, end == std::string_view::npos ? end : end - 2),
+                                           triggered_)) {
+                ok_ = false;
+            }
+            traits_ = end == std::string_view::npos ? std::string_view{} : traits_.substr(end + 1);
+        }
         text = text.substr(0, end_of_weight);
         double value = 0;
 #if defined(__cpp_lib_to_chars)
@@ -162,6 +171,7 @@ public:
     }
     /// Those that came with the last weight.
     [[nodiscard]] std::string_view traits() const noexcept { return traits_; }
+    [[nodiscard]] fencing_token triggered() const noexcept { return triggered_; }
     /// Of 16 digits at most, and as text unlike that of any other.
     fencing_token token() noexcept {
         auto const text = part();
@@ -208,6 +218,7 @@ private:
 
     std::string_view rest_;
     std::string_view traits_;
+    std::uint64_t triggered_ = 0;
     bool ok_ = true;
     bool ended_ = false;
 };

@@ -1,4 +1,4 @@
-// The scripts of schedules: register, update, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
+// The scripts of schedules: register, update, trigger, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
 // for what they do.
 #pragma once
 
@@ -29,6 +29,64 @@ commit_schedules()
 return {0}
 )lua";
 
+// What is stored of one that is triggered: weight;t=token;traits.
+inline constexpr char triggers[] = R"lua(
+-- Without the token, and the token.
+local function untriggered(weight)
+    local number, token, traits = match(weight, '^([^;]*);t=(%d+)(.*)$')
+    if number then return number .. traits, token end
+    return weight, '0'
+end
+
+local function triggered(weight, token)
+    if token == '0' then return weight end
+    local number, traits = match(weight, '^([^;]*)(.*)$')
+    return number .. ';t=' .. token .. traits
+end
+)lua";
+
+// ARGV: connection, P, ids..., done..., owners...; KEYS[18..]: of the owners. Reply: code, token of each.
+inline constexpr char trigger[] = R"lua(
+local n, answer = (#ARGV - 2) / 3, {0}
+ensure_epoch(0)
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, done, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
+    local s = records[id]
+    local code, token = 0, 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif done == '0' and s.owner ~= owner then
+        code = errc_conflict
+    else
+        local weight, before = untriggered(s.weight)
+        if done == '0' then
+            token = fmt('%.0f', mint(0))
+            s.weight = triggered(weight, token)
+            local holder = node(owner)
+            if holder and holder.live then
+                tell(owner, 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight, id)
+            end
+        elseif before == done then
+            s.weight = weight
+        end
+        if done == '0' or before == done then
+            own_set[#own_set + 1] = id
+            own_set[#own_set + 1] = s.generation .. '|' .. s.owner .. '|' .. s.weight
+        end
+    end
+    answer[#answer + 1] = code
+    answer[#answer + 1] = token
+end
+verify_schedules()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return answer
+)lua";
+
 // ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
 inline constexpr char update_schedules[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
@@ -41,12 +99,12 @@ for i = 3, 2 + n do
         code = errc_unknown_schedule
     elseif s.owner ~= owner then
         code = errc_conflict
-    elseif s.weight ~= weight then
-        s.weight = weight
-        local text = '|' .. owner .. '|' .. weight
+    elseif untriggered(s.weight) ~= weight then
+        local _, token = untriggered(s.weight)
+        s.weight = triggered(weight, token)
         own_set[#own_set + 1] = id
-        own_set[#own_set + 1] = s.generation .. text
-        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. weight
+        own_set[#own_set + 1] = s.generation .. '|' .. owner .. '|' .. s.weight
+        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight
         local holder = node(owner)
         if holder and holder.live then tell(owner, record, id) end
         emit(record, id)
@@ -291,10 +349,104 @@ commit_nodes()
 return answer
 )lua";
 
+// One hand-over, as most are: what the next script does for many, in two thirds of its time. Somebody waits for it.
+//
+// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
+// by:<incarnation>, by:<to>, inbox:<to>.
+// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked. Reply: code, token,
+// remaining.
+inline constexpr char acknowledge_one[] = R"lua(
+local v = call('MGET', unpack(KEYS, 1, 6))
+for i = 1, 6 do
+    -- MGET shows a key of another type as missing; GET refuses it.
+    if not v[i] then call('GET', KEYS[i]) end
+end
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local inc, seen, id, expected, to = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local fence = tonumber(v[3] or 0)
+if fence < seen then return {errc_not_joined, 'the server has lost writes'} end
+local live = call('ZMSCORE', KEYS[7], inc, to)
+if not live[1] then return {errc_not_joined} end
+
+local own, move = call('HGET', KEYS[12], id), call('HGET', KEYS[13], id)
+if not own then return {0, errc_unknown_schedule, 0, 0} end
+local asked, reason = to, 'reason_transferred'
+if move then
+    asked, reason = match(move, '^(%d+)|%d+|(%d+)|%d$')
+elseif ARGV[7] ~= '1' or to == '0' then
+    asked = nil
+end
+local weight = asked == to and string.find(own, expected, 1, true) == 1 and string.sub(own, #expected + 1)
+if not weight or weight ~= '1' and not is_weight(weight) then return {0, errc_conflict, 0, 0} end
+if v[6] then
+    local deadline, holder = match(v[6], '^(%d+)|%d+|(%d+)|')
+    if deadline and tonumber(deadline) > now and
+            (holder == inc or call('ZSCORE', KEYS[7], holder) or
+             tonumber(call('ZSCORE', KEYS[8], holder) or 0) > now) then
+        return {0, errc_locked_by_other, 0, deadline - now}
+    end
+end
+
+-- A counter that cannot be read says nothing; see mend.
+local function counter(text)
+    local value = tonumber(text or 0)
+    return value and value >= 0 and value or 0
+end
+local loads, pending = call('HMGET', KEYS[10], inc, to), counter(call('HGET', KEYS[11], to))
+local load_before, load = counter(loads[1]), counter(loads[2])
+local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
+if not info then
+    code = errc_unknown_node
+elseif load + pending >= match(info, '^%d+') + (move and 1 or 0) then
+    code = errc_capacity_exceeded
+end
+if code ~= 0 and not move then return {0, code, 0, 0} end
+if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch'} end
+local target = to
+if code ~= 0 then target, reason = '0', 'reason_given_up' end
+call('XLEN', KEYS[15])
+call('ZCARD', KEYS[16])
+if code ~= 0 then
+    call('ZCARD', KEYS[14])
+elseif call('XLEN', KEYS[18]) > 0 and not v[5] then
+    -- The counter alone was lost: go on from the log, whose numbers never go back.
+    v[5] = match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', 1)[1][1], '^%d+')
+end
+call('ZCARD', KEYS[17])
+
+fence = math.max(fence + 1, now, seen + 1)
+local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
+local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' .. #id ..
+             ':' .. id
+call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
+call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
+call('ZREM', KEYS[16], id)
+if load_before > 0 then load_before = load_before - 1 end
+if to == inc then load = load_before end
+if code == 0 then
+    local version = (v[5] or 0) + 1 .. ''
+    call('ZADD', KEYS[17], '0', id)
+    call('HSET', KEYS[10], inc, load_before, to, load + 1)
+    call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told)
+    call('MSET', KEYS[3], token, KEYS[4], seq, KEYS[5], version)
+else
+    call('ZADD', KEYS[14], '0', id)
+    call('HSET', KEYS[10], inc, load_before)
+    call('MSET', KEYS[3], token, KEYS[4], seq)
+end
+if move then
+    call('HDEL', KEYS[13], id)
+    if pending > 0 then call('HSET', KEYS[11], to, pending - 1) end
+end
+return {0, code, token, 0}
+)lua";
+
 // ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
-// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos..., incarnations in them...; KEYS[18..]:
-// lock:<id>, then of the node and those. Reply: code, token, remaining of each.
-inline constexpr char acknowledge[] = R"lua(
+// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...;
+// KEYS[18..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
+inline constexpr char acknowledge_many[] = R"lua(
 local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local find, sub = string.find, string.sub
 local refused = behind(seen)
@@ -321,10 +473,16 @@ end
 
 for i = 1, n do
     local id, expected, to = ARGV[6 + i], ARGV[all_expected + i], ARGV[tos + i]
+    local unasked = false
+    if string.byte(to) == 43 then -- +
+        unasked, to = true, sub(to, 2)
+    end
     local place = places > 0 and ARGV[6 + n + i] or ''
     local is_substitute = place ~= ''
     local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
     local it = move and (asked[move] or look_into(move))
+    unasked = unasked and not move and to ~= '0'
+    if unasked then it = asked[to] or look_into(to .. '|0|reason_transferred|0') end
     if text and it and it.to == to and find(text, expected, 1, true) == 1 and not done[id] then
         weight = sub(text, #expected + 1)
         if weight ~= '1' and not is_weight(weight) then weight = nil end
@@ -348,13 +506,15 @@ for i = 1, n do
             local target = it.target
             if not target then
                 code = errc_unknown_node
-            elseif target.load + target.pending >= target.capacity + 1 then
+            elseif target.load + target.pending >= target.capacity + (unasked and 0 or 1) then
                 code = errc_capacity_exceeded
             end
-            if code == 0 or not is_substitute then
+            if code == 0 or not (is_substitute or unasked) then
                 token = mint(seen)
                 done[id] = true
-                if is_substitute then
+                if unasked then
+                    move = nil
+                elseif is_substitute then
                     done[place] = true
                     drop_move(place, to)
                     emit(it.called_off .. generation .. '|0|' .. weight .. '|0|0', place)
