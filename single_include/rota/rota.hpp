@@ -10398,12 +10398,15 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile.
-    static constexpr std::size_t most_at_once = 64;
+    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile. Where tens of
+    // thousands wait for their node, they wait longest, and go in fewer requests.
+    static constexpr std::size_t few_at_once = 64;
+    static constexpr std::size_t many_at_once = 2 * few_at_once;
+    static constexpr std::size_t many = 8192;
 
     template <typename Item>
     static std::vector<Item> first_of(std::deque<Item> const& queue) {
-        auto const count = std::min(queue.size(), most_at_once);
+        auto const count = std::min(queue.size(), queue.size() > many ? many_at_once : few_at_once);
         return {queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count)};
     }
     operation reap(std::vector<fencing_token> nodes) const {
@@ -16215,10 +16218,11 @@ struct redis_decoder {
         redis_array_reader ids{in.next()};
         redis_array_reader own{in.next()};
         redis_array_reader moves{in.next()};
+        bool const moving = moves.left() > 0;
         answer.items.reserve(ids.left());
         while (ids.left() > 0) {
             schedule_status status{.id = std::string{ids.text()}};
-            auto const found = read_schedule(own, moves, status);
+            auto const found = moving ? read_schedule(own, moves, status) : read_record(own, status);
             if (found == reading::sound && status.owner == r.holder) {
                 answer.items.push_back(std::move(status));
             } else {
@@ -17074,13 +17078,14 @@ return {0, 0, head, limit > 0 and entries or {}}
 )lua";
 
 // KEYS: unowned, or by:<holder>; own, moves, and for a holder ver:<holder>. ARGV: after, limit.
-// Reply: version, ids, what own and moves hold of them.
+// Reply: version, ids, what own holds of them, what moves holds of them, or nothing if nothing moves.
 inline constexpr char schedules_page[] = R"lua(
 local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
 -- After nothing is after the empty id, which none has.
 local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
 if #ids == 0 then return {0, version, {}, {}, {}} end
-return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
+return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
+        redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
 )lua";
 
 // KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.

@@ -233,12 +233,15 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile.
-    static constexpr std::size_t most_at_once = 64;
+    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile. Where tens of
+    // thousands wait for their node, they wait longest, and go in fewer requests.
+    static constexpr std::size_t few_at_once = 64;
+    static constexpr std::size_t many_at_once = 2 * few_at_once;
+    static constexpr std::size_t many = 8192;
 
     template <typename Item>
     static std::vector<Item> first_of(std::deque<Item> const& queue) {
-        auto const count = std::min(queue.size(), most_at_once);
+        auto const count = std::min(queue.size(), queue.size() > many ? many_at_once : few_at_once);
         return {queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count)};
     }
     operation reap(std::vector<fencing_token> nodes) const {

@@ -186,10 +186,11 @@ struct redis_decoder {
         redis_array_reader ids{in.next()};
         redis_array_reader own{in.next()};
         redis_array_reader moves{in.next()};
+        bool const moving = moves.left() > 0;
         answer.items.reserve(ids.left());
         while (ids.left() > 0) {
             schedule_status status{.id = std::string{ids.text()}};
-            auto const found = read_schedule(own, moves, status);
+            auto const found = moving ? read_schedule(own, moves, status) : read_record(own, status);
             if (found == reading::sound && status.owner == r.holder) {
                 answer.items.push_back(std::move(status));
             } else {

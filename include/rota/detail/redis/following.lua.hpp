@@ -31,13 +31,14 @@ return {0, 0, head, limit > 0 and entries or {}}
 )lua";
 
 // KEYS: unowned, or by:<holder>; own, moves, and for a holder ver:<holder>. ARGV: after, limit.
-// Reply: version, ids, what own and moves hold of them.
+// Reply: version, ids, what own holds of them, what moves holds of them, or nothing if nothing moves.
 inline constexpr char schedules_page[] = R"lua(
 local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
 -- After nothing is after the empty id, which none has.
 local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
 if #ids == 0 then return {0, version, {}, {}, {}} end
-return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
+return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
+        redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
 )lua";
 
 // KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
