@@ -13093,7 +13093,7 @@ public:
         co_return answers;
     }
 
-    /// `all`: in the place of an owner, nothing.
+    /// `all`: without owners.
     flow<results<void>> trigger_done(std::span<op::trigger::item const> all) {
         if (auto may = driver_.enter(); !may) co_return all_failed<void>(all.size(), may.error());
         results<void> answers;
@@ -18110,7 +18110,7 @@ commit_nodes()
 return answer
 )lua";
 
-// One hand-over, as most are: what the next script does for many, in two thirds of its time. Somebody waits for it.
+// One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
 //
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
@@ -20748,8 +20748,8 @@ private:
 // for another's; what had not wholly gone out when a connection was lost goes out over the next one.
 // Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
 // done).
-// Several groups may share it (redis_user.hpp): the first to be opened connects, each other one is admitted before its first
-// operation on a connection.
+// Several groups may share it (redis_user.hpp): then a connection is nobody's by itself, and each group is admitted before
+// its first operation on it.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
@@ -20836,7 +20836,7 @@ private:
 // ---- rota/detail/redis_user.hpp ------------------------------------------------------------------------------------
 // One of those who share an asynchronous command connection (redis_pipeline.hpp): a group that operations are for, and how
 // far its admission to the present connection is. Before a group's first operation on a connection its rights are checked,
-// and the connection is numbered in its session's record, as the handshake does for the group that connected; until both
+// and the connection is numbered in its session's record, as the handshake does where there is one group only; until both
 // are answered its operations wait here.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -20944,8 +20944,8 @@ public:
     void give_up(redis_user& user, error const& why) {
         for (auto& each : sent_) {
             if (!each.call || each.call->user.get() != &user) continue;
-            auto stub = std::make_unique<forgotten_call>(*each.call);
-            complete(std::exchange(each.call, std::move(stub)), why);
+            auto in_its_place = std::make_unique<forgotten_call>(*each.call);
+            complete(std::exchange(each.call, std::move(in_its_place)), why);
         }
         std::deque<std::unique_ptr<redis_call>> left;
         for (auto& call : queue_) {

@@ -8,8 +8,8 @@
 // for another's; what had not wholly gone out when a connection was lost goes out over the next one.
 // Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
 // done).
-// Several groups may share it (redis_user.hpp): the first to be opened connects, each other one is admitted before its first
-// operation on a connection.
+// Several groups may share it (redis_user.hpp): then a connection is nobody's by itself, and each group is admitted before
+// its first operation on it.
 #pragma once
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -98,8 +98,8 @@ public:
     void give_up(redis_user& user, error const& why) {
         for (auto& each : sent_) {
             if (!each.call || each.call->user.get() != &user) continue;
-            auto stub = std::make_unique<forgotten_call>(*each.call);
-            complete(std::exchange(each.call, std::move(stub)), why);
+            auto in_its_place = std::make_unique<forgotten_call>(*each.call);
+            complete(std::exchange(each.call, std::move(in_its_place)), why);
         }
         std::deque<std::unique_ptr<redis_call>> left;
         for (auto& call : queue_) {

@@ -1,6 +1,6 @@
 // One of those who share an asynchronous command connection (redis_pipeline.hpp): a group that operations are for, and how
 // far its admission to the present connection is. Before a group's first operation on a connection its rights are checked,
-// and the connection is numbered in its session's record, as the handshake does for the group that connected; until both
+// and the connection is numbered in its session's record, as the handshake does where there is one group only; until both
 // are answered its operations wait here.
 #pragma once
 

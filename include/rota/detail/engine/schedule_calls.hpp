@@ -98,7 +98,7 @@ public:
         co_return answers;
     }
 
-    /// `all`: in the place of an owner, nothing.
+    /// `all`: without owners.
     flow<results<void>> trigger_done(std::span<op::trigger::item const> all) {
         if (auto may = driver_.enter(); !may) co_return all_failed<void>(all.size(), may.error());
         results<void> answers;

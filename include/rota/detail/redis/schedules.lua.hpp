@@ -349,7 +349,7 @@ commit_nodes()
 return answer
 )lua";
 
-// One hand-over, as most are: what the next script does for many, in two thirds of its time. Somebody waits for it.
+// One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
 //
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
