@@ -65,6 +65,9 @@ namespace op {
 /// Most items in one operation; keeps a script near 1 ms.
 inline constexpr std::size_t max_batch = 200;
 
+/// Schedules in a page that many wait for: fewer requests, and a script of a few ms.
+inline constexpr std::uint32_t large_page = 500;
+
 /// Steps kept in a node's change log, and in the group's event log; who is further behind gets a gap.
 inline constexpr std::size_t change_log_length = 1024;
 inline constexpr std::size_t event_log_length = 16384;

@@ -652,6 +652,9 @@ namespace op {
 /// Most items in one operation; keeps a script near 1 ms.
 inline constexpr std::size_t max_batch = 200;
 
+/// Schedules in a page that many wait for: fewer requests, and a script of a few ms.
+inline constexpr std::uint32_t large_page = 500;
+
 /// Steps kept in a node's change log, and in the group's event log; who is further behind gets a gap.
 inline constexpr std::size_t change_log_length = 1024;
 inline constexpr std::size_t event_log_length = 16384;
@@ -9691,7 +9694,8 @@ public:
             case feed_stage::off: return std::nullopt;
             case feed_stage::nodes: return op::nodes_page{.after = after_node_};
             case feed_stage::schedules:
-                return op::schedules_page{.holder = holders_[next_holder_], .after = after_schedule_};
+                return op::schedules_page{
+                    .holder = holders_[next_holder_], .after = after_schedule_, .limit = page_limit()};
             case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
@@ -9736,7 +9740,7 @@ public:
         stage_ = feed_stage::schedules;
     }
 
-    void on(op::page_reply const& page, fencing_token at) {
+    void on(op::schedules_page const& request, op::page_reply const& page, fencing_token at) {
         if (stage_ != feed_stage::schedules) return;
         auto const holder = holders_[next_holder_];
         for (auto const& s : page.items) {
@@ -9752,7 +9756,7 @@ public:
             if (after_schedule_ < id) after_schedule_ = id;
             strays_.push_back({id, holder});
         }
-        if (page.items.size() + page.strays.size() == op::max_batch) return;
+        if (page.items.size() + page.strays.size() >= request.limit) return;
         ++next_holder_;
         after_schedule_.clear();
         if (next_holder_ < holders_.size()) return;
@@ -9835,6 +9839,11 @@ public:
     [[nodiscard]] std::vector<fencing_token> take_doubtful() { return std::exchange(doubtful_, {}); }
 
 private:
+    // What has no live owner waits for its page; of the rest, others wait less for a short one.
+    [[nodiscard]] std::uint32_t page_limit() const {
+        return next_holder_ < departed_holders_ ? op::large_page : op::max_batch;
+    }
+
     void begin_snapshot(fencing_token epoch) {
         ++snapshots_;
         stage_ = feed_stage::nodes;
@@ -10398,15 +10407,14 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile. Where tens of
-    // thousands wait for their node, they wait longest, and go in fewer requests.
+    // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
+    // thousands wait for their node, they wait longest, and go in as few requests as can be.
     static constexpr std::size_t few_at_once = 64;
-    static constexpr std::size_t many_at_once = 2 * few_at_once;
     static constexpr std::size_t many = 8192;
 
     template <typename Item>
-    static std::vector<Item> first_of(std::deque<Item> const& queue) {
-        auto const count = std::min(queue.size(), queue.size() > many ? many_at_once : few_at_once);
+    std::vector<Item> first_of(std::deque<Item> const& queue) const {
+        auto const count = std::min(queue.size(), at_once_);
         return {queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count)};
     }
     operation reap(std::vector<fencing_token> nodes) const {
@@ -10518,6 +10526,7 @@ private:
                 moves_.push_back({picture.id_of(m.schedule), s.generation, s.owner, to, why, open});
             }
         }
+        at_once_ = std::max(placements_.size(), moves_.size()) > many ? op::max_batch : few_at_once;
     }
 
     // A node that was superseded may believe until its deadline: nobody can have what it had before.
@@ -10599,6 +10608,7 @@ private:
     // Taken from the front: there may be a million.
     std::deque<late<op::adopt::item, Defects>> placements_;
     std::deque<late<op::revoke::item, Defects>> moves_;
+    std::size_t at_once_ = few_at_once;
     audit_machine<Defects> audit_;
     plan plan_;
 };
@@ -11499,7 +11509,7 @@ private:
             if (!feed_.reads_snapshot() && leader_.audit().asked_for(request)) {
                 leader_.audit().on(r, feed_, now);
             } else {
-                feed_.on(r, server_time(now));
+                feed_.on(request, r, server_time(now));
             }
             return;
         }
@@ -12726,11 +12736,14 @@ private:
             return then + static_cast<fencing_token>((driver_.now() - began).count());
         };
         for (auto request = feed.next(); request; request = feed.next()) {
+            auto const asked = *request;
             auto const answer = co_await driver_.perform_any(*std::move(request));
             if (!answer) co_return answer.error();
             auto const at = server_time();
             if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
-            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) {
+                feed.on(std::get<op::schedules_page>(asked), *page, at);
+            }
             if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();
@@ -16485,14 +16498,14 @@ template <typename T = void>
 // at the script (*.lua.hpp in this folder). It recycles the buffers of the command that it writes over, since locks are
 // the hottest path of a busy node. Every key that the script will touch is among the keys. Text only, no I/O.
 
+#include <array>
+
 // ---- rota/detail/redis_scripts.hpp ---------------------------------------------------------------------------------
 // The Lua scripts that perform the operations of operations.hpp on Redis, one atomic step each: which there are, and
 // their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
 //
 // Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
 // is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
-
-#include <array>
 
 // ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
 // Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
@@ -16557,8 +16570,7 @@ end
 )lua";
 
 // What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
-// the same words, so that each is made once; an entry is all of them in one text (a field for each costs more than the
-// rest of the step):
+// the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
 // with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
 // All parts come as text: joining numbers is four times slower.
@@ -16572,25 +16584,38 @@ local function mark_of(id)
     return mark
 end
 
-local function word(record, id)
-    return record .. (lengths[#id] or mark_of(id)) .. id
+local function list_in(lists, key)
+    local list = lists[key]
+    if not list then
+        list = {}
+        lists[key] = list
+    end
+    return list
+end
+
+-- In pieces: joined one by one they would be texts that differ in few places, which is what Lua's hash of a long text
+-- overlooks; each would then be compared with many.
+local function put_word(list, record, id)
+    local n = #list
+    list[n + 1] = record
+    list[n + 2] = lengths[#id] or mark_of(id)
+    list[n + 3] = id
 end
 
 local function emit(record, id)
-    events[#events + 1] = word(record, id)
-end
-
-local function tell_word(inc, text)
-    local entry = told[inc]
-    if entry then
-        entry[#entry + 1] = text
-    else
-        told[inc] = {text}
-    end
+    put_word(events, record, id)
 end
 
 local function tell(inc, record, id)
-    tell_word(inc, word(record, id))
+    put_word(list_in(told, inc), record, id)
+end
+
+-- Words that stand together, to all.
+local function emit_and_tell(inc, words)
+    local text = table.concat(words)
+    events[#events + 1] = text
+    local list = list_in(told, inc)
+    list[#list + 1] = text
 end
 
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
@@ -16837,23 +16862,15 @@ local function read_schedules(first, last)
 end
 
 local function append(lists, inc, id)
-    local list = lists[inc]
-    if list then
-        list[#list + 1] = id
-    else
-        lists[inc] = {id}
-    end
+    local list = list_in(lists, inc)
+    list[#list + 1] = id
 end
 
 -- In pairs, as ZADD takes them.
 local function append_scored(lists, inc, id)
-    local list = lists[inc]
-    if list then
-        local n = #list
-        list[n + 1], list[n + 2] = '0', id
-    else
-        lists[inc] = {'0', id}
-    end
+    local list = list_in(lists, inc)
+    local n = #list
+    list[n + 1], list[n + 2] = '0', id
 end
 
 local function detach(id, owner)
@@ -16882,8 +16899,8 @@ local function hand_to(id, weight, from, to, token, head)
     local text = fmt(record_format, token, to, weight)
     local n = #own_set
     own_set[n + 1], own_set[n + 2] = id, text
-    text = head .. text .. (lengths[#id] or mark_of(id)) .. id
-    events[#events + 1] = text
+    text = head .. text
+    emit(text, id)
     if to == '0' then
         unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
@@ -16893,7 +16910,7 @@ local function hand_to(id, weight, from, to, token, head)
     local target = node(to)
     target.load = target.load + 1
     changed[to] = target
-    tell_word(to, text)
+    tell(to, text, id)
 end
 
 local function verify_schedules()
@@ -17972,24 +17989,37 @@ commit_nodes()
 return answer
 )lua";
 
-// What adopt and revoke have in common: items as ids, what the record is expected to begin with (generation|owner|),
-// and ways, from|to|reason| or from|to|reason|open|, each of which is looked into once.
+// What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
+// record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
+// as many of them, and the incarnations in those; KEYS[18..]: of those.
 inline constexpr char ways[] = R"lua(
-local ways = {}
+local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
+local first_way = 9 + 2 * n
+local last_way = 8 + 2 * n + ARGV[8 + 2 * n]
 
-local function look_into(text)
-    local from, to, reason, open = match(text, '^(%d+)|(%d+)|(%d+)|(%d?)')
-    local way = {from = from, to = to, reason = reason, open = open, source = node(from), target = node(to),
-                 is_target = is_target(to)}
-    ways[text] = way
-    return way
+local function way_at(i)
+    local from, to, reason, open, size = match(ARGV[i], '^(%d+)|(%d+)|(%d+)|(%d)|(%d+)|$')
+    return {from = from, to = to, reason = reason, open = open, count = tonumber(size), source = node(from),
+            target = node(to), is_target = is_target(to), owner = '|' .. from .. '|', unit = '|' .. from .. '|1'}
+end
+
+-- What its record says of the weight, if it has that generation and the owner that the way expects, and can be read.
+local function weight_of(text, generation, way)
+    if find(text, generation, 1, true) ~= 1 then return end
+    local rest = sub(text, #generation + 1)
+    if rest == way.unit then return '1' end
+    if sub(rest, 1, #way.owner) ~= way.owner then return end
+    local weight = sub(rest, #way.owner + 1)
+    if is_weight(weight) then return weight end
 end
 )lua";
 
-// ARGV: connection, P, incarnation, term, seen, as_of, number of items, ids..., expected..., ways..., incarnations in
-// them...; KEYS[18..]: of those. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, seen, as_of, and as the piece above says. Reply: code, token of each.
+//
+// A new leader has tens of thousands of these to send, and others wait meanwhile: the loop calls little, as every step
+// of Lua costs in Redis.
 inline constexpr char adopt[] = R"lua(
-local seen, n, find, sub = tonumber(ARGV[5]), tonumber(ARGV[7]), string.find, string.sub
+local seen = tonumber(ARGV[5])
 local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
@@ -17997,42 +18027,82 @@ refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 local are_stones = read_tombstones(8, 7 + n)
-read_nodes(8 + 3 * n, #ARGV)
-local answer, done, sources = {0}, {}, {}
-for i = 1, n do
-    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
-    way = ways[way] or look_into(way)
-    if not way.head then
-        way.head = 'event_owned|' .. way.reason .. '|' .. way.from .. '|'
-        way.is_orphan = way.from == '0' or not may_believe(way.from)
-    end
-    local text, move = own[i], moves[i]
-    local code, token, weight = 0, 0, nil
-    if text and way.is_orphan and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
-    if not text then
-        code = errc_unknown_schedule
-    elseif not weight or weight ~= '1' and not is_weight(weight) or done[id] or are_stones and is_guarded(id) then
-        code = errc_conflict
-    elseif not way.is_target then
-        code = errc_unknown_node
-    else
-        local target, to = way.target, way.to
+read_nodes(last_way + 1, #ARGV)
+-- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
+-- anew takes as long as half the loop.
+fence = math.max(fence, now - 1, seen)
+local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
+hundreds = fmt('%.0f', (fence - two) / 100)
+local answer, done, sources, i, set = {0}, {}, {}, 0, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, source, target = way.from, way.to, way.source, way.target
+    local head, owner_next = 'event_owned|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local is_orphan = from == '0' or not may_believe(from)
+    local room = way.is_target and target.capacity - target.load - target.pending
+    local removed, added = from == '0' and unowned_removed or by_removed[from] or {}, by_added[to] or {}
+    local words, given, last_removed, last_added = {}, 0, #removed, #added
+    for _ = 1, way.count do
+        i = i + 1
+        local id, text, move = ARGV[7 + i], own[i], moves[i]
+        local code, token = 0, 0
+        local weight = text and is_orphan and weight_of(text, ARGV[7 + n + i], way)
         move = move and match(move, '^%d+')
+        if not text then
+            code = errc_unknown_schedule
+        elseif not weight or done[id] or are_stones and is_guarded(id) then
+            code = errc_conflict
+        elseif not room then
+            code = errc_unknown_node
         -- A hand-off to this very node has its place already.
-        if target.load + target.pending >= target.capacity + (move == to and 1 or 0) then
+        elseif room < 1 and (room < 0 or move ~= to) then
             code = errc_capacity_exceeded
         else
-            token = mint(seen)
-            if move then drop_move(id, move) end
-            hand_to(id, weight, way.from, to, token, way.head)
+            fence = fence + 1
+            token = fence
+            two = two + 1
+            if two == 100 then two, hundreds = 0, fmt('%.0f', fence / 100) end
+            local ending = last_two[two]
+            if not ending then
+                ending = digit[(two - two % 10) / 10] .. digit[two % 10]
+                last_two[two] = ending
+            end
             done[id] = true
-            if way.source and not sources[way.from] then
-                sources[way.from] = true
-                sources[#sources + 1] = way.from
+            if move then
+                drop_move(id, move)
+                room = target.capacity - target.load - given - target.pending
+            end
+            room = room - 1
+            text = hundreds .. ending .. owner_next .. weight
+            own_set[set + 1] = id
+            own_set[set + 2] = text
+            set = set + 2
+            removed[last_removed + given + 1] = id
+            added[last_added + 2 * given + 1] = '0'
+            added[last_added + 2 * given + 2] = id
+            words[4 * given + 1] = head
+            words[4 * given + 2] = text
+            words[4 * given + 3] = lengths[#id] or mark_of(id)
+            words[4 * given + 4] = id
+            given = given + 1
+        end
+        answer[2 * i] = code
+        answer[2 * i + 1] = token
+    end
+    if given > 0 then
+        counted = true
+        emit_and_tell(to, words)
+        by_added[to] = added
+        count(to, target, given, 0)
+        if source then
+            by_removed[from] = removed
+            count(from, source, -given, 0)
+            if not sources[from] then
+                sources[from] = true
+                sources[#sources + 1] = from
             end
         end
     end
-    answer[2 * i], answer[2 * i + 1] = code, token
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
 verify_schedules()
@@ -18047,10 +18117,9 @@ commit_departures()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, number of items, ids..., expected..., ways...,
-// incarnations in them...; KEYS[18..]: of those. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, and as said above. Reply: code, token of each.
 inline constexpr char revoke[] = R"lua(
-local inc, term, handoff, n, find, sub = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[7]), string.find, string.sub
+local inc, term, handoff = ARGV[3], ARGV[4], ARGV[5]
 if term ~= '0' then
     if not leads(inc, term) then return {errc_not_leader} end
 else
@@ -18060,46 +18129,43 @@ end
 local refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
-read_nodes(8 + 3 * n, #ARGV)
-local answer, deadline, begun = {0}, fmt('|%.0f|', now + handoff), {}
-for i = 1, n do
-    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
-    way = ways[way] or look_into(way)
-    if not way.head then
-        way.head = 'event_moving|' .. way.reason .. '|' .. way.from .. '|'
-        way.middle = '|' .. way.to .. '|'
-        way.tail = '|' .. handoff .. '|' .. way.open
-        way.move = way.to .. deadline .. way.reason .. '|' .. way.open
-    end
-    local text, target, weight = own[i], way.target, nil
-    local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
-    local code, token = 0, 0
-    if text and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
-    if not text then
-        code = errc_unknown_schedule
-    elseif term == '0' and way.from ~= inc then
-        code = errc_not_owner
-    elseif not weight or weight ~= '1' and not is_weight(weight) or not (way.source and way.source.live) or
-            way.to == way.from or moving_to and moving_to ~= way.to then
-        code = errc_conflict
-    elseif not moving_to and not way.is_target then
-        code = errc_unknown_node
-    elseif not moving_to and target.load + target.pending >= target.capacity then
-        code = errc_capacity_exceeded
-    else
-        token = match(expected, '^%d+')
-        if not moving_to then
-            begun[id] = way.to
-            local m = #moves_set
-            moves_set[m + 1], moves_set[m + 2] = id, way.move
-            target.pending = target.pending + 1
-            changed[way.to] = target
-            text = word(way.head .. token .. way.middle .. weight .. way.tail, id)
-            events[#events + 1] = text
-            tell_word(way.from, text)
+read_nodes(last_way + 1, #ARGV)
+local answer, deadline, begun, i = {0}, fmt('|%.0f|', now + handoff), {}, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, target = way.from, way.to, way.target
+    local head, middle = 'event_moving|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local tail, as_move = '|' .. handoff .. '|' .. way.open, to .. deadline .. way.reason .. '|' .. way.open
+    local words = {}
+    for _ = 1, way.count do
+        i = i + 1
+        local id, generation, text = ARGV[7 + i], ARGV[7 + n + i], own[i]
+        local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
+        local code, token = 0, 0
+        local weight = text and weight_of(text, generation, way)
+        if not text then
+            code = errc_unknown_schedule
+        elseif term == '0' and from ~= inc then
+            code = errc_not_owner
+        elseif not weight or not (way.source and way.source.live) or to == from or moving_to and moving_to ~= to then
+            code = errc_conflict
+        elseif not moving_to and not way.is_target then
+            code = errc_unknown_node
+        elseif not moving_to and target.load + target.pending >= target.capacity then
+            code = errc_capacity_exceeded
+        else
+            token = generation
+            if not moving_to then
+                begun[id] = to
+                local m = #moves_set
+                moves_set[m + 1], moves_set[m + 2] = id, as_move
+                count(to, target, 0, 1)
+                put_word(words, head .. generation .. middle .. weight .. tail, id)
+            end
         end
+        answer[2 * i], answer[2 * i + 1] = code, token
     end
-    answer[2 * i], answer[2 * i + 1] = code, token
+    if #words > 0 then emit_and_tell(from, words) end
 end
 refused = verify_step()
 if refused then return refused end
@@ -19115,18 +19181,32 @@ private:
         }
         for (auto const& item : items) {
             nodes.add(item.to);
-            w.arg({item.generation, item.from}, '|');
-        }
-        for (auto const& item : items) {
-            auto const reason = static_cast<std::uint64_t>(item.reason);
-            if constexpr (requires { item.open; }) {
-                w.arg({item.from, item.to, reason, std::uint64_t{item.open}}, '|');
-            } else {
-                w.arg({item.from, item.to, reason}, '|');
-            }
+            w.arg(item.generation);
         }
         nodes.declare(w);
+        // Mostly many in a row have their way in common.
+        auto const way_of = [](auto const& item) {
+            std::uint64_t open = 0;
+            if constexpr (requires { item.open; }) open = item.open;
+            return std::array{item.from, item.to, static_cast<std::uint64_t>(item.reason), open};
+        };
+        std::uint64_t ways = 0;
+        for_each_run(items, way_of, [&](auto const&, std::uint64_t) { ++ways; });
+        w.arg(ways);
+        for_each_run(items, way_of, [&](auto const& way, std::uint64_t count) {
+            w.arg({way[0], way[1], way[2], way[3], count}, '|');
+        });
         nodes.name(w);
+    }
+
+    template <typename Items, typename WayOf, typename Each>
+    static void for_each_run(Items const& items, WayOf const& way_of, Each const& each) {
+        for (auto i = items.begin(); i != items.end();) {
+            auto const first = i;
+            auto const way = way_of(*first);
+            while (i != items.end() && way_of(*i) == way) ++i;
+            each(way, static_cast<std::uint64_t>(i - first));
+        }
     }
 };
 

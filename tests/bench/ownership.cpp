@@ -294,7 +294,7 @@ public:
         print_figure("  SIGKILL to all owned again, s", took_ms / 1e3, wanted::at_most,
                      std::chrono::duration<double>(ttl).count() + sizes_.bound_s);
         print_figure("    ... after it counted as dead", (took_ms - expires_in) / 1e3);
-        print_scripts(scripts, judged::yes);
+        print_scripts(scripts, led ? judged::no : judged::yes);
         print_figure("  PING of another client, p99 ms", quantile(waits, 0.99), wanted::at_most, 10);
         print_figure("    ... longest", quantile(waits, 1));
         print_figure("  CPU of the server meanwhile, s", server_cpu);

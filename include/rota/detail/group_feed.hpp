@@ -89,7 +89,8 @@ public:
             case feed_stage::off: return std::nullopt;
             case feed_stage::nodes: return op::nodes_page{.after = after_node_};
             case feed_stage::schedules:
-                return op::schedules_page{.holder = holders_[next_holder_], .after = after_schedule_};
+                return op::schedules_page{
+                    .holder = holders_[next_holder_], .after = after_schedule_, .limit = page_limit()};
             case feed_stage::following: break;
         }
         if (current()) return std::nullopt;
@@ -134,7 +135,7 @@ public:
         stage_ = feed_stage::schedules;
     }
 
-    void on(op::page_reply const& page, fencing_token at) {
+    void on(op::schedules_page const& request, op::page_reply const& page, fencing_token at) {
         if (stage_ != feed_stage::schedules) return;
         auto const holder = holders_[next_holder_];
         for (auto const& s : page.items) {
@@ -150,7 +151,7 @@ public:
             if (after_schedule_ < id) after_schedule_ = id;
             strays_.push_back({id, holder});
         }
-        if (page.items.size() + page.strays.size() == op::max_batch) return;
+        if (page.items.size() + page.strays.size() >= request.limit) return;
         ++next_holder_;
         after_schedule_.clear();
         if (next_holder_ < holders_.size()) return;
@@ -233,6 +234,11 @@ public:
     [[nodiscard]] std::vector<fencing_token> take_doubtful() { return std::exchange(doubtful_, {}); }
 
 private:
+    // What has no live owner waits for its page; of the rest, others wait less for a short one.
+    [[nodiscard]] std::uint32_t page_limit() const {
+        return next_holder_ < departed_holders_ ? op::large_page : op::max_batch;
+    }
+
     void begin_snapshot(fencing_token epoch) {
         ++snapshots_;
         stage_ = feed_stage::nodes;

@@ -233,15 +233,14 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, about 20 us for each item, and others wait meanwhile. Where tens of
-    // thousands wait for their node, they wait longest, and go in fewer requests.
+    // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
+    // thousands wait for their node, they wait longest, and go in as few requests as can be.
     static constexpr std::size_t few_at_once = 64;
-    static constexpr std::size_t many_at_once = 2 * few_at_once;
     static constexpr std::size_t many = 8192;
 
     template <typename Item>
-    static std::vector<Item> first_of(std::deque<Item> const& queue) {
-        auto const count = std::min(queue.size(), queue.size() > many ? many_at_once : few_at_once);
+    std::vector<Item> first_of(std::deque<Item> const& queue) const {
+        auto const count = std::min(queue.size(), at_once_);
         return {queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(count)};
     }
     operation reap(std::vector<fencing_token> nodes) const {
@@ -353,6 +352,7 @@ private:
                 moves_.push_back({picture.id_of(m.schedule), s.generation, s.owner, to, why, open});
             }
         }
+        at_once_ = std::max(placements_.size(), moves_.size()) > many ? op::max_batch : few_at_once;
     }
 
     // A node that was superseded may believe until its deadline: nobody can have what it had before.
@@ -434,6 +434,7 @@ private:
     // Taken from the front: there may be a million.
     std::deque<late<op::adopt::item, Defects>> placements_;
     std::deque<late<op::revoke::item, Defects>> moves_;
+    std::size_t at_once_ = few_at_once;
     audit_machine<Defects> audit_;
     plan plan_;
 };

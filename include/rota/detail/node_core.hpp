@@ -926,7 +926,7 @@ private:
             if (!feed_.reads_snapshot() && leader_.audit().asked_for(request)) {
                 leader_.audit().on(r, feed_, now);
             } else {
-                feed_.on(r, server_time(now));
+                feed_.on(request, r, server_time(now));
             }
             return;
         }

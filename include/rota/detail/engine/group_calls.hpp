@@ -252,11 +252,14 @@ private:
             return then + static_cast<fencing_token>((driver_.now() - began).count());
         };
         for (auto request = feed.next(); request; request = feed.next()) {
+            auto const asked = *request;
             auto const answer = co_await driver_.perform_any(*std::move(request));
             if (!answer) co_return answer.error();
             auto const at = server_time();
             if (auto* page = std::get_if<op::nodes_reply>(&*answer)) feed.on(*page, at);
-            if (auto* page = std::get_if<op::page_reply>(&*answer)) feed.on(*page, at);
+            if (auto* page = std::get_if<op::page_reply>(&*answer)) {
+                feed.on(std::get<op::schedules_page>(asked), *page, at);
+            }
             if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();

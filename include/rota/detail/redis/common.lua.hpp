@@ -61,8 +61,7 @@ end
 )lua";
 
 // What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
-// the same words, so that each is made once; an entry is all of them in one text (a field for each costs more than the
-// rest of the step):
+// the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
 // with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
 // All parts come as text: joining numbers is four times slower.
@@ -76,25 +75,38 @@ local function mark_of(id)
     return mark
 end
 
-local function word(record, id)
-    return record .. (lengths[#id] or mark_of(id)) .. id
+local function list_in(lists, key)
+    local list = lists[key]
+    if not list then
+        list = {}
+        lists[key] = list
+    end
+    return list
+end
+
+-- In pieces: joined one by one they would be texts that differ in few places, which is what Lua's hash of a long text
+-- overlooks; each would then be compared with many.
+local function put_word(list, record, id)
+    local n = #list
+    list[n + 1] = record
+    list[n + 2] = lengths[#id] or mark_of(id)
+    list[n + 3] = id
 end
 
 local function emit(record, id)
-    events[#events + 1] = word(record, id)
-end
-
-local function tell_word(inc, text)
-    local entry = told[inc]
-    if entry then
-        entry[#entry + 1] = text
-    else
-        told[inc] = {text}
-    end
+    put_word(events, record, id)
 end
 
 local function tell(inc, record, id)
-    tell_word(inc, word(record, id))
+    put_word(list_in(told, inc), record, id)
+end
+
+-- Words that stand together, to all.
+local function emit_and_tell(inc, words)
+    local text = table.concat(words)
+    events[#events + 1] = text
+    local list = list_in(told, inc)
+    list[#list + 1] = text
 end
 
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
@@ -341,23 +353,15 @@ local function read_schedules(first, last)
 end
 
 local function append(lists, inc, id)
-    local list = lists[inc]
-    if list then
-        list[#list + 1] = id
-    else
-        lists[inc] = {id}
-    end
+    local list = list_in(lists, inc)
+    list[#list + 1] = id
 end
 
 -- In pairs, as ZADD takes them.
 local function append_scored(lists, inc, id)
-    local list = lists[inc]
-    if list then
-        local n = #list
-        list[n + 1], list[n + 2] = '0', id
-    else
-        lists[inc] = {'0', id}
-    end
+    local list = list_in(lists, inc)
+    local n = #list
+    list[n + 1], list[n + 2] = '0', id
 end
 
 local function detach(id, owner)
@@ -386,8 +390,8 @@ local function hand_to(id, weight, from, to, token, head)
     local text = fmt(record_format, token, to, weight)
     local n = #own_set
     own_set[n + 1], own_set[n + 2] = id, text
-    text = head .. text .. (lengths[#id] or mark_of(id)) .. id
-    events[#events + 1] = text
+    text = head .. text
+    emit(text, id)
     if to == '0' then
         unowned_added[#unowned_added + 1] = '0'
         unowned_added[#unowned_added + 1] = id
@@ -397,7 +401,7 @@ local function hand_to(id, weight, from, to, token, head)
     local target = node(to)
     target.load = target.load + 1
     changed[to] = target
-    tell_word(to, text)
+    tell(to, text, id)
 end
 
 local function verify_schedules()

@@ -3,6 +3,7 @@
 // the hottest path of a busy node. Every key that the script will touch is among the keys. Text only, no I/O.
 #pragma once
 
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -527,18 +528,32 @@ private:
         }
         for (auto const& item : items) {
             nodes.add(item.to);
-            w.arg({item.generation, item.from}, '|');
-        }
-        for (auto const& item : items) {
-            auto const reason = static_cast<std::uint64_t>(item.reason);
-            if constexpr (requires { item.open; }) {
-                w.arg({item.from, item.to, reason, std::uint64_t{item.open}}, '|');
-            } else {
-                w.arg({item.from, item.to, reason}, '|');
-            }
+            w.arg(item.generation);
         }
         nodes.declare(w);
+        // Mostly many in a row have their way in common.
+        auto const way_of = [](auto const& item) {
+            std::uint64_t open = 0;
+            if constexpr (requires { item.open; }) open = item.open;
+            return std::array{item.from, item.to, static_cast<std::uint64_t>(item.reason), open};
+        };
+        std::uint64_t ways = 0;
+        for_each_run(items, way_of, [&](auto const&, std::uint64_t) { ++ways; });
+        w.arg(ways);
+        for_each_run(items, way_of, [&](auto const& way, std::uint64_t count) {
+            w.arg({way[0], way[1], way[2], way[3], count}, '|');
+        });
         nodes.name(w);
+    }
+
+    template <typename Items, typename WayOf, typename Each>
+    static void for_each_run(Items const& items, WayOf const& way_of, Each const& each) {
+        for (auto i = items.begin(); i != items.end();) {
+            auto const first = i;
+            auto const way = way_of(*first);
+            while (i != items.end() && way_of(*i) == way) ++i;
+            each(way, static_cast<std::uint64_t>(i - first));
+        }
     }
 };
 

@@ -211,24 +211,37 @@ commit_nodes()
 return answer
 )lua";
 
-// What adopt and revoke have in common: items as ids, what the record is expected to begin with (generation|owner|),
-// and ways, from|to|reason| or from|to|reason|open|, each of which is looked into once.
+// What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
+// record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
+// as many of them, and the incarnations in those; KEYS[18..]: of those.
 inline constexpr char ways[] = R"lua(
-local ways = {}
+local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
+local first_way = 9 + 2 * n
+local last_way = 8 + 2 * n + ARGV[8 + 2 * n]
 
-local function look_into(text)
-    local from, to, reason, open = match(text, '^(%d+)|(%d+)|(%d+)|(%d?)')
-    local way = {from = from, to = to, reason = reason, open = open, source = node(from), target = node(to),
-                 is_target = is_target(to)}
-    ways[text] = way
-    return way
+local function way_at(i)
+    local from, to, reason, open, size = match(ARGV[i], '^(%d+)|(%d+)|(%d+)|(%d)|(%d+)|$')
+    return {from = from, to = to, reason = reason, open = open, count = tonumber(size), source = node(from),
+            target = node(to), is_target = is_target(to), owner = '|' .. from .. '|', unit = '|' .. from .. '|1'}
+end
+
+-- What its record says of the weight, if it has that generation and the owner that the way expects, and can be read.
+local function weight_of(text, generation, way)
+    if find(text, generation, 1, true) ~= 1 then return end
+    local rest = sub(text, #generation + 1)
+    if rest == way.unit then return '1' end
+    if sub(rest, 1, #way.owner) ~= way.owner then return end
+    local weight = sub(rest, #way.owner + 1)
+    if is_weight(weight) then return weight end
 end
 )lua";
 
-// ARGV: connection, P, incarnation, term, seen, as_of, number of items, ids..., expected..., ways..., incarnations in
-// them...; KEYS[18..]: of those. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, seen, as_of, and as the piece above says. Reply: code, token of each.
+//
+// A new leader has tens of thousands of these to send, and others wait meanwhile: the loop calls little, as every step
+// of Lua costs in Redis.
 inline constexpr char adopt[] = R"lua(
-local seen, n, find, sub = tonumber(ARGV[5]), tonumber(ARGV[7]), string.find, string.sub
+local seen = tonumber(ARGV[5])
 local refused = behind(seen)
 if refused then return refused end
 if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
@@ -236,42 +249,82 @@ refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 local are_stones = read_tombstones(8, 7 + n)
-read_nodes(8 + 3 * n, #ARGV)
-local answer, done, sources = {0}, {}, {}
-for i = 1, n do
-    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
-    way = ways[way] or look_into(way)
-    if not way.head then
-        way.head = 'event_owned|' .. way.reason .. '|' .. way.from .. '|'
-        way.is_orphan = way.from == '0' or not may_believe(way.from)
-    end
-    local text, move = own[i], moves[i]
-    local code, token, weight = 0, 0, nil
-    if text and way.is_orphan and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
-    if not text then
-        code = errc_unknown_schedule
-    elseif not weight or weight ~= '1' and not is_weight(weight) or done[id] or are_stones and is_guarded(id) then
-        code = errc_conflict
-    elseif not way.is_target then
-        code = errc_unknown_node
-    else
-        local target, to = way.target, way.to
+read_nodes(last_way + 1, #ARGV)
+-- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
+-- anew takes as long as half the loop.
+fence = math.max(fence, now - 1, seen)
+local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
+hundreds = fmt('%.0f', (fence - two) / 100)
+local answer, done, sources, i, set = {0}, {}, {}, 0, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, source, target = way.from, way.to, way.source, way.target
+    local head, owner_next = 'event_owned|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local is_orphan = from == '0' or not may_believe(from)
+    local room = way.is_target and target.capacity - target.load - target.pending
+    local removed, added = from == '0' and unowned_removed or by_removed[from] or {}, by_added[to] or {}
+    local words, given, last_removed, last_added = {}, 0, #removed, #added
+    for _ = 1, way.count do
+        i = i + 1
+        local id, text, move = ARGV[7 + i], own[i], moves[i]
+        local code, token = 0, 0
+        local weight = text and is_orphan and weight_of(text, ARGV[7 + n + i], way)
         move = move and match(move, '^%d+')
+        if not text then
+            code = errc_unknown_schedule
+        elseif not weight or done[id] or are_stones and is_guarded(id) then
+            code = errc_conflict
+        elseif not room then
+            code = errc_unknown_node
         -- A hand-off to this very node has its place already.
-        if target.load + target.pending >= target.capacity + (move == to and 1 or 0) then
+        elseif room < 1 and (room < 0 or move ~= to) then
             code = errc_capacity_exceeded
         else
-            token = mint(seen)
-            if move then drop_move(id, move) end
-            hand_to(id, weight, way.from, to, token, way.head)
+            fence = fence + 1
+            token = fence
+            two = two + 1
+            if two == 100 then two, hundreds = 0, fmt('%.0f', fence / 100) end
+            local ending = last_two[two]
+            if not ending then
+                ending = digit[(two - two % 10) / 10] .. digit[two % 10]
+                last_two[two] = ending
+            end
             done[id] = true
-            if way.source and not sources[way.from] then
-                sources[way.from] = true
-                sources[#sources + 1] = way.from
+            if move then
+                drop_move(id, move)
+                room = target.capacity - target.load - given - target.pending
+            end
+            room = room - 1
+            text = hundreds .. ending .. owner_next .. weight
+            own_set[set + 1] = id
+            own_set[set + 2] = text
+            set = set + 2
+            removed[last_removed + given + 1] = id
+            added[last_added + 2 * given + 1] = '0'
+            added[last_added + 2 * given + 2] = id
+            words[4 * given + 1] = head
+            words[4 * given + 2] = text
+            words[4 * given + 3] = lengths[#id] or mark_of(id)
+            words[4 * given + 4] = id
+            given = given + 1
+        end
+        answer[2 * i] = code
+        answer[2 * i + 1] = token
+    end
+    if given > 0 then
+        counted = true
+        emit_and_tell(to, words)
+        by_added[to] = added
+        count(to, target, given, 0)
+        if source then
+            by_removed[from] = removed
+            count(from, source, -given, 0)
+            if not sources[from] then
+                sources[from] = true
+                sources[#sources + 1] = from
             end
         end
     end
-    answer[2 * i], answer[2 * i + 1] = code, token
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
 verify_schedules()
@@ -286,10 +339,9 @@ commit_departures()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, number of items, ids..., expected..., ways...,
-// incarnations in them...; KEYS[18..]: of those. Reply: code, token of each.
+// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, and as said above. Reply: code, token of each.
 inline constexpr char revoke[] = R"lua(
-local inc, term, handoff, n, find, sub = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[7]), string.find, string.sub
+local inc, term, handoff = ARGV[3], ARGV[4], ARGV[5]
 if term ~= '0' then
     if not leads(inc, term) then return {errc_not_leader} end
 else
@@ -299,46 +351,43 @@ end
 local refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
-read_nodes(8 + 3 * n, #ARGV)
-local answer, deadline, begun = {0}, fmt('|%.0f|', now + handoff), {}
-for i = 1, n do
-    local id, expected, way = ARGV[7 + i], ARGV[7 + n + i], ARGV[7 + 2 * n + i]
-    way = ways[way] or look_into(way)
-    if not way.head then
-        way.head = 'event_moving|' .. way.reason .. '|' .. way.from .. '|'
-        way.middle = '|' .. way.to .. '|'
-        way.tail = '|' .. handoff .. '|' .. way.open
-        way.move = way.to .. deadline .. way.reason .. '|' .. way.open
-    end
-    local text, target, weight = own[i], way.target, nil
-    local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
-    local code, token = 0, 0
-    if text and find(text, expected, 1, true) == 1 then weight = sub(text, #expected + 1) end
-    if not text then
-        code = errc_unknown_schedule
-    elseif term == '0' and way.from ~= inc then
-        code = errc_not_owner
-    elseif not weight or weight ~= '1' and not is_weight(weight) or not (way.source and way.source.live) or
-            way.to == way.from or moving_to and moving_to ~= way.to then
-        code = errc_conflict
-    elseif not moving_to and not way.is_target then
-        code = errc_unknown_node
-    elseif not moving_to and target.load + target.pending >= target.capacity then
-        code = errc_capacity_exceeded
-    else
-        token = match(expected, '^%d+')
-        if not moving_to then
-            begun[id] = way.to
-            local m = #moves_set
-            moves_set[m + 1], moves_set[m + 2] = id, way.move
-            target.pending = target.pending + 1
-            changed[way.to] = target
-            text = word(way.head .. token .. way.middle .. weight .. way.tail, id)
-            events[#events + 1] = text
-            tell_word(way.from, text)
+read_nodes(last_way + 1, #ARGV)
+local answer, deadline, begun, i = {0}, fmt('|%.0f|', now + handoff), {}, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, target = way.from, way.to, way.target
+    local head, middle = 'event_moving|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local tail, as_move = '|' .. handoff .. '|' .. way.open, to .. deadline .. way.reason .. '|' .. way.open
+    local words = {}
+    for _ = 1, way.count do
+        i = i + 1
+        local id, generation, text = ARGV[7 + i], ARGV[7 + n + i], own[i]
+        local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
+        local code, token = 0, 0
+        local weight = text and weight_of(text, generation, way)
+        if not text then
+            code = errc_unknown_schedule
+        elseif term == '0' and from ~= inc then
+            code = errc_not_owner
+        elseif not weight or not (way.source and way.source.live) or to == from or moving_to and moving_to ~= to then
+            code = errc_conflict
+        elseif not moving_to and not way.is_target then
+            code = errc_unknown_node
+        elseif not moving_to and target.load + target.pending >= target.capacity then
+            code = errc_capacity_exceeded
+        else
+            token = generation
+            if not moving_to then
+                begun[id] = to
+                local m = #moves_set
+                moves_set[m + 1], moves_set[m + 2] = id, as_move
+                count(to, target, 0, 1)
+                put_word(words, head .. generation .. middle .. weight .. tail, id)
+            end
         end
+        answer[2 * i], answer[2 * i + 1] = code, token
     end
-    answer[2 * i], answer[2 * i + 1] = code, token
+    if #words > 0 then emit_and_tell(from, words) end
 end
 refused = verify_step()
 if refused then return refused end
