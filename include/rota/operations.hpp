@@ -165,6 +165,7 @@ enum class tick_status : std::uint8_t {
     reaped,     ///< the incarnation is not live any more: join anew
     fenced,     ///< a newer process has the node_id
     data_lost,  ///< the server lost writes (epoch missing, or its last token below `seen`, or another epoch)
+    unsettled,  ///< to a brief one: there is more to do than that, ask in full. Nothing else is filled
 };
 
 struct ticked {
@@ -190,6 +191,11 @@ struct ticked {
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
 /// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
 /// lease by any tick, the nodes' by the leader's, as of the next one.
+///
+/// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
+/// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is
+/// to be done: the node or its epoch is gone, or writes were lost (nothing is extended then); the caller is the leader;
+/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;
@@ -200,6 +206,7 @@ struct tick {
     microseconds node_ttl{};
     microseconds leader_lease{};
     fencing_token seen = 0;
+    bool brief = false;
 };
 
 /// Go: no member any more, leadership vacated, schedules adoptable at once. Also how a superseded incarnation says that

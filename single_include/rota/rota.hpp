@@ -752,6 +752,7 @@ enum class tick_status : std::uint8_t {
     reaped,     ///< the incarnation is not live any more: join anew
     fenced,     ///< a newer process has the node_id
     data_lost,  ///< the server lost writes (epoch missing, or its last token below `seen`, or another epoch)
+    unsettled,  ///< to a brief one: there is more to do than that, ask in full. Nothing else is filled
 };
 
 struct ticked {
@@ -777,6 +778,11 @@ struct ticked {
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
 /// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
 /// lease by any tick, the nodes' by the leader's, as of the next one.
+///
+/// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
+/// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is
+/// to be done: the node or its epoch is gone, or writes were lost (nothing is extended then); the caller is the leader;
+/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;
@@ -787,6 +793,7 @@ struct tick {
     microseconds node_ttl{};
     microseconds leader_lease{};
     fencing_token seen = 0;
+    bool brief = false;
 };
 
 /// Go: no member any more, leadership vacated, schedules adoptable at once. Also how a superseded incarnation says that
@@ -10409,7 +10416,7 @@ public:
 private:
     // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
     // thousands wait for their node, they wait longest, and go in as few requests as can be.
-    static constexpr std::size_t few_at_once = 64;
+    static constexpr std::size_t few_at_once = 48;
     static constexpr std::size_t many = 8192;
 
     template <typename Item>
@@ -11104,7 +11111,8 @@ private:
                         .candidate = now >= sit_out_until_,
                         .node_ttl = options_.node_ttl,
                         .leader_lease = options_.leader_lease,
-                        .seen = seen_};
+                        .seen = seen_,
+                        .brief = settled_ && belief_->term() == 0 && now < election_at_};
     }
 
     // Nobody refused it: asked again it may well succeed, and perhaps it has.
@@ -11206,6 +11214,11 @@ private:
     void on(op::tick const& request, reply const& answer, instant sent, instant now) {
         auto const& r = std::get<op::ticked>(answer);
         if (request.incarnation != self_.incarnation) return;
+        settled_ = r.status == op::tick_status::ok;
+        if (r.status == op::tick_status::unsettled) {
+            tick_at_ = now;
+            return;
+        }
         see(r.fence);
         hear_the_time(r.now, now);
         failure_.reset();
@@ -11213,6 +11226,7 @@ private:
             case op::tick_status::reaped: lose(false, now); return;
             case op::tick_status::data_lost: lose(true, now); return;
             case op::tick_status::fenced: be_fenced(); return;
+            case op::tick_status::unsettled:
             case op::tick_status::ok: break;
         }
         tick_at_ = tick_from_ + options_.heartbeat_interval;
@@ -11498,6 +11512,7 @@ private:
                 return;
             case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
+                settled_ = false;
                 return;
         }
     }
@@ -11831,6 +11846,7 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
+    bool settled_ = false;  // the last tick told of nothing to do beyond extending this node's deadline
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
@@ -16100,17 +16116,25 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a follower is answered: now|fence|seq|version|leader's record.
+    /// What a brief one is answered: s|us|fence|seq|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
-        redis_record_reader parts{text};
         op::ticked answer;
-        answer.now = parts.number();
+        if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
+        redis_record_reader parts{text};
+        auto const seconds = parts.number();
+        answer.now = seconds * 1'000'000 + parts.number();
         answer.epoch = r.epoch;
         answer.fence = parts.number();
         answer.seq = parts.number();
         answer.version = parts.number();
         auto const leader = parts.rest();
-        if (!parts.done() || !read_leader(leader, answer)) return {errc::protocol, strange};
+        fencing_token holder = 0;
+        microseconds lease{};
+        if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
+        if ((answer.leader == 0 && r.candidate) || (holder != 0 && holder == r.incarnation) ||
+            answer.leader_remaining > lease) {
+            return reply{op::ticked{.status = op::tick_status::unsettled}};
+        }
         return reply{std::move(answer)};
     }
     static constexpr char const* strange = "the server's answer does not have the form of a reply of rota's scripts";
@@ -16333,14 +16357,17 @@ private:
     }
 
     // deadline|term|incarnation|length of the lease|node_id, or nothing.
-    static bool read_leader(std::string_view text, op::ticked& into) {
+    static bool read_leader(std::string_view text, op::ticked& into, fencing_token* holder = nullptr,
+                            microseconds* lease = nullptr) {
         if (text.empty()) return true;
         redis_record_reader record{text};
         auto const deadline = record.number();
         auto const term = record.number();
         auto const incarnation = record.number();
-        (void)record.number();
+        auto const granted_for = record.duration();
         auto const id = record.rest();
+        if (holder) *holder = incarnation;
+        if (lease) *lease = granted_for;
         if (deadline > into.now) {
             into.leader = incarnation;
             into.term = term;
@@ -17396,14 +17423,30 @@ if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) e
 return {0}
 )lua";
 
-// Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
-// what one MGET read; the caller takes the leader's record apart.
+// What runs once per node and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
+// tells what one MGET read. The caller takes the leader's record apart, and looks whether that settles it.
 //
+// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: connection, incarnation, epoch, ttl, seen.
+// Reply: a text, which costs the server less than an array: s|us|fence|seq|version|leader's record; empty: unsettled.
+inline constexpr char brief_tick[] = R"lua(
+local call = redis.call
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local newest, fence, seq = v[1], v[3], v[4]
+if newest and newest ~= ARGV[1] and tonumber(newest) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+if v[2] ~= ARGV[3] or not fence or not seq or fence ~= ARGV[5] and tonumber(fence) < tonumber(ARGV[5]) or
+        -- 0 also if the deadline is the same as before.
+        call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[4], ARGV[2]) == 0 and not call('ZSCORE', KEYS[7], ARGV[2]) then
+    return ''
+end
+return time[1] .. '|' .. time[2] .. '|' .. fence .. '|' .. seq .. '|' .. (v[6] or '0') .. '|' .. (v[5] or '')
+)lua";
+
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
-// Reply: to a follower of whom nothing is to be said but that it is there, one text, now|fence|seq|version|leader's
-// record, which costs the server less than an array of them; else status, now, epoch, fence, seq; if ok also: leader's
-// record, version; if it leads also: next_expiry (-1: none), expired, dead, next_dead (-1: none), candidates.
+// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
+// expired, dead, next_dead (-1: none), candidates.
 inline constexpr char tick[] = R"lua(
 local call, fmt = redis.call, string.format
 local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
@@ -17411,23 +17454,6 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
-if term == '0' and v[2] == ARGV[3] and v[3] and v[4] and tonumber(v[3]) >= seen then
-    -- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
-    local ends, lease = 0, 0
-    if leader then
-        ends, lease = string.match(leader, '^(%d+)|%d+|%d+|(%d+)|')
-        ends = tonumber(ends)
-    end
-    -- (Whose number stands in another's node_id takes the longer way.)
-    if (ends > now or ARGV[5] == '0') and ends <= now + lease and
-            not (leader and string.find(leader, inc, 18, true)) and
-            -- 0 also if the deadline is the same as before.
-            (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
-        return fmt('%.0f|', now) .. v[3] .. '|' .. v[4] .. '|' .. (v[6] or '0') .. '|' .. (leader or '')
-    end
-end
-
--- A leader, a candidate, or somebody who is to learn that the node or the group's data is gone.
 if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
@@ -18441,6 +18467,7 @@ enum class script_id : std::uint8_t {
     probe,
     join,
     tick,
+    brief_tick,
     leave,
     renounce,
     reap,
@@ -18467,7 +18494,7 @@ enum class script_id : std::uint8_t {
     mend,
     trigger,
 };
-inline constexpr std::size_t script_count = 29;
+inline constexpr std::size_t script_count = 30;
 
 [[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
     switch (id) {
@@ -18475,6 +18502,7 @@ inline constexpr std::size_t script_count = 29;
         case script_id::probe: return "probe";
         case script_id::join: return "join";
         case script_id::tick: return "tick";
+        case script_id::brief_tick: return "brief_tick";
         case script_id::leave: return "leave";
         case script_id::renounce: return "renounce";
         case script_id::reap: return "reap";
@@ -18593,6 +18621,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text += "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
         } else {
             text.append("local now = ").append(time_source).append("\n");
+            text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
         }
     };
     auto const add_of_schedules = [&add](auto const&... pieces) {
@@ -18611,6 +18640,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
     switch (id) {
         case script_id::join: add(lua::group, lua::step, lua::join); break;
         case script_id::tick: add(lua::tick); break;
+        case script_id::brief_tick: add(lua::brief_tick); break;
         case script_id::leave: add(lua::group, lua::step, lua::nodes, lua::departures, lua::vacate, lua::leave); break;
         case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::vacate, lua::renounce); break;
         case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
@@ -18854,6 +18884,7 @@ struct redis_encoder {
     }
 
     void operator()(op::tick const& r) const {
+        if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
         w.key("session:", from.session);
         w.key("epoch");
@@ -18875,6 +18906,22 @@ struct redis_encoder {
         w.arg(r.leader_lease);
         w.arg(r.seen);
         w.arg(r.node_id);
+    }
+
+    void brief_tick(op::tick const& r) const {
+        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+        w.key("session:", from.session);
+        w.key("epoch");
+        w.key("fence");
+        w.key("seq");
+        w.key("leader");
+        w.key("ver:", r.incarnation);
+        w.key("nodes");
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.epoch);
+        w.arg(r.node_ttl);
+        w.arg(r.seen);
     }
 
     void operator()(op::leave const& r) const {
@@ -22800,6 +22847,7 @@ private:
     std::uint64_t next_seq() const { return seq_ + (step_.events.empty() ? 0 : 1); }
 
     result<reply> on(op::tick const& r) {
+        if (r.brief && !is_settled(r)) return reply{op::ticked{.status = op::tick_status::unsettled}};
         if (is_absurd(r.seen)) return absurd();
         op::ticked answer;
         auto with_status = [&](op::tick_status status) {
@@ -22832,6 +22880,16 @@ private:
             pull_in_deadlines(r.incarnation, r.node_ttl.count());
         }
         return with_status(op::tick_status::ok);
+    }
+
+    bool is_settled(op::tick const& r) {
+        if (Defects::has(defect::elected_on_request)) return true;
+        auto* n = live(r.incarnation);
+        if (epoch_ == 0 || epoch_ != r.epoch || fence_ < r.seen || !n) return false;
+        n->deadline = now_ + r.node_ttl.count();
+        bool const vacant = leader_.incarnation == 0 || leader_.deadline <= now_;
+        return !(vacant && r.candidate) && leader_.incarnation != r.incarnation &&
+               leader_.deadline <= now_ + leader_.lease;
     }
 
     void renew_or_take_lead(op::tick const& r) {

@@ -251,14 +251,16 @@ private:
         auto const node = state_.nodes.find(incarnation);
         auto const epoch = epochs_.find(incarnation);
         bool const leads = state_.leader.incarnation == incarnation;
+        auto const term = leads && chance(900) ? about(state_.leader.term) : 0;
         return op::tick{.incarnation = incarnation,
                         .node_id = node == state_.nodes.end() ? any_name() : node->second.id,
                         .epoch = epoch == epochs_.end() || chance(300) ? state_.epoch : epoch->second,
-                        .term = leads && chance(900) ? about(state_.leader.term) : 0,
+                        .term = term,
                         .candidate = chance(400),
                         .node_ttl = chance(900) ? node_ttl : microseconds{5s},
                         .leader_lease = chance(700) ? 8s : 30s,
-                        .seen = seen_by_member()};
+                        .seen = seen_by_member(),
+                        .brief = term == 0 && chance(500)};
     }
     operation leave() { return op::leave{any_node(), any_name(), some_nodes()}; }
     operation renounce() {

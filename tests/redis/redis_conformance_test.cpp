@@ -108,6 +108,8 @@ struct busy_group {
         candidate.candidate = true;
         auto renewal = tick(leader, "leader");
         renewal.term = term;
+        auto brief = tick(a, "a");
+        brief.brief = true;
         auto wiser = tick(a, "a");
         wiser.seen = name_lock + 60'000'000;
         return {
@@ -115,6 +117,7 @@ struct busy_group {
             op::join{.node_id = "a", .nonce = 1, .node_ttl = 10s},
             op::join{.node_id = "new", .nonce = 1, .node_ttl = 10s, .seen = wiser.seen},
             tick(a, "a"),
+            brief,
             renewal,
             candidate,
             wiser,

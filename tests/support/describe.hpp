@@ -212,6 +212,7 @@ struct describer {
             .field("ttl", v.node_ttl)
             .field("lease", v.leader_lease)
             .field("seen", v.seen)
+            .field("brief", v.brief)
             .text();
     }
     std::string operator()(op::leave const& v) const {

@@ -376,6 +376,55 @@ std::vector<scenario<Store>> membership_scenarios() {
              // Also twice in the same microsecond.
              CHECK(s.tick(a, "a") == answer);
          }},
+        {"a brief heartbeat extends the deadline, and says when there is more to do",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto brief = s.heartbeat(b, "b");
+             brief.brief = true;
+             auto const unsettled = op::ticked{.status = op::tick_status::unsettled};
+             auto const remaining_of_b = [&] { return s.get(op::nodes_page{.after = a}).items.at(0).remaining; };
+             // Without a leader, nothing is to be done by who is no candidate.
+             s.advance(4s);
+             CHECK(s.get(brief) == s.tick(b, "b"));
+             brief.candidate = true;
+             s.advance(1s);
+             CHECK(s.get(brief) == unsettled);
+             CHECK(remaining_of_b() == microseconds{10s});
+             CHECK(s.tick(b, "b").leader == 0);  // it took no lease
+             auto const term = s.lead(a, "a");
+             s.advance(3s);
+             auto const told = s.get(brief);
+             CHECK(told == s.tick(b, "b"));
+             CHECK(told.leader == a);
+             CHECK(told.term == term);
+             CHECK(told.leader_id == "a");
+             CHECK(told.leader_remaining == microseconds{7s});
+             CHECK(remaining_of_b() == microseconds{10s});
+             // Who holds the lease has to renew it.
+             auto of_leader = s.heartbeat(a, "a");
+             of_leader.brief = true;
+             CHECK(s.get(of_leader) == unsettled);
+             // The lease is over.
+             s.advance(7s);
+             CHECK(s.get(brief) == unsettled);
+             CHECK(remaining_of_b() == microseconds{10s});
+             brief.candidate = false;
+             CHECK(s.get(brief).leader == 0);
+             // What is not so as the caller takes it to be.
+             s.advance(1s);
+             auto other = brief;
+             other.epoch += 1;
+             CHECK(s.get(other) == unsettled);
+             other = brief;
+             other.seen = s.tick(a, "a").fence + 1;
+             CHECK(s.get(other) == unsettled);
+             other = brief;
+             other.incarnation = 4711;
+             CHECK(s.get(other) == unsettled);
+             CHECK(remaining_of_b() == microseconds{9s});
+             CHECK(s.tick(b, "b").status == op::tick_status::ok);
+         }},
         {"a candidate takes vacant leadership, and others hear of it",
          [](on s) {
              auto const a = s.join("a");

@@ -235,7 +235,7 @@ public:
 private:
     // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
     // thousands wait for their node, they wait longest, and go in as few requests as can be.
-    static constexpr std::size_t few_at_once = 64;
+    static constexpr std::size_t few_at_once = 48;
     static constexpr std::size_t many = 8192;
 
     template <typename Item>

@@ -521,7 +521,8 @@ private:
                         .candidate = now >= sit_out_until_,
                         .node_ttl = options_.node_ttl,
                         .leader_lease = options_.leader_lease,
-                        .seen = seen_};
+                        .seen = seen_,
+                        .brief = settled_ && belief_->term() == 0 && now < election_at_};
     }
 
     // Nobody refused it: asked again it may well succeed, and perhaps it has.
@@ -623,6 +624,11 @@ private:
     void on(op::tick const& request, reply const& answer, instant sent, instant now) {
         auto const& r = std::get<op::ticked>(answer);
         if (request.incarnation != self_.incarnation) return;
+        settled_ = r.status == op::tick_status::ok;
+        if (r.status == op::tick_status::unsettled) {
+            tick_at_ = now;
+            return;
+        }
         see(r.fence);
         hear_the_time(r.now, now);
         failure_.reset();
@@ -630,6 +636,7 @@ private:
             case op::tick_status::reaped: lose(false, now); return;
             case op::tick_status::data_lost: lose(true, now); return;
             case op::tick_status::fenced: be_fenced(); return;
+            case op::tick_status::unsettled:
             case op::tick_status::ok: break;
         }
         tick_at_ = tick_from_ + options_.heartbeat_interval;
@@ -915,6 +922,7 @@ private:
                 return;
             case op::change_kind::vacancy:  // the tick that told of this entry may have come before it
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
+                settled_ = false;
                 return;
         }
     }
@@ -1248,6 +1256,7 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
+    bool settled_ = false;  // the last tick told of nothing to do beyond extending this node's deadline
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};

@@ -30,6 +30,7 @@ enum class script_id : std::uint8_t {
     probe,
     join,
     tick,
+    brief_tick,
     leave,
     renounce,
     reap,
@@ -56,7 +57,7 @@ enum class script_id : std::uint8_t {
     mend,
     trigger,
 };
-inline constexpr std::size_t script_count = 29;
+inline constexpr std::size_t script_count = 30;
 
 [[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
     switch (id) {
@@ -64,6 +65,7 @@ inline constexpr std::size_t script_count = 29;
         case script_id::probe: return "probe";
         case script_id::join: return "join";
         case script_id::tick: return "tick";
+        case script_id::brief_tick: return "brief_tick";
         case script_id::leave: return "leave";
         case script_id::renounce: return "renounce";
         case script_id::reap: return "reap";
@@ -182,6 +184,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text += "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
         } else {
             text.append("local now = ").append(time_source).append("\n");
+            text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
         }
     };
     auto const add_of_schedules = [&add](auto const&... pieces) {
@@ -200,6 +203,7 @@ inline void append_resolved(std::string& into, std::string_view text) {
     switch (id) {
         case script_id::join: add(lua::group, lua::step, lua::join); break;
         case script_id::tick: add(lua::tick); break;
+        case script_id::brief_tick: add(lua::brief_tick); break;
         case script_id::leave: add(lua::group, lua::step, lua::nodes, lua::departures, lua::vacate, lua::leave); break;
         case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::vacate, lua::renounce); break;
         case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;

@@ -451,6 +451,7 @@ private:
     std::uint64_t next_seq() const { return seq_ + (step_.events.empty() ? 0 : 1); }
 
     result<reply> on(op::tick const& r) {
+        if (r.brief && !is_settled(r)) return reply{op::ticked{.status = op::tick_status::unsettled}};
         if (is_absurd(r.seen)) return absurd();
         op::ticked answer;
         auto with_status = [&](op::tick_status status) {
@@ -483,6 +484,16 @@ private:
             pull_in_deadlines(r.incarnation, r.node_ttl.count());
         }
         return with_status(op::tick_status::ok);
+    }
+
+    bool is_settled(op::tick const& r) {
+        if (Defects::has(defect::elected_on_request)) return true;
+        auto* n = live(r.incarnation);
+        if (epoch_ == 0 || epoch_ != r.epoch || fence_ < r.seen || !n) return false;
+        n->deadline = now_ + r.node_ttl.count();
+        bool const vacant = leader_.incarnation == 0 || leader_.deadline <= now_;
+        return !(vacant && r.candidate) && leader_.incarnation != r.incarnation &&
+               leader_.deadline <= now_ + leader_.lease;
     }
 
     void renew_or_take_lead(op::tick const& r) {

@@ -55,17 +55,25 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a follower is answered: now|fence|seq|version|leader's record.
+    /// What a brief one is answered: s|us|fence|seq|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
-        redis_record_reader parts{text};
         op::ticked answer;
-        answer.now = parts.number();
+        if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
+        redis_record_reader parts{text};
+        auto const seconds = parts.number();
+        answer.now = seconds * 1'000'000 + parts.number();
         answer.epoch = r.epoch;
         answer.fence = parts.number();
         answer.seq = parts.number();
         answer.version = parts.number();
         auto const leader = parts.rest();
-        if (!parts.done() || !read_leader(leader, answer)) return {errc::protocol, strange};
+        fencing_token holder = 0;
+        microseconds lease{};
+        if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
+        if ((answer.leader == 0 && r.candidate) || (holder != 0 && holder == r.incarnation) ||
+            answer.leader_remaining > lease) {
+            return reply{op::ticked{.status = op::tick_status::unsettled}};
+        }
         return reply{std::move(answer)};
     }
     static constexpr char const* strange = "the server's answer does not have the form of a reply of rota's scripts";
@@ -288,14 +296,17 @@ private:
     }
 
     // deadline|term|incarnation|length of the lease|node_id, or nothing.
-    static bool read_leader(std::string_view text, op::ticked& into) {
+    static bool read_leader(std::string_view text, op::ticked& into, fencing_token* holder = nullptr,
+                            microseconds* lease = nullptr) {
         if (text.empty()) return true;
         redis_record_reader record{text};
         auto const deadline = record.number();
         auto const term = record.number();
         auto const incarnation = record.number();
-        (void)record.number();
+        auto const granted_for = record.duration();
         auto const id = record.rest();
+        if (holder) *holder = incarnation;
+        if (lease) *lease = granted_for;
         if (deadline > into.now) {
             into.leader = incarnation;
             into.term = term;

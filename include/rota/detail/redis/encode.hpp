@@ -201,6 +201,7 @@ struct redis_encoder {
     }
 
     void operator()(op::tick const& r) const {
+        if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
         w.key("session:", from.session);
         w.key("epoch");
@@ -222,6 +223,22 @@ struct redis_encoder {
         w.arg(r.leader_lease);
         w.arg(r.seen);
         w.arg(r.node_id);
+    }
+
+    void brief_tick(op::tick const& r) const {
+        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+        w.key("session:", from.session);
+        w.key("epoch");
+        w.key("fence");
+        w.key("seq");
+        w.key("leader");
+        w.key("ver:", r.incarnation);
+        w.key("nodes");
+        w.arg(from.connection);
+        w.arg(r.incarnation);
+        w.arg(r.epoch);
+        w.arg(r.node_ttl);
+        w.arg(r.seen);
     }
 
     void operator()(op::leave const& r) const {

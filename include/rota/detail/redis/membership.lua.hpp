@@ -80,14 +80,30 @@ if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) e
 return {0}
 )lua";
 
-// Without the common pieces: this one runs once per node and heartbeat, and for a follower writes one score and tells
-// what one MGET read; the caller takes the leader's record apart.
+// What runs once per node and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
+// tells what one MGET read. The caller takes the leader's record apart, and looks whether that settles it.
 //
+// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: connection, incarnation, epoch, ttl, seen.
+// Reply: a text, which costs the server less than an array: s|us|fence|seq|version|leader's record; empty: unsettled.
+inline constexpr char brief_tick[] = R"lua(
+local call = redis.call
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local newest, fence, seq = v[1], v[3], v[4]
+if newest and newest ~= ARGV[1] and tonumber(newest) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+if v[2] ~= ARGV[3] or not fence or not seq or fence ~= ARGV[5] and tonumber(fence) < tonumber(ARGV[5]) or
+        -- 0 also if the deadline is the same as before.
+        call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[4], ARGV[2]) == 0 and not call('ZSCORE', KEYS[7], ARGV[2]) then
+    return ''
+end
+return time[1] .. '|' .. time[2] .. '|' .. fence .. '|' .. seq .. '|' .. (v[6] or '0') .. '|' .. (v[5] or '')
+)lua";
+
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
-// Reply: to a follower of whom nothing is to be said but that it is there, one text, now|fence|seq|version|leader's
-// record, which costs the server less than an array of them; else status, now, epoch, fence, seq; if ok also: leader's
-// record, version; if it leads also: next_expiry (-1: none), expired, dead, next_dead (-1: none), candidates.
+// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
+// expired, dead, next_dead (-1: none), candidates.
 inline constexpr char tick[] = R"lua(
 local call, fmt = redis.call, string.format
 local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
@@ -95,23 +111,6 @@ if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
-if term == '0' and v[2] == ARGV[3] and v[3] and v[4] and tonumber(v[3]) >= seen then
-    -- Mostly a lease is running; one that ends later than if it began now was granted before the clock stepped back.
-    local ends, lease = 0, 0
-    if leader then
-        ends, lease = string.match(leader, '^(%d+)|%d+|%d+|(%d+)|')
-        ends = tonumber(ends)
-    end
-    -- (Whose number stands in another's node_id takes the longer way.)
-    if (ends > now or ARGV[5] == '0') and ends <= now + lease and
-            not (leader and string.find(leader, inc, 18, true)) and
-            -- 0 also if the deadline is the same as before.
-            (call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[6], inc) == 1 or call('ZSCORE', KEYS[7], inc)) then
-        return fmt('%.0f|', now) .. v[3] .. '|' .. v[4] .. '|' .. (v[6] or '0') .. '|' .. (leader or '')
-    end
-end
-
--- A leader, a candidate, or somebody who is to learn that the node or the group's data is gone.
 if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
