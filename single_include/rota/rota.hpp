@@ -16674,12 +16674,11 @@ local function verify_step()
     end
 end
 
+-- A node that reads both logs is woken by the one that is written first: what concerns it comes before what all may know.
 local function commit_step()
     if #events > 0 then
         counted = true
         seq = seq + 1
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
-             table.concat(events))
     end
     local set = {}
     if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
@@ -16689,6 +16688,10 @@ local function commit_step()
         call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
         set[n + 1], set[n + 2] = v[3], version
         n = n + 2
+    end
+    if #events > 0 then
+        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+             table.concat(events))
     end
     if n > 0 then call('MSET', unpack(set)) end
 end
@@ -18263,7 +18266,7 @@ call('XLEN', KEYS[15])
 call('ZCARD', KEYS[16])
 if code ~= 0 then
     call('ZCARD', KEYS[14])
-elseif call('XLEN', KEYS[18]) > 0 and not v[5] then
+elseif not v[5] and call('XLEN', KEYS[18]) > 0 then
     -- The counter alone was lost: go on from the log, whose numbers never go back.
     v[5] = match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', 1)[1][1], '^%d+')
 end
@@ -18273,16 +18276,18 @@ fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' .. #id ..
              ':' .. id
+-- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
+-- may know.
+local version = code == 0 and (v[5] or 0) + 1 .. ''
+if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told) end
 call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
-if code == 0 then
-    local version = (v[5] or 0) + 1 .. ''
+if version then
     call('ZADD', KEYS[17], '0', id)
     call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told)
     call('MSET', KEYS[3], token, KEYS[4], seq, KEYS[5], version)
 else
     call('ZADD', KEYS[14], '0', id)
@@ -25351,9 +25356,11 @@ private:
         for (auto& start : a.starts) {
             slots_[start.slot] = {std::move(start.schedule), start.generation, start.attempt, std::stop_source{}};
         }
-        if (machine_->next_stop() < watch_until_) watch_.notify_one();
+        bool const watch_sooner = machine_->next_stop() < watch_until_;
         lock.unlock();
         for (auto const& start : a.starts) help.pool.push(start.slot);
+        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
+        if (watch_sooner) watch_.notify_one();
         if (a.look) {
             auto const all = ports_->owned();
             std::lock_guard const relock{mutex_};

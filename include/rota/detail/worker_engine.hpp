@@ -335,9 +335,11 @@ private:
         for (auto& start : a.starts) {
             slots_[start.slot] = {std::move(start.schedule), start.generation, start.attempt, std::stop_source{}};
         }
-        if (machine_->next_stop() < watch_until_) watch_.notify_one();
+        bool const watch_sooner = machine_->next_stop() < watch_until_;
         lock.unlock();
         for (auto const& start : a.starts) help.pool.push(start.slot);
+        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
+        if (watch_sooner) watch_.notify_one();
         if (a.look) {
             auto const all = ports_->owned();
             std::lock_guard const relock{mutex_};

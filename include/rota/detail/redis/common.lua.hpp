@@ -138,12 +138,11 @@ local function verify_step()
     end
 end
 
+-- A node that reads both logs is woken by the one that is written first: what concerns it comes before what all may know.
 local function commit_step()
     if #events > 0 then
         counted = true
         seq = seq + 1
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
-             table.concat(events))
     end
     local set = {}
     if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
@@ -153,6 +152,10 @@ local function commit_step()
         call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
         set[n + 1], set[n + 2] = v[3], version
         n = n + 2
+    end
+    if #events > 0 then
+        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+             table.concat(events))
     end
     if n > 0 then call('MSET', unpack(set)) end
 end

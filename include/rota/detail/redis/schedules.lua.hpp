@@ -459,7 +459,7 @@ call('XLEN', KEYS[15])
 call('ZCARD', KEYS[16])
 if code ~= 0 then
     call('ZCARD', KEYS[14])
-elseif call('XLEN', KEYS[18]) > 0 and not v[5] then
+elseif not v[5] and call('XLEN', KEYS[18]) > 0 then
     -- The counter alone was lost: go on from the log, whose numbers never go back.
     v[5] = match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', 1)[1][1], '^%d+')
 end
@@ -469,16 +469,18 @@ fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' .. #id ..
              ':' .. id
+-- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
+-- may know.
+local version = code == 0 and (v[5] or 0) + 1 .. ''
+if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told) end
 call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
-if code == 0 then
-    local version = (v[5] or 0) + 1 .. ''
+if version then
     call('ZADD', KEYS[17], '0', id)
     call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told)
     call('MSET', KEYS[3], token, KEYS[4], seq, KEYS[5], version)
 else
     call('ZADD', KEYS[14], '0', id)
