@@ -808,6 +808,45 @@ TEST_CASE("what a wait was ended by is known, and told once") {
     }
 }
 
+TEST_CASE("who follows the group as well is woken by what concerns it, not by what tells everybody of that") {
+    redis_server server;
+    auto transport = opened(server.url());
+    succeed(transport);
+    auto other = opened(server.url());
+    auto const ask = [&]<typename Op>(Op const& request) {
+        auto answer = other.perform(rota::operation{request}, timeout);
+        if (!answer) FAIL(answer.error().message());
+        return std::get<typename Op::reply>(*answer);
+    };
+    namespace op = rota::op;
+    auto const giver = ask(op::join{.node_id = "giver", .nonce = 1, .node_ttl = 60s}).incarnation;
+    auto const node = ask(op::join{.node_id = "node", .nonce = 2, .node_ttl = 60s}).incarnation;
+    (void)ask(op::register_schedules{{{"x", 1}, {"y", 1}}});
+    auto const owned = ask(op::claim{.incarnation = giver, .ids = {"x", "y"}});
+    auto const now = ask(op::nodes_page{});
+    auto sub = inbox(0, node);
+    sub.follow_group = true;
+    sub.epoch = now.epoch;
+    sub.seq = now.seq;
+    wait_until_listening(server, transport, sub);
+
+    op::acknowledge gift{.incarnation = giver};
+    gift.items.push_back({.id = "x", .generation = owned.items[0].token, .to = node, .unasked = true});
+    SECTION("one") {}
+    SECTION("many") {
+        gift.items.push_back({.id = "y", .generation = owned.items[1].token, .to = node, .unasked = true});
+    }
+    for (auto const& item : ask(gift).items) REQUIRE(item.ok());
+    REQUIRE(transport.wait(sub, 5s) == wake_reason::pushed);
+    auto const news = transport.take_news(sub);
+    REQUIRE(news);
+    CHECK(news->incarnation == node);
+    CHECK(news->changes.items.size() == gift.items.size());
+    // The other comes next.
+    sub.version = 1;
+    CHECK(transport.wait(sub, 5s) == wake_reason::pushed);
+}
+
 TEST_CASE("a wait follows what it is asked to follow") {
     redis_server server;
     auto transport = opened(server.url());
