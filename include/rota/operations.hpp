@@ -62,7 +62,7 @@ inline constexpr change_reason last_change_reason = change_reason::repaired;
 
 namespace op {
 
-/// Most items in one operation; keeps a script near 1 ms.
+/// Most items in one operation; keeps a script to a few ms.
 inline constexpr std::size_t max_batch = 200;
 
 /// Schedules in a page that many wait for: fewer requests, and a script of a few ms.
@@ -167,6 +167,7 @@ enum class tick_status : std::uint8_t {
     data_lost,  ///< the server lost writes (epoch missing, or its last token below `seen`, or another epoch)
     unsettled,  ///< to a brief one: there is more to do than that, ask in full. Nothing else is filled
 };
+inline constexpr tick_status last_tick_status = tick_status::unsettled;
 
 struct ticked {
     tick_status status = tick_status::ok;
@@ -180,7 +181,7 @@ struct ticked {
     std::string leader_id{};
     microseconds leader_remaining{};
     watch sweep{};  ///< filled only if the caller is the leader
-    // (with a status other than ok, only now, epoch, fence and seq are filled)
+    // (with a status other than ok, only now, epoch, fence and seq are filled; with unsettled, nothing is)
     friend bool operator==(ticked const&, ticked const&) = default;
 };
 
@@ -190,7 +191,7 @@ struct ticked {
 /// lost: a new epoch is minted, a data_lost event emitted, and status is data_lost, as it is for whoever still comes
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
 /// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
-/// lease by any tick, the nodes' by the leader's, as of the next one.
+/// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
 /// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is

@@ -649,7 +649,7 @@ inline constexpr change_reason last_change_reason = change_reason::repaired;
 
 namespace op {
 
-/// Most items in one operation; keeps a script near 1 ms.
+/// Most items in one operation; keeps a script to a few ms.
 inline constexpr std::size_t max_batch = 200;
 
 /// Schedules in a page that many wait for: fewer requests, and a script of a few ms.
@@ -754,6 +754,7 @@ enum class tick_status : std::uint8_t {
     data_lost,  ///< the server lost writes (epoch missing, or its last token below `seen`, or another epoch)
     unsettled,  ///< to a brief one: there is more to do than that, ask in full. Nothing else is filled
 };
+inline constexpr tick_status last_tick_status = tick_status::unsettled;
 
 struct ticked {
     tick_status status = tick_status::ok;
@@ -767,7 +768,7 @@ struct ticked {
     std::string leader_id{};
     microseconds leader_remaining{};
     watch sweep{};  ///< filled only if the caller is the leader
-    // (with a status other than ok, only now, epoch, fence and seq are filled)
+    // (with a status other than ok, only now, epoch, fence and seq are filled; with unsettled, nothing is)
     friend bool operator==(ticked const&, ticked const&) = default;
 };
 
@@ -777,7 +778,7 @@ struct ticked {
 /// lost: a new epoch is minted, a data_lost event emitted, and status is data_lost, as it is for whoever still comes
 /// with another epoch; nothing is renewed then. Never an error for a node that is gone: see status.
 /// A lease or a node's deadline further ahead than it was granted for (the server's clock stepped back) is pulled in: the
-/// lease by any tick, the nodes' by the leader's, as of the next one.
+/// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
 /// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is
@@ -10414,8 +10415,8 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
-    // thousands wait for their node, they wait longest, and go in as few requests as can be.
+    // Mostly less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where
+    // more than `many` wait for their node, they wait longest, and go in as few requests as can be.
     static constexpr std::size_t few_at_once = 48;
     static constexpr std::size_t many = 8192;
 
@@ -10721,6 +10722,11 @@ public:
     void want_tick(instant now) {
         tick_at_ = std::min(tick_at_, now);
         retry_at_ = std::min(retry_at_, now);
+    }
+    /// One that takes what is vacant.
+    void want_full_tick(instant now) {
+        settled_ = false;
+        want_tick(now);
     }
 
     /// Drops all belief at once. Then leave_operation() is to be performed.
@@ -11536,7 +11542,7 @@ private:
             resync_->after = s.id;
         }
         for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
-        if (r.items.size() + r.strays.size() == op::max_batch) return;
+        if (r.items.size() + r.strays.size() >= request.limit) return;
         tell(events_gap{});
         auto fresh = std::move(resync_->table);
         version_ = resync_->base;
@@ -11846,7 +11852,7 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
-    bool settled_ = false;  // the last tick told of nothing to do beyond extending this node's deadline
+    bool settled_ = false;  // the last tick went well, and nothing was heard since: the next one may be brief
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
@@ -12296,12 +12302,15 @@ public:
         co_return result<void>{};
     }
 
-    flow<result<void>> tick() {
+    flow<result<void>> tick() { return tick_at_once(false); }
+
+    flow<result<void>> tick_at_once(bool in_full) {
         if (auto r = driver_.enter(); !r) co_return r;
         {
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            if (in_full) driver_.core.want_full_tick(driver_.now());
             driver_.core.want_tick(driver_.now());
         }
         co_await driver_.drive();
@@ -12390,7 +12399,7 @@ public:
     // ================================================================ leadership
 
     flow<result<bool>> try_become_leader() {
-        auto const ticked = co_await tick();
+        auto const ticked = co_await tick_at_once(true);
         if (!ticked) co_return ticked.error();
         co_return driver_.belief->leads(driver_.now());
     }
@@ -16081,7 +16090,8 @@ private:
 
 namespace rota::detail {
 
-/// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong.
+/// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong. (All
+/// but brief(), which makes one of a text.)
 template <typename T = void>
 struct redis_decoder {
     using reply = late<rota::reply, T>;
@@ -16532,7 +16542,7 @@ template <typename T = void>
 // their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
 //
 // Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
-// is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
+// (`time`: seconds and microseconds, as text; `now`: all of it) is all that knows of a clock, so tests put others there. No hiredis here: this is text.
 
 // ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
 // Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
@@ -16674,7 +16684,8 @@ local function verify_step()
     end
 end
 
--- A node that reads both logs is woken by the one that is written first: what concerns it comes before what all may know.
+-- Up to Redis 7.0, a node that reads both logs is woken by the one that is written first: what concerns it comes before
+-- what all may know.
 local function commit_step()
     if #events > 0 then
         counted = true
@@ -17345,8 +17356,8 @@ return answer
 }  // namespace rota::detail::lua
 
 // ---- rota/detail/redis/membership.lua.hpp --------------------------------------------------------------------------
-// The scripts of membership and leadership: join, describe_node, give_order, tick, leave, renounce, reap. See
-// operations.hpp for what they do.
+// The scripts of membership and leadership: join, describe_node, give_order, tick (brief or in full), leave, renounce,
+// reap. See operations.hpp for what they do.
 
 namespace rota::detail::lua {
 
@@ -17426,7 +17437,7 @@ if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) e
 return {0}
 )lua";
 
-// What runs once per node and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
+// What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
 // tells what one MGET read. The caller takes the leader's record apart, and looks whether that settles it.
 //
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: connection, incarnation, epoch, ttl, seen.

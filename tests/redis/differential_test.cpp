@@ -487,7 +487,8 @@ public:
                 ++seen_[fmt::format("{}: {}", name, item.ok() ? "ok" : to_string(item.code))];
             }
         } else if (auto const* ticked = std::get_if<op::ticked>(&*answer)) {
-            static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data lost"};
+            static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data lost", "unsettled"};
+            static_assert(std::size(statuses) == static_cast<std::size_t>(rota::op::last_tick_status) + 1);
             ++seen_[fmt::format("tick: {}", statuses[static_cast<int>(ticked->status)])];
             auto const& sweep = ticked->sweep;
             if (!sweep.expired.empty()) ++seen_["tick: expired"];
@@ -572,6 +573,7 @@ constexpr char const* expected_outcomes[] = {
     "tick: reaped",
     "tick: fenced",
     "tick: data lost",
+    "tick: unsettled",
     "tick: expired",
     "tick: dead",
     "tick: next_dead",

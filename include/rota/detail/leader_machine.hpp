@@ -233,8 +233,8 @@ public:
     [[nodiscard]] audit_machine<Defects>& audit() { return audit_; }
 
 private:
-    // Less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where tens of
-    // thousands wait for their node, they wait longest, and go in as few requests as can be.
+    // Mostly less than a request may hold: these write most, 10 to 20 us for each item, and others wait meanwhile. Where
+    // more than `many` wait for their node, they wait longest, and go in as few requests as can be.
     static constexpr std::size_t few_at_once = 48;
     static constexpr std::size_t many = 8192;
 

@@ -132,6 +132,11 @@ public:
         tick_at_ = std::min(tick_at_, now);
         retry_at_ = std::min(retry_at_, now);
     }
+    /// One that takes what is vacant.
+    void want_full_tick(instant now) {
+        settled_ = false;
+        want_tick(now);
+    }
 
     /// Drops all belief at once. Then leave_operation() is to be performed.
     void begin_leave() {
@@ -946,7 +951,7 @@ private:
             resync_->after = s.id;
         }
         for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
-        if (r.items.size() + r.strays.size() == op::max_batch) return;
+        if (r.items.size() + r.strays.size() >= request.limit) return;
         tell(events_gap{});
         auto fresh = std::move(resync_->table);
         version_ = resync_->base;
@@ -1256,7 +1261,7 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
-    bool settled_ = false;  // the last tick told of nothing to do beyond extending this node's deadline
+    bool settled_ = false;  // the last tick went well, and nothing was heard since: the next one may be brief
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};

@@ -2,7 +2,7 @@
 // their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
 //
 // Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
-// is all that knows of a clock, so tests put another in its place. No hiredis here: this is text.
+// (`time`: seconds and microseconds, as text; `now`: all of it) is all that knows of a clock, so tests put others there. No hiredis here: this is text.
 #pragma once
 
 #include <array>

@@ -62,7 +62,8 @@ namespace rota::sim {
         list(r7->items,
              [](auto const& o) { return o.ok() ? fmt::format("{}", o.token) : std::string{to_string(o.code)}; });
     } else if (auto* r8 = std::get_if<op::ticked>(&*s.answer)) {
-        static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data_lost"};
+        static constexpr char const* statuses[] = {"ok", "reaped", "fenced", "data_lost", "unsettled"};
+        static_assert(std::size(statuses) == static_cast<std::size_t>(op::last_tick_status) + 1);
         text += fmt::format(" -> {} leader {} term {} for {} version {} seq {}",
                             statuses[static_cast<std::size_t>(r8->status)], r8->leader_id, r8->term,
                             seconds_in_words(r8->leader_remaining), r8->version, r8->seq);

@@ -52,12 +52,15 @@ public:
         co_return result<void>{};
     }
 
-    flow<result<void>> tick() {
+    flow<result<void>> tick() { return tick_at_once(false); }
+
+    flow<result<void>> tick_at_once(bool in_full) {
         if (auto r = driver_.enter(); !r) co_return r;
         {
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            if (in_full) driver_.core.want_full_tick(driver_.now());
             driver_.core.want_tick(driver_.now());
         }
         co_await driver_.drive();
@@ -146,7 +149,7 @@ public:
     // ================================================================ leadership
 
     flow<result<bool>> try_become_leader() {
-        auto const ticked = co_await tick();
+        auto const ticked = co_await tick_at_once(true);
         if (!ticked) co_return ticked.error();
         co_return driver_.belief->leads(driver_.now());
     }

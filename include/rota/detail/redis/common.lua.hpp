@@ -138,7 +138,8 @@ local function verify_step()
     end
 end
 
--- A node that reads both logs is woken by the one that is written first: what concerns it comes before what all may know.
+-- Up to Redis 7.0, a node that reads both logs is woken by the one that is written first: what concerns it comes before
+-- what all may know.
 local function commit_step()
     if #events > 0 then
         counted = true

@@ -20,7 +20,8 @@
 
 namespace rota::detail {
 
-/// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong.
+/// Makes a reply of what a script answered after its status; each leaves `in` not done() where the shape is wrong. (All
+/// but brief(), which makes one of a text.)
 template <typename T = void>
 struct redis_decoder {
     using reply = late<rota::reply, T>;

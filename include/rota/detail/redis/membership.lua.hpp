@@ -1,5 +1,5 @@
-// The scripts of membership and leadership: join, describe_node, give_order, tick, leave, renounce, reap. See
-// operations.hpp for what they do.
+// The scripts of membership and leadership: join, describe_node, give_order, tick (brief or in full), leave, renounce,
+// reap. See operations.hpp for what they do.
 #pragma once
 
 namespace rota::detail::lua {
@@ -80,7 +80,7 @@ if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) e
 return {0}
 )lua";
 
-// What runs once per node and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
+// What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
 // tells what one MGET read. The caller takes the leader's record apart, and looks whether that settles it.
 //
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: connection, incarnation, epoch, ttl, seen.
