@@ -295,7 +295,7 @@ public:
     /// Something was pushed: what, if the transport knows. Entries of a log are as good as the reply to the request for
     /// them, and spare two round trips; where they do not follow on what was read, that request is made.
     void hear(std::optional<pushed_news> const& news, instant now) {
-        if (!news) return want_tick(now);
+        if (!news) return want_full_tick(now);  // it may be a vacancy
         if (news->group) group_log_moved();
         if (standing_ != standing::member || news->incarnation != self_.incarnation) return;
         if (news->changes.gap || news->version != version_ || resync_) return own_log_moved();
