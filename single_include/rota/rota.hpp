@@ -12310,8 +12310,11 @@ public:
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
-            if (in_full) driver_.core.want_full_tick(driver_.now());
-            driver_.core.want_tick(driver_.now());
+            if (in_full) {
+                driver_.core.want_full_tick(driver_.now());
+            } else {
+                driver_.core.want_tick(driver_.now());
+            }
         }
         co_await driver_.drive();
         if (watched_.load()) co_await listen();
@@ -18902,13 +18905,7 @@ struct redis_encoder {
     void operator()(op::tick const& r) const {
         if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
-        w.key("session:", from.session);
-        w.key("epoch");
-        w.key("fence");
-        w.key("seq");
-        w.key("leader");
-        w.key("ver:", r.incarnation);
-        w.key("nodes");
+        begin_tick(w, r);
         w.key("dead");
         w.key("ids");
         w.key("events");
@@ -18924,8 +18921,8 @@ struct redis_encoder {
         w.arg(r.node_id);
     }
 
-    void brief_tick(op::tick const& r) const {
-        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+    // Keys with which both kinds begin.
+    void begin_tick(redis_command_writer& w, op::tick const& r) const {
         w.key("session:", from.session);
         w.key("epoch");
         w.key("fence");
@@ -18933,6 +18930,11 @@ struct redis_encoder {
         w.key("leader");
         w.key("ver:", r.incarnation);
         w.key("nodes");
+    }
+
+    void brief_tick(op::tick const& r) const {
+        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+        begin_tick(w, r);
         w.arg(from.connection);
         w.arg(r.incarnation);
         w.arg(r.epoch);

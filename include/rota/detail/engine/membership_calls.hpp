@@ -60,8 +60,11 @@ public:
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
             if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
-            if (in_full) driver_.core.want_full_tick(driver_.now());
-            driver_.core.want_tick(driver_.now());
+            if (in_full) {
+                driver_.core.want_full_tick(driver_.now());
+            } else {
+                driver_.core.want_tick(driver_.now());
+            }
         }
         co_await driver_.drive();
         if (watched_.load()) co_await listen();

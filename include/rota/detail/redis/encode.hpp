@@ -203,13 +203,7 @@ struct redis_encoder {
     void operator()(op::tick const& r) const {
         if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
-        w.key("session:", from.session);
-        w.key("epoch");
-        w.key("fence");
-        w.key("seq");
-        w.key("leader");
-        w.key("ver:", r.incarnation);
-        w.key("nodes");
+        begin_tick(w, r);
         w.key("dead");
         w.key("ids");
         w.key("events");
@@ -225,8 +219,8 @@ struct redis_encoder {
         w.arg(r.node_id);
     }
 
-    void brief_tick(op::tick const& r) const {
-        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+    // Keys with which both kinds begin.
+    void begin_tick(redis_command_writer& w, op::tick const& r) const {
         w.key("session:", from.session);
         w.key("epoch");
         w.key("fence");
@@ -234,6 +228,11 @@ struct redis_encoder {
         w.key("leader");
         w.key("ver:", r.incarnation);
         w.key("nodes");
+    }
+
+    void brief_tick(op::tick const& r) const {
+        redis_command_writer w{into, script_id::brief_tick, key_prefix};
+        begin_tick(w, r);
         w.arg(from.connection);
         w.arg(r.incarnation);
         w.arg(r.epoch);
