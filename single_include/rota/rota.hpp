@@ -8589,6 +8589,7 @@ private:
 // Policies are reached through `ports`, so all this is compiled once whatever they are; and only where it is used, being
 // a template.
 
+#include <functional>
 #include <thread>
 
 // ---- rota/detail/belief.hpp ----------------------------------------------------------------------------------------
@@ -8970,7 +8971,6 @@ ready(T) -> ready<T>;
 //
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 
-#include <functional>
 #include <set>
 #include <unordered_map>
 
@@ -10925,29 +10925,40 @@ public:
         return request;
     }
 
-    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle.
-    void on_acquiring(op::acquire_locks const& asked) {
-        if (asked.kind != op::lock_kind::schedule) return;
-        for (auto const& item : asked.items) ++held(asked.kind)[item.name].asking;
+    /// What is known of a lock that this node has or asks for.
+    using lock_entry = std::pair<std::string const, late<held_lock, Defects>>;
+
+    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. The entries
+    /// of the items, which stay where they are until no_longer_acquiring(); none for locks of names.
+    [[nodiscard]] std::vector<lock_entry*> on_acquiring(op::acquire_locks const& asked) {
+        std::vector<lock_entry*> entries;
+        if (asked.kind != op::lock_kind::schedule) return entries;
+        entries.reserve(asked.items.size());
+        for (auto const& item : asked.items) {
+            auto& entry = *held(asked.kind).try_emplace(item.name).first;
+            ++entry.second.asking;
+            entries.push_back(&entry);
+        }
+        return entries;
     }
     /// After on_acquired() for those that were granted.
-    void no_longer_acquiring(op::acquire_locks const& asked) noexcept {
-        if (asked.kind != op::lock_kind::schedule) return;
-        auto& table = held(asked.kind);
-        for (auto const& item : asked.items) {
-            auto const l = table.find(item.name);
-            if (l == table.end() || l->second.asking == 0 || --l->second.asking > 0) continue;
-            if (l->second.token == 0) table.erase(l);
+    void no_longer_acquiring(std::vector<lock_entry*> const& entries) noexcept {
+        auto& table = held(op::lock_kind::schedule);
+        for (auto* const entry : entries) {
+            if (--entry->second.asking == 0 && entry->second.token == 0) table.erase(table.find(entry->first));
         }
-        try_swap_ = true;
+        if (!entries.empty()) try_swap_ = true;
+    }
+    /// Where there are no entries yet.
+    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
+        return *held(kind).try_emplace(name).first;
     }
 
     /// Until when a granted lock may be believed in.
-    instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
-                        instant now) {
+    instant on_acquired(lock_entry& entry, op::outcome const& grant, instant sent, instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto& l = held(kind)[name];
+        auto& l = entry.second;
         l = {grant.token, until, false, l.asking};
         return until;
     }
@@ -12240,9 +12251,16 @@ error at_item(std::ptrdiff_t index, error why) {
 template <typename = void>
 result<void> check_distinct(std::vector<std::string_view> ids) {
     // Mostly they come in order.
-    if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
-    auto const twice = std::adjacent_find(ids.begin(), ids.end());
-    if (twice != ids.end()) return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
+    if (std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>{}) == ids.end()) return {};
+    std::vector<std::size_t> seen(std::bit_ceil(2 * ids.size()));  // 1 + an index, near to where its hash belongs
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        auto at = std::hash<std::string_view>{}(ids[i]) & (seen.size() - 1);
+        for (; seen[at] != 0; at = (at + 1) & (seen.size() - 1)) {
+            if (ids[seen[at] - 1] != ids[i]) continue;
+            return {errc::invalid_argument, in_words(std::string{ids[i]}) + " is named twice"};
+        }
+        seen[at] = i + 1;
+    }
     return {};
 }
 
@@ -12877,18 +12895,24 @@ public:
 
     flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
                                                                   microseconds ttl) {
+        auto const wanted = names.size();
         std::vector<result<grant>> grants;
-        grants.reserve(names.size());
+        grants.reserve(wanted);
         if (auto r = check(kind, names, ttl); !r) {
-            while (grants.size() < names.size()) grants.push_back(r.error());
+            while (grants.size() < wanted) grants.push_back(r.error());
             co_return grants;
         }
-        while (grants.size() < names.size()) {
-            auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
-            auto const count = std::min<std::size_t>(op::max_batch, names.size() - grants.size());
-            std::vector<std::string> page{begin, begin + static_cast<std::ptrdiff_t>(count)};
+        while (grants.size() < wanted) {
+            auto const count = std::min<std::size_t>(op::max_batch, wanted - grants.size());
+            std::vector<std::string> page;
+            if (count == wanted) {
+                page = std::move(names);
+            } else {
+                auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
+                page.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+            }
             auto const r = co_await acquire_page(kind, std::move(page), ttl, grants);
-            while (!r && grants.size() < names.size()) grants.push_back(r.error());
+            while (!r && grants.size() < wanted) grants.push_back(r.error());
         }
         driver_.deliver();
         co_return grants;
@@ -12971,16 +12995,17 @@ public:
 private:
     class acquiring {
     public:
-        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, asked_{asked} {
-            core_.on_acquiring(asked_);
-        }
+        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, entries_{core.on_acquiring(asked)} {}
         acquiring(acquiring const&) = delete;
         acquiring& operator=(acquiring const&) = delete;
-        ~acquiring() { core_.no_longer_acquiring(asked_); }
+        ~acquiring() { core_.no_longer_acquiring(entries_); }
+
+        /// Null: to be looked up.
+        [[nodiscard]] auto* entry(std::size_t i) const { return entries_.empty() ? nullptr : entries_[i]; }
 
     private:
         core_type& core_;
-        op::acquire_locks const& asked_;
+        std::vector<typename core_type::lock_entry*> entries_;
     };
 
     result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
@@ -13020,7 +13045,9 @@ private:
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
                 continue;
             }
-            auto const until = core.on_acquired(kind, name, granted[i], sent, at);
+            auto* const known = under_way ? under_way->entry(i) : nullptr;
+            auto const until =
+                core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
             target held{kind, name, granted[i].token, asked.incarnation};
             if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
                 driver_.abandon(std::move(held));
@@ -16535,8 +16562,9 @@ template <typename T = void>
 
 // ---- rota/detail/redis/encode.hpp ----------------------------------------------------------------------------------
 // Makes the call of a script out of an operation: encode() writes its keys and arguments, in the order that is written
-// at the script (*.lua.hpp in this folder). It recycles the buffers of the command that it writes over, since locks are
-// the hottest path of a busy node. Every key that the script will touch is among the keys. Text only, no I/O.
+// at the script (*.lua.hpp in this folder), as the bytes that go to the server. It recycles the buffers of the command
+// that it writes over, since locks are the hottest path of a busy node. Every key that the script will touch is among
+// the keys. No I/O.
 
 #include <array>
 
@@ -18719,13 +18747,85 @@ private:
 
 }  // namespace rota::detail
 
+// ---- rota/detail/redis/request_bytes.hpp ---------------------------------------------------------------------------
+// Requests as bytes: Redis' protocol (RESP), of which a client needs no more than arrays of bulk strings. No I/O.
+// Written out instead of redisFormatCommandArgv, which takes its words from memory that must be there at the same time,
+// and copies them: a lock's request is the hottest thing that a busy node writes.
+
+#include <cstring>
+
 namespace rota::detail {
+
+/// A number as text, without memory of its own.
+class digits_of {
+public:
+    explicit digits_of(std::uint64_t value) noexcept
+        : size_{static_cast<std::size_t>(std::to_chars(text_, text_ + sizeof text_, value).ptr - text_)} {}
+    [[nodiscard]] std::string_view text() const noexcept { return {text_, size_}; }
+
+private:
+    char text_[20];
+    std::size_t size_;
+};
+
+inline void append_number(std::string& out, std::uint64_t value) { out.append(digits_of{value}.text()); }
+
+inline void append_header(std::string& out, char sigil, std::size_t value) {
+    out += sigil;
+    append_number(out, value);
+    out.append("\r\n", 2);
+}
+
+/// One bulk string, which is what the parts are one after the other.
+inline void append_bulk(std::string& out, std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (auto const part : parts) size += part.size();
+    digits_of const length{size};
+    auto const before = out.size();
+    out.resize(before + 1 + length.text().size() + 2 + size + 2);
+    auto* at = out.data() + before;
+    auto const put = [&at](std::string_view text) {
+        if (!text.empty()) std::memcpy(at, text.data(), text.size());
+        at += text.size();
+    };
+    *at++ = '$';
+    put(length.text());
+    put("\r\n");
+    for (auto const part : parts) put(part);
+    put("\r\n");
+}
+inline void append_bulk(std::string& out, std::string_view bytes) { append_bulk(out, {bytes}); }
+
+inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
+    append_header(out, '*', words.size());
+    for (auto const word : words) append_bulk(out, word);
+}
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+/// Words of a request, as they are sent.
+struct redis_words {
+    std::string bytes;
+    std::size_t count = 0;
+
+    void clear() noexcept {
+        bytes.clear();
+        count = 0;
+    }
+    /// One word, which is what the parts are one after the other.
+    void add(std::initializer_list<std::string_view> parts) {
+        append_bulk(bytes, parts);
+        ++count;
+    }
+};
 
 /// One call of a script.
 struct redis_command {
     script_id script{};
-    std::vector<std::string> keys;
-    std::vector<std::string> args;
+    redis_words keys;
+    redis_words args;
 };
 
 /// Writes a command's keys and arguments over those of the one before.
@@ -18735,39 +18835,36 @@ public:
         : into_{into},
           key_prefix_{key_prefix} {
         into_.script = script;
+        into_.keys.clear();
+        into_.args.clear();
     }
     redis_command_writer(redis_command_writer const&) = delete;
     redis_command_writer& operator=(redis_command_writer const&) = delete;
-    ~redis_command_writer() {
-        into_.keys.resize(keys_);
-        into_.args.resize(args_);
-    }
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name) { begin_key().append(name); }
-    void key(std::string_view name, std::string_view id) { begin_key().append(name).append(id); }
-    void key(std::string_view name, std::uint64_t number) { append_number(begin_key().append(name), number); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({"{", key_prefix_, "}", name, id}); }
+    void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
-    void arg(std::string_view text) { next(into_.args, args_).assign(text); }
-    void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
-    void signed_arg(std::string_view sign, std::uint64_t number) {
-        append_number(next(into_.args, args_).append(sign), number);
-    }
+    void arg(std::string_view text) { into_.args.add({text}); }
+    void arg(std::uint64_t number) { arg(digits_of{number}.text()); }
+    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add({sign, digits_of{number}.text()}); }
     void arg(microseconds duration) { arg(clamped(duration)); }
     /// weight, or weight;traits.
     void arg(double weight, std::string_view traits) {
-        auto& text = next(into_.args, args_);
-        append_weight(text, weight);
-        if (!traits.empty()) text.append(";").append(traits);
+        char digits[32];
+        auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
+        std::string_view const text{digits, static_cast<std::size_t>(end - digits)};
+        into_.args.add({text, traits.empty() ? "" : ";", traits});
     }
     /// Numbers, with `end` after each.
     template <typename Numbers = std::initializer_list<std::uint64_t>>
     void arg(Numbers const& numbers, char end) {
-        auto& text = next(into_.args, args_);
+        list_.clear();
         for (auto number : numbers) {
-            append_number(text, number);
-            text += end;
+            append_number(list_, number);
+            list_ += end;
         }
+        arg(list_);
     }
     template <typename Enum>
         requires std::is_enum_v<Enum>
@@ -18775,7 +18872,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { next(into_.args, args_).append("{").append(key_prefix_).append("}"); }
+    void arg_prefix() { into_.args.add({"{", key_prefix_, "}"}); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {
@@ -18785,29 +18882,6 @@ public:
     }
 
 private:
-    static std::string& next(std::vector<std::string>& texts, std::size_t& used) {
-        if (used == texts.size()) texts.emplace_back();
-        auto& text = texts[used++];
-        text.clear();
-        return text;
-    }
-    std::string& begin_key() { return next(into_.keys, keys_).append("{").append(key_prefix_).append("}"); }
-
-    static void append_number(std::string& into, std::uint64_t number) {
-        char digits[20];
-        auto const end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-        into.append(digits, end);
-    }
-    // The shortest text that reads back as the same number, whatever the locale.
-    static void append_weight(std::string& into, double weight) {
-        if (weight == 1) {
-            into += '1';
-            return;
-        }
-        char digits[32];
-        auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
-        into.append(digits, end);
-    }
     // Added to the server's time it stays below 2^53, beyond which Lua cannot count.
     static std::uint64_t clamped(microseconds duration) {
         constexpr std::int64_t most = std::int64_t{1} << 51;
@@ -18817,8 +18891,7 @@ private:
 
     redis_command& into_;
     std::string_view key_prefix_;
-    std::size_t keys_ = 0;
-    std::size_t args_ = 0;
+    std::string list_{};
 };
 
 /// Which connection of which session a command goes by.
@@ -19319,17 +19392,14 @@ void encode(operation const& request, std::string_view key_prefix, std::uint64_t
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
 
 // ---- rota/detail/redis_connection.hpp ------------------------------------------------------------------------------
-// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through hiredis' parser.
+// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through redis_parser.
 // Promises: no SIGPIPE, no descriptor leaked to child processes, one send and one recv for a request whose reply comes
 // in one piece; after a failure the connection is closed, and the kind of error tells whether the whole request had been
 // handed to the system (receive() failed) or not (send() failed: the server cannot have acted on it).
 // Does not: retry, know rota's scripts, or bound the time that the system takes to resolve a host name (numbers and
 // /etc/hosts are immediate; a name server that is away costs what resolv.conf says). One thread at a time.
-// Only what hiredis 0.14.1 has is used, and of that only the parser; it is the same in 1.x.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
-
-#include <cstring>
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -19642,6 +19712,207 @@ struct error_meaning {
 
 }  // namespace rota::detail
 
+// ---- rota/detail/redis_parser.hpp ----------------------------------------------------------------------------------
+// Replies out of the bytes that a Redis sends, through hiredis' parser. It builds the usual redisReply; but all of one
+// reply lies in a few pieces of memory that are freed together, where hiredis' own functions allocate and free each
+// element: of a batch of locks, or of a page of schedules, that was most of the work.
+// Only what hiredis 0.14.1 has is used; it is the same in 1.x.
+
+#if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
+
+namespace rota::detail {
+
+/// Where the parts of the reply lie that is being read. The first block begins with the reply itself, so that whoever has
+/// that can free them all. Its address is the parser's privdata: it does not move.
+class reply_memory {
+public:
+    reply_memory() = default;
+    reply_memory(reply_memory const&) = delete;
+    reply_memory& operator=(reply_memory const&) = delete;
+
+    /// Frees a whole reply, given its root.
+    static void free(void* root) noexcept {
+        if (root == nullptr) return;
+        auto* each = reinterpret_cast<block*>(static_cast<char*>(root) - root_at);
+        while (each != nullptr) std::free(std::exchange(each, each->next));
+    }
+
+    /// What hiredis' parser calls; none of them throws. (A template: some are there from hiredis 1.0 on only.)
+    template <typename Functions = redisReplyObjectFunctions>
+    [[nodiscard]] static Functions* functions() noexcept {
+        static Functions all = [] {
+            Functions made{};
+            made.createString = &string;
+            made.createArray = &array;
+            made.createInteger = &integer;
+            made.createNil = &nil;
+            made.freeObject = &reply_memory::free;
+            if constexpr (requires { made.createDouble; }) made.createDouble = &real;
+            if constexpr (requires { made.createBool; }) made.createBool = &boolean;
+            return made;
+        }();
+        return &all;
+    }
+
+private:
+    struct alignas(redisReply) block {
+        block* next;
+    };
+    static constexpr std::size_t alignment = alignof(redisReply);
+    static constexpr std::size_t rounded(std::size_t size) { return (size + alignment - 1) / alignment * alignment; }
+    static constexpr std::size_t root_at = sizeof(block);
+    static constexpr std::size_t first_block = 1000;  // of which there are many: most replies are short
+    static constexpr std::size_t most_ahead = 64 * 1024;
+    // More is no answer to anything that rota asks; hiredis would believe in any number.
+    static constexpr std::size_t most_elements = std::size_t{1} << 20;
+
+    static void* string(redisReadTask const* task, char* text, std::size_t size) noexcept {
+        auto* const made = add(task);
+        auto* const copy = made == nullptr ? nullptr : memory_of(task).take(size + 1);
+        if (copy == nullptr) return fail(task, made);
+        if (size > 0) std::memcpy(copy, text, size);
+        copy[size] = '\0';
+        made->str = copy;
+        made->len = static_cast<decltype(made->len)>(size);  // an int in 0.14
+        return made;
+    }
+    // The count is an int in 0.14, a size_t in 1.x.
+    template <typename Count>
+    static void* array(redisReadTask const* task, Count count) noexcept {
+        auto const elements = static_cast<std::size_t>(count);
+        auto* const made = elements > most_elements ? nullptr : add(task);
+        if (made == nullptr || elements == 0) return made;
+        auto& memory = memory_of(task);
+        memory.foresee(elements * (sizeof(redisReply*) + rounded(sizeof(redisReply))));
+        auto* const list = memory.take(elements * sizeof(redisReply*));
+        if (list == nullptr) return fail(task, made);
+        made->elements = elements;
+        made->element = reinterpret_cast<redisReply**>(list);
+        std::fill_n(made->element, elements, nullptr);
+        return made;
+    }
+    static void* integer(redisReadTask const* task, long long value) noexcept {
+        auto* const made = add(task);
+        if (made != nullptr) made->integer = value;
+        return made;
+    }
+    static void* nil(redisReadTask const* task) noexcept {
+        auto* const made = add(task);
+        if (made != nullptr) made->type = REDIS_REPLY_NIL;  // the task's type is what could have been there
+        return made;
+    }
+    // rota never asks for the protocol that has these; a peer could send them all the same. Nobody looks at the value.
+    static void* real(redisReadTask const* task, double, char* text, std::size_t size) noexcept {
+        return string(task, text, size);
+    }
+    static void* boolean(redisReadTask const* task, int value) noexcept { return integer(task, value); }
+
+    static reply_memory& memory_of(redisReadTask const* task) noexcept {
+        return *static_cast<reply_memory*>(task->privdata);
+    }
+
+    // A reply of the task's type where it belongs. Null: no memory.
+    static redisReply* add(redisReadTask const* task) noexcept {
+        auto& memory = memory_of(task);
+        if (task->parent == nullptr) memory.begin();
+        auto* const place = memory.take(sizeof(redisReply));
+        if (place == nullptr) return nullptr;
+        auto* const made = new (place) redisReply{};
+        made->type = task->type;
+        if (task->parent != nullptr) static_cast<redisReply*>(task->parent->obj)->element[task->idx] = made;
+        return made;
+    }
+    // hiredis frees the root that it knows of; of a root that fails it does not.
+    static void* fail(redisReadTask const* task, redisReply* made) noexcept {
+        if (task->parent == nullptr) free(made);
+        return nullptr;
+    }
+
+    // What was there belongs to whoever has the reply.
+    void begin() noexcept {
+        last_ = nullptr;
+        at_ = end_ = nullptr;
+        ahead_ = first_block;
+    }
+    void foresee(std::size_t size) noexcept {
+        if (size > static_cast<std::size_t>(end_ - at_)) ahead_ = std::max(ahead_, std::min(size, most_ahead));
+    }
+    char* take(std::size_t size) noexcept {
+        size = rounded(size);
+        if (size > static_cast<std::size_t>(end_ - at_) && !grow(size)) return nullptr;
+        return std::exchange(at_, at_ + size);
+    }
+    bool grow(std::size_t size) noexcept {
+        auto const whole = std::max(root_at + size, ahead_);
+        auto* const memory = static_cast<char*>(std::malloc(whole));
+        if (memory == nullptr) return false;
+        auto* const added = new (memory) block{nullptr};
+        if (last_ != nullptr) last_->next = added;
+        last_ = added;
+        at_ = memory + root_at;
+        end_ = memory + whole;
+        ahead_ = std::min(2 * ahead_, most_ahead);
+        return true;
+    }
+
+    block* last_ = nullptr;
+    char* at_ = nullptr;
+    char* end_ = nullptr;
+    std::size_t ahead_ = first_block;  // the size of the next block, at least
+};
+
+struct reply_deleter {
+    void operator()(redisReply* reply) const noexcept { reply_memory::free(reply); }
+};
+using reply_ptr = std::unique_ptr<redisReply, reply_deleter>;
+
+[[nodiscard]] inline std::string_view text_of(redisReply const& reply) noexcept {
+    return reply.str == nullptr ? std::string_view{} : std::string_view{reply.str, reply.len};
+}
+
+[[nodiscard]] inline bool is_error(redisReply const& reply) noexcept { return reply.type == REDIS_REPLY_ERROR; }
+
+/// See the top of the file. Of one connection; the next begins with start().
+class redis_parser {
+public:
+    redis_parser() = default;
+    redis_parser(redis_parser const&) = delete;
+    redis_parser& operator=(redis_parser const&) = delete;
+
+    void start() {
+        reader_.reset(::redisReaderCreateWithFunctions(reply_memory::functions()));
+        if (!reader_) throw std::bad_alloc{};
+        reader_->privdata = &memory_;
+        reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
+    }
+    void stop() noexcept { reader_.reset(); }
+
+    void feed(char const* bytes, std::size_t count) {
+        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
+    }
+    /// The next reply, null if none is complete. protocol: the bytes are not Redis', and no other reply comes of them.
+    result<reply_ptr> next() {
+        void* raw = nullptr;
+        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
+            std::string why = static_cast<char const*>(reader_->errstr);
+            return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
+        }
+        return reply_ptr{static_cast<redisReply*>(raw)};
+    }
+
+private:
+    struct reader_deleter {
+        void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
+    };
+
+    reply_memory memory_;
+    std::unique_ptr<redisReader, reader_deleter> reader_;  // before what it refers to
+};
+
+}  // namespace rota::detail
+
+#endif
+
 namespace rota::detail {
 
 // ---------------------------------------------------------------- time
@@ -19689,48 +19960,6 @@ private:
     microseconds not_before_{0};
     std::uint64_t random_;
 };
-
-// ---------------------------------------------------------------- requests as bytes (RESP)
-
-inline void append_number(std::string& out, std::uint64_t value) {
-    char digits[20];
-    char* at = digits + sizeof digits;
-    do {
-        *--at = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    out.append(at, static_cast<std::size_t>(digits + sizeof digits - at));
-}
-
-inline void append_header(std::string& out, char sigil, std::size_t value) {
-    out += sigil;
-    append_number(out, value);
-    out.append("\r\n", 2);
-}
-
-inline void append_bulk(std::string& out, std::string_view bytes) {
-    append_header(out, '$', bytes.size());
-    out.append(bytes);
-    out.append("\r\n", 2);
-}
-
-inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
-    append_header(out, '*', words.size());
-    for (auto const word : words) append_bulk(out, word);
-}
-
-// ---------------------------------------------------------------- replies
-
-struct reply_deleter {
-    void operator()(redisReply* reply) const noexcept { ::freeReplyObject(reply); }
-};
-using reply_ptr = std::unique_ptr<redisReply, reply_deleter>;
-
-[[nodiscard]] inline std::string_view text_of(redisReply const& reply) noexcept {
-    return reply.str == nullptr ? std::string_view{} : std::string_view{reply.str, reply.len};
-}
-
-[[nodiscard]] inline bool is_error(redisReply const& reply) noexcept { return reply.type == REDIS_REPLY_ERROR; }
 
 /// An address that a host name was resolved to.
 struct endpoint {
@@ -19793,7 +20022,7 @@ public:
 
     void close() noexcept {
         if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
-        reader_.reset();
+        parser_.stop();
     }
 
     // ---------------------------------------------------------------- connecting
@@ -19838,9 +20067,7 @@ public:
             set_option(IPPROTO_TCP, TCP_KEEPINTVL, 5);
             set_option(IPPROTO_TCP, TCP_KEEPCNT, 3);
         }
-        reader_.reset(::redisReaderCreate());
-        if (!reader_) throw std::bad_alloc{};
-        reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
+        parser_.start();
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
@@ -19907,7 +20134,7 @@ public:
             if (!next || *next) return next;
             auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
             if (count > 0) {
-                feed(input_.get(), static_cast<std::size_t>(count));
+                parser_.feed(input_.get(), static_cast<std::size_t>(count));
                 // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
                 next = parse();
                 if (!next || *next) return next;
@@ -19981,7 +20208,7 @@ public:
         char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
         auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
         if (count > 0) {
-            feed(bytes, static_cast<std::size_t>(count));
+            parser_.feed(bytes, static_cast<std::size_t>(count));
             return static_cast<std::size_t>(count);
         }
         if (count == 0) return {errc::unavailable, "the server closed the connection"};
@@ -19990,22 +20217,11 @@ public:
     }
 
     /// As parse().
-    result<reply_ptr> next_reply() {
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
-            std::string why = static_cast<char const*>(reader_->errstr);
-            return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
-        }
-        return reply_ptr{static_cast<redisReply*>(raw)};
-    }
+    result<reply_ptr> next_reply() { return parser_.next(); }
 
 private:
     static constexpr std::size_t input_size = 64 * 1024;
     static constexpr std::size_t nonblocking_size = 16 * 1024;
-
-    struct reader_deleter {
-        void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
-    };
 
     void set_option(int level, int name, int value) noexcept {
         ::setsockopt(descriptor_, level, name, &value, sizeof value);  // all of them are improvements only
@@ -20046,22 +20262,16 @@ private:
         return false;
     }
 
-    void feed(char const* bytes, std::size_t count) {
-        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
-    }
-
     // A server that drops a connection at once (too many clients, protected mode) says why first.
     void keep_last_words() {
         last_words_.clear();
         if (!receive_some()) return;
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
-        reply_ptr const said{static_cast<redisReply*>(raw)};
-        if (is_error(*said)) last_words_ = text_of(*said);
+        auto const said = parser_.next();
+        if (said && *said && is_error(**said)) last_words_ = text_of(**said);
     }
 
     int descriptor_ = -1;
-    std::unique_ptr<redisReader, reader_deleter> reader_;
+    redis_parser parser_;
     std::unique_ptr<char[]> input_;
     std::string output_;
     std::string last_words_;
@@ -20248,17 +20458,11 @@ public:
 
     /// The call of a script.
     void append_call(std::string& out, redis_command const& command) const {
-        append_header(out, '*', 3 + command.keys.size() + command.args.size());
+        append_header(out, '*', 3 + command.keys.count + command.args.count);
         out.append("$7\r\nEVALSHA\r\n");
         append_bulk(out, scripts().digest(command.script));
-        char const* const no_keys = "$1\r\n0\r\n";
-        if (command.keys.empty()) {
-            out.append(no_keys);
-        } else {
-            append_bulk(out, std::to_string(command.keys.size()));
-        }
-        for (auto const& key : command.keys) append_bulk(out, key);
-        for (auto const& argument : command.args) append_bulk(out, argument);
+        append_bulk(out, digits_of{command.keys.count}.text());
+        out.append(command.keys.bytes).append(command.args.bytes);
     }
 
     /// What admits another group to a connection that is ready: its rights are checked (a reply for rights_granted()), and

@@ -23,6 +23,7 @@
 
 #include <rota/detail/redis_codec.hpp>
 
+#include "../support/command_words.hpp"
 #include "../support/redis_server.hpp"
 
 namespace rota::test {
@@ -68,9 +69,10 @@ private:
     rota::detail::redis_command command;
     rota::detail::encode(request, prefix, 1234567890123456789u, 1, command);
     std::vector<std::string> words{"EVALSHA", rota::detail::script_table::standard().digest(command.script),
-                                   std::to_string(command.keys.size())};
-    for (auto& key : command.keys) words.push_back(std::move(key));
-    for (auto& arg : command.args) words.push_back(std::move(arg));
+                                   std::to_string(command.keys.count)};
+    for (auto const* part : {&command.keys, &command.args}) {
+        for (auto& word : texts_of(*part)) words.push_back(std::move(word));
+    }
     return bare_command{std::move(words)};
 }
 

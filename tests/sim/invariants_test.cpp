@@ -9,6 +9,7 @@
 #include <rota/sim.hpp>
 
 #include "../catch.hpp"
+#include "../support/command_words.hpp"
 #include "../support/planted.hpp"
 
 using namespace std::chrono_literals;
@@ -1005,7 +1006,7 @@ TEST_CASE("groups never touch each other: every key of every operation begins wi
         auto keys_of = [&](std::string const& prefix) {
             rota::detail::redis_command command;
             rota::detail::encode(request, prefix, 1, 2, command);
-            return command.keys;
+            return rota::test::texts_of(command.keys);
         };
         auto const mine = keys_of("app:");
         auto const theirs = keys_of("app:2:");

@@ -17,6 +17,7 @@
 #include <rota/detail/redis_codec.hpp>
 #include <rota/detail/store.hpp>
 
+#include "command_words.hpp"
 #include "group_state.hpp"
 #include "redis_server.hpp"
 #include "reference_store.hpp"
@@ -112,11 +113,12 @@ private:
     }
 
     owned_reply evaluate(rota::detail::redis_command const& call) {
-        auto const count = std::to_string(call.keys.size());
-        words_.assign({"EVALSHA", digests_[static_cast<std::size_t>(call.script)], count});
-        words_.insert(words_.end(), call.keys.begin(), call.keys.end());
-        words_.insert(words_.end(), call.args.begin(), call.args.end());
-        return send(words_);
+        std::vector<std::string> words{"EVALSHA", digests_[static_cast<std::size_t>(call.script)],
+                                       std::to_string(call.keys.count)};
+        for (auto const* part : {&call.keys, &call.args}) {
+            for (auto& word : texts_of(*part)) words.push_back(std::move(word));
+        }
+        return send(words);
     }
 
     std::map<std::string, std::string> hash(std::string_view name) {
@@ -140,7 +142,6 @@ private:
     std::array<std::string, rota::detail::script_count> digests_;
     std::int64_t now_ = stepped_start;
     rota::detail::redis_command call_;
-    std::vector<std::string> words_;
     std::vector<char const*> texts_;
     std::vector<std::size_t> sizes_;
 };

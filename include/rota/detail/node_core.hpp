@@ -334,29 +334,40 @@ public:
         return request;
     }
 
-    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle.
-    void on_acquiring(op::acquire_locks const& asked) {
-        if (asked.kind != op::lock_kind::schedule) return;
-        for (auto const& item : asked.items) ++held(asked.kind)[item.name].asking;
+    /// What is known of a lock that this node has or asks for.
+    using lock_entry = std::pair<std::string const, late<held_lock, Defects>>;
+
+    /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. The entries
+    /// of the items, which stay where they are until no_longer_acquiring(); none for locks of names.
+    [[nodiscard]] std::vector<lock_entry*> on_acquiring(op::acquire_locks const& asked) {
+        std::vector<lock_entry*> entries;
+        if (asked.kind != op::lock_kind::schedule) return entries;
+        entries.reserve(asked.items.size());
+        for (auto const& item : asked.items) {
+            auto& entry = *held(asked.kind).try_emplace(item.name).first;
+            ++entry.second.asking;
+            entries.push_back(&entry);
+        }
+        return entries;
     }
     /// After on_acquired() for those that were granted.
-    void no_longer_acquiring(op::acquire_locks const& asked) noexcept {
-        if (asked.kind != op::lock_kind::schedule) return;
-        auto& table = held(asked.kind);
-        for (auto const& item : asked.items) {
-            auto const l = table.find(item.name);
-            if (l == table.end() || l->second.asking == 0 || --l->second.asking > 0) continue;
-            if (l->second.token == 0) table.erase(l);
+    void no_longer_acquiring(std::vector<lock_entry*> const& entries) noexcept {
+        auto& table = held(op::lock_kind::schedule);
+        for (auto* const entry : entries) {
+            if (--entry->second.asking == 0 && entry->second.token == 0) table.erase(table.find(entry->first));
         }
-        try_swap_ = true;
+        if (!entries.empty()) try_swap_ = true;
+    }
+    /// Where there are no entries yet.
+    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
+        return *held(kind).try_emplace(name).first;
     }
 
     /// Until when a granted lock may be believed in.
-    instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
-                        instant now) {
+    instant on_acquired(lock_entry& entry, op::outcome const& grant, instant sent, instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto& l = held(kind)[name];
+        auto& l = entry.second;
         l = {grant.token, until, false, l.asking};
         return until;
     }

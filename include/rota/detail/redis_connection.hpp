@@ -1,10 +1,9 @@
-// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through hiredis' parser.
+// One connection to a Redis: connecting under a deadline of our own, requests as bytes, replies through redis_parser.
 // Promises: no SIGPIPE, no descriptor leaked to child processes, one send and one recv for a request whose reply comes
 // in one piece; after a failure the connection is closed, and the kind of error tells whether the whole request had been
 // handed to the system (receive() failed) or not (send() failed: the server cannot have acted on it).
 // Does not: retry, know rota's scripts, or bound the time that the system takes to resolve a host name (numbers and
 // /etc/hosts are immediate; a name server that is away costs what resolv.conf says). One thread at a time.
-// Only what hiredis 0.14.1 has is used, and of that only the parser; it is the same in 1.x.
 #pragma once
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -14,16 +13,13 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
-#include <initializer_list>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <hiredis/hiredis.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,8 +32,10 @@
 #include "../result.hpp"
 #include "../types.hpp"
 #include "io_clock.hpp"
+#include "redis/request_bytes.hpp"
 #include "redis_address.hpp"
 #include "redis_error.hpp"
+#include "redis_parser.hpp"
 
 namespace rota::detail {
 
@@ -86,48 +84,6 @@ private:
     microseconds not_before_{0};
     std::uint64_t random_;
 };
-
-// ---------------------------------------------------------------- requests as bytes (RESP)
-
-inline void append_number(std::string& out, std::uint64_t value) {
-    char digits[20];
-    char* at = digits + sizeof digits;
-    do {
-        *--at = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    out.append(at, static_cast<std::size_t>(digits + sizeof digits - at));
-}
-
-inline void append_header(std::string& out, char sigil, std::size_t value) {
-    out += sigil;
-    append_number(out, value);
-    out.append("\r\n", 2);
-}
-
-inline void append_bulk(std::string& out, std::string_view bytes) {
-    append_header(out, '$', bytes.size());
-    out.append(bytes);
-    out.append("\r\n", 2);
-}
-
-inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
-    append_header(out, '*', words.size());
-    for (auto const word : words) append_bulk(out, word);
-}
-
-// ---------------------------------------------------------------- replies
-
-struct reply_deleter {
-    void operator()(redisReply* reply) const noexcept { ::freeReplyObject(reply); }
-};
-using reply_ptr = std::unique_ptr<redisReply, reply_deleter>;
-
-[[nodiscard]] inline std::string_view text_of(redisReply const& reply) noexcept {
-    return reply.str == nullptr ? std::string_view{} : std::string_view{reply.str, reply.len};
-}
-
-[[nodiscard]] inline bool is_error(redisReply const& reply) noexcept { return reply.type == REDIS_REPLY_ERROR; }
 
 /// An address that a host name was resolved to.
 struct endpoint {
@@ -190,7 +146,7 @@ public:
 
     void close() noexcept {
         if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
-        reader_.reset();
+        parser_.stop();
     }
 
     // ---------------------------------------------------------------- connecting
@@ -235,9 +191,7 @@ public:
             set_option(IPPROTO_TCP, TCP_KEEPINTVL, 5);
             set_option(IPPROTO_TCP, TCP_KEEPCNT, 3);
         }
-        reader_.reset(::redisReaderCreate());
-        if (!reader_) throw std::bad_alloc{};
-        reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
+        parser_.start();
         io_timeout_ = microseconds{0};
         peer_ = to;
         if (::connect(descriptor_, reinterpret_cast<sockaddr const*>(&to.address), to.size) == 0) return 0;
@@ -304,7 +258,7 @@ public:
             if (!next || *next) return next;
             auto const count = ::recv(descriptor_, input_.get(), input_size, 0);
             if (count > 0) {
-                feed(input_.get(), static_cast<std::size_t>(count));
+                parser_.feed(input_.get(), static_cast<std::size_t>(count));
                 // One that answers byte by byte is not waited for longer than others. (The usual reply is whole.)
                 next = parse();
                 if (!next || *next) return next;
@@ -378,7 +332,7 @@ public:
         char bytes[nonblocking_size];  // not kept: a program may have thousands of connections
         auto const count = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT);
         if (count > 0) {
-            feed(bytes, static_cast<std::size_t>(count));
+            parser_.feed(bytes, static_cast<std::size_t>(count));
             return static_cast<std::size_t>(count);
         }
         if (count == 0) return {errc::unavailable, "the server closed the connection"};
@@ -387,22 +341,11 @@ public:
     }
 
     /// As parse().
-    result<reply_ptr> next_reply() {
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
-            std::string why = static_cast<char const*>(reader_->errstr);
-            return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
-        }
-        return reply_ptr{static_cast<redisReply*>(raw)};
-    }
+    result<reply_ptr> next_reply() { return parser_.next(); }
 
 private:
     static constexpr std::size_t input_size = 64 * 1024;
     static constexpr std::size_t nonblocking_size = 16 * 1024;
-
-    struct reader_deleter {
-        void operator()(redisReader* reader) const noexcept { ::redisReaderFree(reader); }
-    };
 
     void set_option(int level, int name, int value) noexcept {
         ::setsockopt(descriptor_, level, name, &value, sizeof value);  // all of them are improvements only
@@ -443,22 +386,16 @@ private:
         return false;
     }
 
-    void feed(char const* bytes, std::size_t count) {
-        if (::redisReaderFeed(reader_.get(), bytes, count) != REDIS_OK) throw std::bad_alloc{};
-    }
-
     // A server that drops a connection at once (too many clients, protected mode) says why first.
     void keep_last_words() {
         last_words_.clear();
         if (!receive_some()) return;
-        void* raw = nullptr;
-        if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK || raw == nullptr) return;
-        reply_ptr const said{static_cast<redisReply*>(raw)};
-        if (is_error(*said)) last_words_ = text_of(*said);
+        auto const said = parser_.next();
+        if (said && *said && is_error(**said)) last_words_ = text_of(**said);
     }
 
     int descriptor_ = -1;
-    std::unique_ptr<redisReader, reader_deleter> reader_;
+    redis_parser parser_;
     std::unique_ptr<char[]> input_;
     std::string output_;
     std::string last_words_;

@@ -153,17 +153,11 @@ public:
 
     /// The call of a script.
     void append_call(std::string& out, redis_command const& command) const {
-        append_header(out, '*', 3 + command.keys.size() + command.args.size());
+        append_header(out, '*', 3 + command.keys.count + command.args.count);
         out.append("$7\r\nEVALSHA\r\n");
         append_bulk(out, scripts().digest(command.script));
-        char const* const no_keys = "$1\r\n0\r\n";
-        if (command.keys.empty()) {
-            out.append(no_keys);
-        } else {
-            append_bulk(out, std::to_string(command.keys.size()));
-        }
-        for (auto const& key : command.keys) append_bulk(out, key);
-        for (auto const& argument : command.args) append_bulk(out, argument);
+        append_bulk(out, digits_of{command.keys.count}.text());
+        out.append(command.keys.bytes).append(command.args.bytes);
     }
 
     /// What admits another group to a connection that is ready: its rights are checked (a reply for rights_granted()), and

@@ -188,7 +188,7 @@ public:
     }
     instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {
-        return core_.on_acquired(kind, name, grant, sent, now);
+        return core_.on_acquired(core_.entry_of(kind, name), grant, sent, now);
     }
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {

@@ -16,6 +16,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -388,9 +390,16 @@ error at_item(std::ptrdiff_t index, error why) {
 template <typename = void>
 result<void> check_distinct(std::vector<std::string_view> ids) {
     // Mostly they come in order.
-    if (!std::is_sorted(ids.begin(), ids.end())) std::sort(ids.begin(), ids.end());
-    auto const twice = std::adjacent_find(ids.begin(), ids.end());
-    if (twice != ids.end()) return {errc::invalid_argument, in_words(std::string{*twice}) + " is named twice"};
+    if (std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>{}) == ids.end()) return {};
+    std::vector<std::size_t> seen(std::bit_ceil(2 * ids.size()));  // 1 + an index, near to where its hash belongs
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        auto at = std::hash<std::string_view>{}(ids[i]) & (seen.size() - 1);
+        for (; seen[at] != 0; at = (at + 1) & (seen.size() - 1)) {
+            if (ids[seen[at] - 1] != ids[i]) continue;
+            return {errc::invalid_argument, in_words(std::string{ids[i]}) + " is named twice"};
+        }
+        seen[at] = i + 1;
+    }
     return {};
 }
 

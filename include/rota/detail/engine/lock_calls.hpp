@@ -38,18 +38,24 @@ public:
 
     flow<std::vector<late<rota::result<grant>, Defects>>> acquire(op::lock_kind kind, std::vector<std::string> names,
                                                                   microseconds ttl) {
+        auto const wanted = names.size();
         std::vector<result<grant>> grants;
-        grants.reserve(names.size());
+        grants.reserve(wanted);
         if (auto r = check(kind, names, ttl); !r) {
-            while (grants.size() < names.size()) grants.push_back(r.error());
+            while (grants.size() < wanted) grants.push_back(r.error());
             co_return grants;
         }
-        while (grants.size() < names.size()) {
-            auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
-            auto const count = std::min<std::size_t>(op::max_batch, names.size() - grants.size());
-            std::vector<std::string> page{begin, begin + static_cast<std::ptrdiff_t>(count)};
+        while (grants.size() < wanted) {
+            auto const count = std::min<std::size_t>(op::max_batch, wanted - grants.size());
+            std::vector<std::string> page;
+            if (count == wanted) {
+                page = std::move(names);
+            } else {
+                auto const begin = std::make_move_iterator(names.begin() + std::ssize(grants));
+                page.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+            }
             auto const r = co_await acquire_page(kind, std::move(page), ttl, grants);
-            while (!r && grants.size() < names.size()) grants.push_back(r.error());
+            while (!r && grants.size() < wanted) grants.push_back(r.error());
         }
         driver_.deliver();
         co_return grants;
@@ -132,16 +138,17 @@ public:
 private:
     class acquiring {
     public:
-        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, asked_{asked} {
-            core_.on_acquiring(asked_);
-        }
+        acquiring(core_type& core, op::acquire_locks const& asked) : core_{core}, entries_{core.on_acquiring(asked)} {}
         acquiring(acquiring const&) = delete;
         acquiring& operator=(acquiring const&) = delete;
-        ~acquiring() { core_.no_longer_acquiring(asked_); }
+        ~acquiring() { core_.no_longer_acquiring(entries_); }
+
+        /// Null: to be looked up.
+        [[nodiscard]] auto* entry(std::size_t i) const { return entries_.empty() ? nullptr : entries_[i]; }
 
     private:
         core_type& core_;
-        op::acquire_locks const& asked_;
+        std::vector<typename core_type::lock_entry*> entries_;
     };
 
     result<void> check(op::lock_kind kind, std::vector<std::string> const& names, microseconds ttl) const {
@@ -181,7 +188,9 @@ private:
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
                 continue;
             }
-            auto const until = core.on_acquired(kind, name, granted[i], sent, at);
+            auto* const known = under_way ? under_way->entry(i) : nullptr;
+            auto const until =
+                core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
             target held{kind, name, granted[i].token, asked.incarnation};
             if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
                 driver_.abandon(std::move(held));

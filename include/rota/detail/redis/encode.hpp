@@ -1,6 +1,7 @@
 // Makes the call of a script out of an operation: encode() writes its keys and arguments, in the order that is written
-// at the script (*.lua.hpp in this folder). It recycles the buffers of the command that it writes over, since locks are
-// the hottest path of a busy node. Every key that the script will touch is among the keys. Text only, no I/O.
+// at the script (*.lua.hpp in this folder), as the bytes that go to the server. It recycles the buffers of the command
+// that it writes over, since locks are the hottest path of a busy node. Every key that the script will touch is among
+// the keys. No I/O.
 #pragma once
 
 #include <array>
@@ -16,14 +17,31 @@
 
 #include "../../operations.hpp"
 #include "../redis_scripts.hpp"
+#include "request_bytes.hpp"
 
 namespace rota::detail {
+
+/// Words of a request, as they are sent.
+struct redis_words {
+    std::string bytes;
+    std::size_t count = 0;
+
+    void clear() noexcept {
+        bytes.clear();
+        count = 0;
+    }
+    /// One word, which is what the parts are one after the other.
+    void add(std::initializer_list<std::string_view> parts) {
+        append_bulk(bytes, parts);
+        ++count;
+    }
+};
 
 /// One call of a script.
 struct redis_command {
     script_id script{};
-    std::vector<std::string> keys;
-    std::vector<std::string> args;
+    redis_words keys;
+    redis_words args;
 };
 
 /// Writes a command's keys and arguments over those of the one before.
@@ -33,39 +51,36 @@ public:
         : into_{into},
           key_prefix_{key_prefix} {
         into_.script = script;
+        into_.keys.clear();
+        into_.args.clear();
     }
     redis_command_writer(redis_command_writer const&) = delete;
     redis_command_writer& operator=(redis_command_writer const&) = delete;
-    ~redis_command_writer() {
-        into_.keys.resize(keys_);
-        into_.args.resize(args_);
-    }
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name) { begin_key().append(name); }
-    void key(std::string_view name, std::string_view id) { begin_key().append(name).append(id); }
-    void key(std::string_view name, std::uint64_t number) { append_number(begin_key().append(name), number); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({"{", key_prefix_, "}", name, id}); }
+    void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
-    void arg(std::string_view text) { next(into_.args, args_).assign(text); }
-    void arg(std::uint64_t number) { append_number(next(into_.args, args_), number); }
-    void signed_arg(std::string_view sign, std::uint64_t number) {
-        append_number(next(into_.args, args_).append(sign), number);
-    }
+    void arg(std::string_view text) { into_.args.add({text}); }
+    void arg(std::uint64_t number) { arg(digits_of{number}.text()); }
+    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add({sign, digits_of{number}.text()}); }
     void arg(microseconds duration) { arg(clamped(duration)); }
     /// weight, or weight;traits.
     void arg(double weight, std::string_view traits) {
-        auto& text = next(into_.args, args_);
-        append_weight(text, weight);
-        if (!traits.empty()) text.append(";").append(traits);
+        char digits[32];
+        auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
+        std::string_view const text{digits, static_cast<std::size_t>(end - digits)};
+        into_.args.add({text, traits.empty() ? "" : ";", traits});
     }
     /// Numbers, with `end` after each.
     template <typename Numbers = std::initializer_list<std::uint64_t>>
     void arg(Numbers const& numbers, char end) {
-        auto& text = next(into_.args, args_);
+        list_.clear();
         for (auto number : numbers) {
-            append_number(text, number);
-            text += end;
+            append_number(list_, number);
+            list_ += end;
         }
+        arg(list_);
     }
     template <typename Enum>
         requires std::is_enum_v<Enum>
@@ -73,7 +88,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { next(into_.args, args_).append("{").append(key_prefix_).append("}"); }
+    void arg_prefix() { into_.args.add({"{", key_prefix_, "}"}); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {
@@ -83,29 +98,6 @@ public:
     }
 
 private:
-    static std::string& next(std::vector<std::string>& texts, std::size_t& used) {
-        if (used == texts.size()) texts.emplace_back();
-        auto& text = texts[used++];
-        text.clear();
-        return text;
-    }
-    std::string& begin_key() { return next(into_.keys, keys_).append("{").append(key_prefix_).append("}"); }
-
-    static void append_number(std::string& into, std::uint64_t number) {
-        char digits[20];
-        auto const end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-        into.append(digits, end);
-    }
-    // The shortest text that reads back as the same number, whatever the locale.
-    static void append_weight(std::string& into, double weight) {
-        if (weight == 1) {
-            into += '1';
-            return;
-        }
-        char digits[32];
-        auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
-        into.append(digits, end);
-    }
     // Added to the server's time it stays below 2^53, beyond which Lua cannot count.
     static std::uint64_t clamped(microseconds duration) {
         constexpr std::int64_t most = std::int64_t{1} << 51;
@@ -115,8 +107,7 @@ private:
 
     redis_command& into_;
     std::string_view key_prefix_;
-    std::size_t keys_ = 0;
-    std::size_t args_ = 0;
+    std::string list_{};
 };
 
 /// Which connection of which session a command goes by.
