@@ -125,7 +125,7 @@ public:
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
-    /// for a ttl. On an error the node is out all the same, and the others learn of it by its ttl.
+    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its ttl.
     result<void> leave() { return engine().leave(); }
 
     /// How long until tick() has something to do. A local read.
@@ -161,7 +161,8 @@ public:
     /// Stands for election now. True if this node leads after it.
     [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
 
-    /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
+    /// Passes leadership to the node that was heard of last, if there is another; then sits out one lease, unless it is
+    /// alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
     /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;

@@ -210,22 +210,22 @@ struct tick {
     bool brief = false;
 };
 
-/// Go: no member any more, leadership vacated, schedules adoptable at once. Also how a superseded incarnation says that
-/// it has dropped all belief. `wake`: nodes told of the vacancy if the leader leaves. Never an error for one that is
-/// gone.
+/// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
+/// is alive, for as long as the leader's lease; if none is, it is vacant, and those that were not taken out yet are told.
+/// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
     fencing_token incarnation = 0;
     std::string node_id{};
-    std::vector<fencing_token> wake{};
+    std::vector<fencing_token> successors{};
 };
 
-/// Give up leadership (no effect if it is not held under that term) and tell the nodes in `wake`.
+/// Give up leadership (no effect if it is not held under that term): to whom, see leave.
 struct renounce {
     using reply = done;
     fencing_token incarnation = 0;
     fencing_token term = 0;
-    std::vector<fencing_token> wake{};
+    std::vector<fencing_token> successors{};
 };
 
 // ---------------------------------------------------------------- locks
@@ -439,8 +439,9 @@ enum class change_kind : std::uint8_t {
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced: stand for election
     updated,   ///< generation, weight, traits, triggered
+    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease
 };
-inline constexpr change_kind last_change_kind = change_kind::updated;
+inline constexpr change_kind last_change_kind = change_kind::led;
 
 /// One entry of a node's change log.
 struct change {
@@ -454,6 +455,7 @@ struct change {
     bool open = false;            ///< revoking: another schedule of the same weight and traits may go instead
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
+    microseconds lease{};         ///< led: for how long, from the moment that it was passed on
     friend bool operator==(change const&, change const&) = default;
 };
 

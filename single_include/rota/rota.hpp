@@ -797,22 +797,22 @@ struct tick {
     bool brief = false;
 };
 
-/// Go: no member any more, leadership vacated, schedules adoptable at once. Also how a superseded incarnation says that
-/// it has dropped all belief. `wake`: nodes told of the vacancy if the leader leaves. Never an error for one that is
-/// gone.
+/// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
+/// is alive, for as long as the leader's lease; if none is, it is vacant, and those that were not taken out yet are told.
+/// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
     fencing_token incarnation = 0;
     std::string node_id{};
-    std::vector<fencing_token> wake{};
+    std::vector<fencing_token> successors{};
 };
 
-/// Give up leadership (no effect if it is not held under that term) and tell the nodes in `wake`.
+/// Give up leadership (no effect if it is not held under that term): to whom, see leave.
 struct renounce {
     using reply = done;
     fencing_token incarnation = 0;
     fencing_token term = 0;
-    std::vector<fencing_token> wake{};
+    std::vector<fencing_token> successors{};
 };
 
 // ---------------------------------------------------------------- locks
@@ -1026,8 +1026,9 @@ enum class change_kind : std::uint8_t {
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced: stand for election
     updated,   ///< generation, weight, traits, triggered
+    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease
 };
-inline constexpr change_kind last_change_kind = change_kind::updated;
+inline constexpr change_kind last_change_kind = change_kind::led;
 
 /// One entry of a node's change log.
 struct change {
@@ -1041,6 +1042,7 @@ struct change {
     bool open = false;            ///< revoking: another schedule of the same weight and traits may go instead
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
+    microseconds lease{};         ///< led: for how long, from the moment that it was passed on
     friend bool operator==(change const&, change const&) = default;
 };
 
@@ -8614,6 +8616,7 @@ enum class defect : std::uint8_t {
 
     // how long to believe
     lease_from_reply,      ///< belief is anchored at the reply's arrival instead of the request's departure
+    lease_from_news,       ///< leadership that was passed on is believed in from when that was heard
     margin_ignored,        ///< belief lasts to the very deadline
     wall_clock,            ///< deadlines are kept in wall time, which jumps
     life_before_reading,   ///< a heartbeat extends a node's life before what it told of is read
@@ -10745,7 +10748,7 @@ public:
 
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
-        return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .wake = candidates_};
+        return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
     void finish_leave(bool done) {
@@ -10757,7 +10760,7 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .wake = leader_.candidates()};
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = leader_.candidates()};
         if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
@@ -11215,7 +11218,8 @@ private:
         epoch_ = r.epoch;
         see(r.incarnation);
         hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
-        version_ = server_version_ = life_needs_version_ = 0;
+        version_ = server_version_ = life_needs_version_ = version_at_tick_ = 0;
+        tick_sent_ = sent;
         read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
         belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
@@ -11252,6 +11256,8 @@ private:
             reap_from_ = now + options_.heartbeat_interval;
         }
         last_contact_ = now;
+        tick_sent_ = sent;
+        version_at_tick_ = r.version;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
         if (Defects::has(defect::life_before_reading)) extend_life(until);
         if (r.version < version_) server_changed();  // what we have read is not there any more
@@ -11290,6 +11296,7 @@ private:
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
         auto const previous = belief_->last_leader().node;
         bool const me = r.leader == self_.incarnation;
+        if (me && declines_to_lead(r.term, now)) return;
         auto const lease_end = now + r.leader_remaining;
         node_ref const leader{r.leader_id, r.leader};
         if (me) {
@@ -11531,7 +11538,30 @@ private:
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
                 settled_ = false;
                 return;
+            case op::change_kind::led: lead_by_succession(c, now); return;
         }
+    }
+
+    // The leader that went passed leadership on to us: after the server answered our last tick, which did not tell of this
+    // entry. So the lease began later than that tick was sent, and belief counts from there; a tick renews it at once.
+    void lead_by_succession(op::change const& c, instant now) {
+        tick_at_ = std::min(tick_at_, now);
+        settled_ = false;
+        see(c.generation);
+        if (resync_ || version_ < version_at_tick_ || declines_to_lead(c.generation, now)) return;
+        auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
+        belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
+        if (!belief_->leads(belief_->now())) return;
+        belief_->hear_of_leader({self_, c.generation, {}}, now + c.lease);
+        election_at_ = instant::max();
+        leadership_begins(belief_->now());
+    }
+
+    // Who has just renounced does not want it back, not even from the next leader.
+    bool declines_to_lead(fencing_token term, instant now) {
+        if (now >= sit_out_until_ || term == belief_->term()) return false;
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term};
+        return true;
     }
 
     void on(op::schedules_page const& request, reply const& answer, instant, instant now) {
@@ -11770,7 +11800,7 @@ private:
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this, now](event e) {
             bool const observing = standing_ == standing::observing;
             auto const* const membership = std::get_if<membership_changed>(&e);
-            // Whom a leader wakes when it goes, its tick tells it.
+            // To whom a leader passes leadership when it goes, its tick tells it.
             bool const joined = membership && membership->change == membership_change::joined;
             if (joined && leads_told_ && candidates_.empty()) tick_at_ = std::min(tick_at_, now);
             // Who leads, members hear with every tick.
@@ -11867,6 +11897,7 @@ private:
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
+    instant tick_sent_{};  // the last one that was answered, or join
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
@@ -11882,9 +11913,10 @@ private:
     std::optional<error> warned_of_;
     instant warn_again_at_{};
 
-    std::uint64_t version_ = 0;         // of our change log: applied
-    std::uint64_t server_version_ = 0;  // ... known to exist
-    bool read_to_the_end_ = false;      // ... newer entries than that may exist
+    std::uint64_t version_ = 0;          // of our change log: applied
+    std::uint64_t server_version_ = 0;   // ... known to exist
+    bool read_to_the_end_ = false;       // ... newer entries than that may exist
+    std::uint64_t version_at_tick_ = 0;  // ... told by the last tick
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;
@@ -14241,7 +14273,7 @@ public:
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
-    /// for a ttl. On an error the node is out all the same, and the others learn of it by its ttl.
+    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its ttl.
     result<void> leave() { return engine().leave(); }
 
     /// How long until tick() has something to do. A local read.
@@ -14277,7 +14309,8 @@ public:
     /// Stands for election now. True if this node leads after it.
     [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
 
-    /// Gives up leadership and wakes candidates; then sits out one lease, unless it is alone. not_leader.
+    /// Passes leadership to the node that was heard of last, if there is another; then sits out one lease, unless it is
+    /// alone. not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
     /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;
@@ -16459,6 +16492,7 @@ private:
         microseconds handoff{};
         bool open = false;
         fencing_token triggered = 0;
+        microseconds lease{};
     };
 
     // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
@@ -16478,6 +16512,8 @@ private:
         } else if (e.kind == op::group_event_kind::moving) {
             t.handoff = words.duration();
             t.open = words.number() != 0;
+        } else if (e.kind == op::group_event_kind::led) {
+            t.lease = words.duration();
         }
         e.id = words.counted();
         return t;
@@ -16493,6 +16529,8 @@ private:
             case op::group_event_kind::updated: c.kind = op::change_kind::updated; break;
             case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
             case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
+            case op::group_event_kind::led:
+                return {.kind = op::change_kind::led, .generation = e.generation, .other = e.from, .lease = t.lease};
             default: in.fail(); return c;
         }
         c.generation = e.generation;
@@ -16597,19 +16635,19 @@ local call, fmt, match = redis.call, string.format, string.match
 // begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
-local k_session, k_epoch, k_fence, k_seq, k_events, k_leader, k_nodes, k_dead, k_info, k_ids, k_roster,
+local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
       k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
 local P = ARGV[2]
 
-local counters = call('MGET', k_session, k_epoch, k_fence, k_seq)
-for i = 1, 4 do
+local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
+for i = 1, 5 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not counters[i] then call('GET', KEYS[i]) end
 end
 if counters[1] and tonumber(counters[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local epoch, fence, seq = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0)
+local epoch, fence, seq, leader = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0), counters[5]
 local counted, founded = false, false
 
 local function mint(seen)
@@ -16640,7 +16678,8 @@ end
 // What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
 // the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
-// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
+// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
+// |lease where a node comes to lead.
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
@@ -16818,7 +16857,6 @@ local function commit_nodes()
 end
 
 local function leads(inc, term)
-    local leader = call('GET', k_leader)
     if not leader then return false end
     local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
     return holder == inc and held_under == term
@@ -16827,11 +16865,11 @@ end
 
 // Nodes that go, and dead ones that own nothing more and are forgotten.
 inline constexpr char departures[] = R"lua(
-local gone, gone_ids, forgotten, left = {}, {}, {}, {}
+local gone, gone_ids, forgotten, left, from_dead = {}, {}, {}, {}, {}
 
 local function take_out(inc, n, kind)
     local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
-    n.live, n.deadline = false, now
+    n.live, n.deadline, n.goes = false, now, true
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.
     if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
@@ -16844,6 +16882,7 @@ local function forget_if_done(inc)
     if not n or n.live or n.deadline > now or n.load > 0 then return end
     known[inc], changed[inc], departed[inc] = false, nil, true
     forgotten[#forgotten + 1] = inc
+    if not n.goes then from_dead[#from_dead + 1] = inc end
     emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
 end
 
@@ -16854,16 +16893,19 @@ end
 
 local function commit_departures()
     if #gone > 0 then
+        -- Those that are forgotten at once are dead for no time.
         local since = {}
         for _, inc in ipairs(gone) do
-            since[#since + 1] = now
-            since[#since + 1] = inc
+            if not departed[inc] then
+                since[#since + 1] = now
+                since[#since + 1] = inc
+            end
         end
         call('ZREM', k_nodes, unpack(gone))
-        call('ZADD', k_dead, unpack(since))
+        if #since > 0 then call('ZADD', k_dead, unpack(since)) end
     end
     if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
-    if #left > 0 then call('HSET', k_info, unpack(left)) end
+    if #left > 0 and not departed[left[1]] then call('HSET', k_info, unpack(left)) end
     if #forgotten > 0 then
         local padded, keys = {}, {}
         for i, inc in ipairs(forgotten) do
@@ -16871,7 +16913,7 @@ local function commit_departures()
             local n = #keys
             keys[n + 1], keys[n + 2], keys[n + 3] = P .. 'by:' .. inc, P .. 'ver:' .. inc, P .. 'inbox:' .. inc
         end
-        call('ZREM', k_dead, unpack(forgotten))
+        if #from_dead > 0 then call('ZREM', k_dead, unpack(from_dead)) end
         call('ZREM', k_roster, unpack(padded))
         call('HDEL', k_info, unpack(forgotten))
         call('HDEL', k_load, unpack(forgotten))
@@ -17606,7 +17648,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1', ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7], ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -17616,23 +17658,37 @@ if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[
 return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
 )lua";
 
-// Tells the nodes ARGV[first..] that leadership is vacant.
-inline constexpr char vacate[] = R"lua(
-local function vacate(leader, first)
-    local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    local record = 'event_vacated|0|' .. holder .. '|' .. term .. '|0|1'
+// Passes leadership to the first of the nodes ARGV[first..] that can have it, or tells them that it is vacant.
+inline constexpr char succession[] = R"lua(
+-- The leader's record from then on; nothing: it is vacant.
+local function give_up_lead(first)
+    local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
+    for i = first, #ARGV do
+        local inc = ARGV[i]
+        if inc ~= holder and is_target(inc) then
+            local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
+            emit_and_tell(inc, {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|', #id, ':', id})
+            return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
+        end
+    end
+    local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
     emit(record, '')
     for i = first, #ARGV do
         local n = node(ARGV[i])
         if n and n.live then tell(ARGV[i], record, '') end
     end
 end
+
+local function commit_succession(record)
+    if record then call('SET', k_leader, record) else call('DEL', k_leader) end
+end
 )lua";
 
-// ARGV: connection, P, incarnation, wake... Reply: nothing.
+// ARGV: connection, P, incarnation, successors... Reply: nothing.
 inline constexpr char leave[] = R"lua(
 local inc = ARGV[3]
-local leader = call('GET', k_leader)
+local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
+read_nodes(3, led and #ARGV or 3)
 local n = node(inc)
 local grants_early = false
 if n and n.live then
@@ -17642,28 +17698,28 @@ elseif n and n.deadline > now then
     grants_early = true
 end
 forget_if_done(inc)
-local vacated = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
-if vacated then vacate(leader, 4) end
+local next_leader = led and give_up_lead(4)
 verify_departures()
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
-if vacated then call('DEL', k_leader) end
+if led then commit_succession(next_leader) end
 if grants_early then call('ZADD', k_dead, now, inc) end
 commit_departures()
 return {0}
 )lua";
 
-// ARGV: connection, P, incarnation, term, wake... Reply: nothing.
+// ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
-vacate(call('GET', k_leader), 5)
+read_nodes(5, #ARGV)
+local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
-call('DEL', k_leader)
+commit_succession(next_leader)
 return {0}
 )lua";
 
@@ -18688,8 +18744,10 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::join: add(lua::group, lua::step, lua::join); break;
         case script_id::tick: add(lua::tick); break;
         case script_id::brief_tick: add(lua::brief_tick); break;
-        case script_id::leave: add(lua::group, lua::step, lua::nodes, lua::departures, lua::vacate, lua::leave); break;
-        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::vacate, lua::renounce); break;
+        case script_id::leave:
+            add(lua::group, lua::step, lua::nodes, lua::departures, lua::succession, lua::leave);
+            break;
+        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::succession, lua::renounce); break;
         case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
         case script_id::acquire_one: add(lua::acquire_one); break;
         case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
@@ -18903,7 +18961,7 @@ struct redis_stamp {
 // Keys and arguments with which every script begins that changes more than locks (see lua::group).
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
-    for (auto name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
+    for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
                       "pending", "own", "unowned", "moves", "gone"}) {
         w.key(name);
     }
@@ -19020,7 +19078,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.keys_of_node(r.incarnation);
         w.arg(r.incarnation);
-        write_wake(w, r.wake);
+        write_nodes(w, r.successors);
     }
 
     void operator()(op::renounce const& r) const {
@@ -19028,7 +19086,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.term);
-        write_wake(w, r.wake);
+        write_nodes(w, r.successors);
     }
 
     void operator()(op::reap const& r) const {
@@ -19302,8 +19360,8 @@ struct redis_encoder {
     }
 
 private:
-    static void write_wake(redis_command_writer& w, std::vector<fencing_token> const& wake) {
-        for (auto incarnation : wake) {
+    static void write_nodes(redis_command_writer& w, std::vector<fencing_token> const& nodes) {
+        for (auto incarnation : nodes) {
             w.keys_of_node(incarnation);
             w.arg(incarnation);
         }
@@ -20331,9 +20389,12 @@ inline greeting append_greeting(std::string& out, redis_address const& address, 
 
 #endif
 
+// ---- rota/detail/redis_info.hpp ------------------------------------------------------------------------------------
+// What the text of INFO says. No I/O.
+
 namespace rota::detail {
 
-/// The value of a field in the text of INFO; empty if it is not there.
+/// The value of a field; empty if it is not there.
 [[nodiscard]] inline std::string_view info_field(std::string_view text, std::string_view name) {
     for (std::size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
         auto const end = at + name.size();
@@ -20343,6 +20404,19 @@ namespace rota::detail {
     }
     return {};
 }
+
+/// Which run of which server it is, and whose data it has; empty if the text does not tell. Of the sections `server` and
+/// `replication`.
+[[nodiscard]] inline std::string server_identity(std::string_view text) {
+    std::string identity{info_field(text, "run_id")};
+    identity += ' ';
+    identity += info_field(text, "master_replid");
+    return identity.size() > 1 ? identity : std::string{};
+}
+
+}  // namespace rota::detail
+
+namespace rota::detail {
 
 /// What a handshake needs next.
 enum class handshake_step : std::uint8_t {
@@ -20378,6 +20452,8 @@ public:
     /// How many connections there have been that became fit for use.
     [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
 
+    /// Which run of which server it is, as far as it tells: see server_identity().
+    [[nodiscard]] std::string const& server() const noexcept { return server_; }
     /// Whether another server, or another run of it, answers than when this was last asked.
     [[nodiscard]] bool take_server_changed() noexcept { return std::exchange(changed_, false); }
     /// What an operator should know; taken away by the caller.
@@ -20608,10 +20684,8 @@ private:
                 warn("its version is " + std::string{version} + "; rota needs Redis 6.2 or Valkey 7.2");
             }
         }
-        std::string server{info_field(info, "run_id")};
-        server += ' ';
-        server += info_field(info, "master_replid");
-        if (server.size() > 1) {
+        auto server = server_identity(info);
+        if (!server.empty()) {
             if (!server_.empty() && server != server_) {
                 warn("the server was restarted or another took its place (run id and replication id were " + server_ +
                      ", are " + server + "): writes that it had not saved or replicated are lost");
@@ -20730,6 +20804,7 @@ namespace rota::detail {
 /// Where to listen, as whom and for which group.
 struct push_target {
     endpoint where;
+    std::string server;     ///< which one requests go to: see server_identity(); empty: it does not tell
     redis_address address;  ///< for credentials and database
     std::string name;
     std::string inbox;        ///< key of the inboxes, but for the incarnation
@@ -20838,6 +20913,8 @@ public:
             if (!*next) return newer;
             if (greeted_ < greeting_.count) {
                 if (!accept_greeting(**next)) break;
+            } else if (to_identify_ > 0) {
+                accept_identity(**next);
             } else if (!accept_read(**next, sub, newer)) {
                 break;
             }
@@ -20848,12 +20925,10 @@ public:
         return newer;
     }
 
-    /// What the last reads brought, once. Only over the first connection to where requests go: another run of the server
-    /// may answer the next, which whoever asks for the changes by a request finds out.
-    [[nodiscard]] redis_news take_news() {
-        auto read = std::exchange(news_, {});
-        return connects_ == 1 ? std::move(read) : redis_news{};
-    }
+    /// What the last reads brought, once. A later connection than the first may meet another server than requests go to, or
+    /// another run of it: only if it is seen to be the same one, what is read is kept. (Whoever asks for the changes by a
+    /// request finds out.)
+    [[nodiscard]] redis_news take_news() { return std::exchange(news_, {}); }
 
     /// Why the server does not let us listen, once for each time it says so; empty: it does.
     [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
@@ -20864,6 +20939,8 @@ public:
         reading_ = false;
         greeting_ = {};
         greeted_ = 0;
+        to_identify_ = 0;
+        identified_ = false;
         refused_ = false;
     }
 
@@ -20871,7 +20948,7 @@ private:
     enum class state : std::uint8_t { closed, connecting, connected };
 
     [[nodiscard]] bool being_greeted() const noexcept {
-        return state_ == state::connecting || greeted_ < greeting_.count;
+        return state_ == state::connecting || greeted_ < greeting_.count || to_identify_ > 0;
     }
 
     // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
@@ -20900,6 +20977,13 @@ private:
         connection_.request().clear();
         greeting_ = append_greeting(connection_.request(), target_.address, target_.name);
         greeted_ = 0;
+        identified_ = connects_ == 1;
+        identity_.clear();
+        if (!identified_ && !target_.server.empty()) {
+            for (auto const section : {"server", "replication"})
+                append_command(connection_.request(), {"INFO", section});
+            to_identify_ = 2;
+        }
         append_read(sub);
         if (!connection_.send_now()) failed(now);
     }
@@ -20931,6 +21015,13 @@ private:
         return true;
     }
 
+    void accept_identity(redisReply const& reply) {
+        if (reply.type == REDIS_REPLY_STRING) identity_.append(text_of(reply)).append("\r\n");  // else no right to know
+        if (--to_identify_ > 0) return;
+        identified_ = server_identity(identity_) == target_.server;
+        std::string{}.swap(identity_);
+    }
+
     // False: the connection is of no use any more.
     bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
         if (!std::exchange(reading_, false)) return false;  // nothing was asked
@@ -20946,6 +21037,7 @@ private:
         for (std::size_t i = 0; i < reply.elements; ++i) {
             if (!accept_stream(*reply.element[i], sub, newer)) return false;
         }
+        if (!identified_) news_ = {};
         return true;
     }
 
@@ -20978,13 +21070,16 @@ private:
     bool wanted_ = false;  // a connection
     int epoll_ = -1;
     state state_ = state::closed;
-    greeting greeting_;        // replies to come before any other
-    std::size_t greeted_ = 0;  // of them, here
-    bool reading_ = false;     // a read is pending
-    subscription asked_;       // by that read
-    redis_news news_;          // of the last one that was answered
-    unsigned connects_ = 0;    // attempts, since the target is this one
-    bool refused_ = false;     // by the server, in words: trying again soon is of no use
+    greeting greeting_;         // replies to come before any other
+    std::size_t greeted_ = 0;   // of them, here
+    unsigned to_identify_ = 0;  // replies that tell which server it is, to come after those
+    bool identified_ = false;   // as the one that requests go to
+    std::string identity_;
+    bool reading_ = false;   // a read is pending
+    subscription asked_;     // by that read
+    redis_news news_;        // of the last one that was answered
+    unsigned connects_ = 0;  // attempts, since the target is this one
+    bool refused_ = false;   // by the server, in words: trying again soon is of no use
     std::string refusal_;
     microseconds opened_at_{};
     microseconds patience_ends_{};
@@ -22083,6 +22178,7 @@ private:
             // without knowing.)
             user->established = [this] {
                 target.where = pipeline->peer();
+                target.server = pipeline->handshake().server();
                 listener->retarget(target);
             };
             pipeline->add(user);
@@ -22198,6 +22294,7 @@ public:
     [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
     [[nodiscard]] std::uint64_t established() const noexcept { return handshake_.established(); }
 
+    [[nodiscard]] std::string const& server() const noexcept { return handshake_.server(); }
     [[nodiscard]] bool take_server_changed() noexcept { return handshake_.take_server_changed(); }
     [[nodiscard]] std::vector<error>& warnings() noexcept { return handshake_.warnings(); }
 
@@ -22533,6 +22630,7 @@ private:
             {
                 std::lock_guard const lock{mutex};
                 target.where = session.peer();
+                target.server = session.server();
                 for (auto& each : session.warnings()) warnings.push_back(std::move(each));
                 session.warnings().clear();
                 announcements.fetch_add(1, std::memory_order_release);
@@ -23171,10 +23269,25 @@ private:
 
     static time early() { return Defects::has(defect::reap_early) ? 1'000'000 : 0; }
 
-    void vacate(std::vector<fencing_token> const& wake) {
-        emit({.kind = op::group_event_kind::vacated, .from = leader_.incarnation, .generation = leader_.term});
-        leader_ = {};
-        for (auto incarnation : wake) {
+    void give_up_lead(std::vector<fencing_token> const& successors) {
+        auto const before = std::exchange(leader_, {});
+        for (auto incarnation : successors) {
+            auto* n = live(incarnation);
+            if (!n || n->deadline <= now_ || incarnation == before.incarnation) continue;
+            leader_ = {now_ + before.lease, mint(0), incarnation, before.lease, n->id};
+            emit({.kind = op::group_event_kind::led,
+                  .id = n->id,
+                  .from = before.incarnation,
+                  .to = incarnation,
+                  .generation = leader_.term});
+            tell(incarnation, {.kind = op::change_kind::led,
+                               .generation = leader_.term,
+                               .other = before.incarnation,
+                               .lease = microseconds{before.lease}});
+            return;
+        }
+        emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});
+        for (auto incarnation : successors) {
             if (live(incarnation)) tell(incarnation, {.kind = op::change_kind::vacancy});
         }
     }
@@ -23186,7 +23299,7 @@ private:
             dead->deadline = now_;
         }
         forget_if_done(r.incarnation);
-        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) vacate(r.wake);
+        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) give_up_lead(r.successors);
         return reply{op::done{}};
     }
 
@@ -23194,7 +23307,7 @@ private:
         bool const same_term = leader_.term == r.term || Defects::has(defect::renounce_forgets_term);
         if (leader_.incarnation != 0 && same_term &&
             (leader_.incarnation == r.incarnation || Defects::has(defect::renounce_forgets_term))) {
-            vacate(r.wake);
+            give_up_lead(r.successors);
         }
         return reply{op::done{}};
     }

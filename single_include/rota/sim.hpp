@@ -2184,6 +2184,7 @@ namespace rota::sim {
 enum class sight : std::uint8_t {
     takeover_by_expiry,             ///< a lease ran out, and another node took it
     takeover_by_vacancy,            ///< a leader left or renounced, and another node took over
+    takeover_by_succession,         ///< ... and passed leadership to that node
     leader_lost_in_mid_plan,        ///< a plan came after its term, or was half carried out
     orphans_adopted,                ///< schedules of a dead node were placed
     reaped_and_rejoined,            ///< a node was taken for dead, learned it, and came back
@@ -2220,6 +2221,7 @@ inline constexpr std::size_t sights = static_cast<std::size_t>(sight::idle_one_w
 [[nodiscard]] constexpr std::string_view name_of(sight s) {
     constexpr std::string_view names[sights] = {"takeover_by_expiry",
                                                 "takeover_by_vacancy",
+                                                "takeover_by_succession",
                                                 "leader_lost_in_mid_plan",
                                                 "orphans_adopted",
                                                 "reaped_and_rejoined",
@@ -3604,7 +3606,9 @@ public:
         }
         bool const goes =
             std::holds_alternative<op::leave>(s.request) || std::holds_alternative<op::renounce>(s.request);
-        if (goes && store.leader().incarnation == 0) vacated_ = true;
+        if (goes && store.leader().incarnation == 0) how_ = sight::takeover_by_vacancy;
+        if (goes && store.leader().incarnation != 0 && store.leader().term != term_)
+            how_ = sight::takeover_by_succession;
         auto const* r = std::get_if<op::outcomes>(&*s.answer);
         if (!r) return;
         bool const acquires = std::holds_alternative<op::acquire_locks>(s.request);
@@ -3668,14 +3672,14 @@ private:
             seen_.saw(sight::leader_lost_in_mid_plan);
             break;
         }
-        if (term_ != 0) seen_.saw(vacated_ ? sight::takeover_by_vacancy : sight::takeover_by_expiry);
-        vacated_ = false;
+        if (term_ != 0) seen_.saw(how_);
+        how_ = sight::takeover_by_expiry;
         term_ = t.term;
     }
 
     sometimes& seen_;
     fencing_token term_ = 0;
-    bool vacated_ = false;
+    sight how_ = sight::takeover_by_expiry;  // the next leader comes to lead
     std::map<std::uint32_t, bool> lost_;
     std::map<std::pair<op::lock_kind, std::string>, fencing_token> highest_;
 };

@@ -496,7 +496,8 @@ public:
             if (sweep.next_dead != microseconds::max()) ++seen_["tick: next_dead"];
             if (sweep.candidates.size() == 3) ++seen_["tick: candidates"];
         } else if (auto const* changes = std::get_if<op::changes_reply>(&*answer)) {
-            static constexpr char const* kinds[] = {"granted", "revoking", "removed", "vacancy", "updated"};
+            static constexpr char const* kinds[] = {"granted", "revoking", "removed", "vacancy", "updated", "led"};
+            static_assert(std::size(kinds) == static_cast<std::size_t>(rota::op::last_change_kind) + 1);
             if (changes->gap) ++seen_["change: gap"];
             for (auto const& c : changes->items) {
                 ++seen_[fmt::format("change: {}", kinds[static_cast<int>(c.kind)])];
@@ -652,6 +653,7 @@ constexpr char const* expected_outcomes[] = {
     "change: revoking",
     "change: removed",
     "change: vacancy",
+    "change: led",
     "change: gap",
     "changes_since! not joined",
     "event: registered",

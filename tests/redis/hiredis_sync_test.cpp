@@ -806,6 +806,25 @@ TEST_CASE("what a wait was ended by is known, and told once") {
         succeed_soon(transport);
         CHECK_FALSE(transport.take_news(inbox(4)));
     }
+    SECTION("over a later connection, to the same server") {
+        (void)transport.take_news(inbox(4));
+        wait_until_listening(server, transport, inbox(0, 8));
+        (void)server.command({"XADD", key("inbox:8"), "1-0", "e", x});
+        REQUIRE(transport.wait(inbox(0, 8), 5s) == wake_reason::pushed);
+        auto const news = transport.take_news(inbox(0, 8));
+        REQUIRE(news);
+        CHECK(news->incarnation == 8);
+        CHECK(news->changes.items.size() == 1);
+    }
+    SECTION("not over one to another run of it, of which requests do not know yet") {
+        (void)transport.take_news(inbox(4));
+        server.stop();
+        server.start();
+        wait_until_listening(server, transport, inbox(5));
+        add("6-0", x);
+        REQUIRE(transport.wait(inbox(5), 5s) == wake_reason::pushed);
+        CHECK_FALSE(transport.take_news(inbox(5)));
+    }
 }
 
 TEST_CASE("who follows the group as well is woken by what concerns it, not by what tells everybody of that") {

@@ -77,7 +77,7 @@ TEST_CASE("leave: the others have it all within a few round trips") {
     leaver.leave();
     CHECK(w.time_to_own_all() <= 60ms);
     CHECK(w.leader().place() != leaver.place());
-    CHECK(w.seen().count(sight::takeover_by_vacancy) == 1);
+    CHECK(w.seen().count(sight::takeover_by_succession) == 1);
     w.run_for(10s);
     CHECK_FALSE(leaver.is_up());
     w.heal();

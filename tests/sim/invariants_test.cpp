@@ -973,8 +973,8 @@ TEST_CASE("groups never touch each other: every key of every operation begins wi
     std::vector<operation> const all{
         op::join{.node_id = "n"},
         op::tick{.incarnation = 7, .node_id = "n"},
-        op::leave{.incarnation = 7, .node_id = "n", .wake = {8, 9}},
-        op::renounce{.incarnation = 7, .term = 3, .wake = {8}},
+        op::leave{.incarnation = 7, .node_id = "n", .successors = {8, 9}},
+        op::renounce{.incarnation = 7, .term = 3, .successors = {8}},
         op::acquire_locks{.incarnation = 7, .kind = a_schedule, .items = {{"a"}, {"b"}}},
         op::acquire_locks{.incarnation = 7, .kind = op::lock_kind::name, .items = {{"a"}}},
         op::extend_locks{.incarnation = 7, .kind = a_schedule, .items = {{"a", 5}}},

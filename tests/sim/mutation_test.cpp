@@ -73,6 +73,7 @@ void uneven(sim::scenario& s) {
 std::vector<mistake> const& mistakes() {
     static std::vector<mistake> const all{
         {defect::lease_from_reply, "lease_from_reply", {"belief_ends_in_time", "one_leader"}},
+        {defect::lease_from_news, "lease_from_news", {"belief_ends_in_time", "one_leader"}},
         {defect::margin_ignored, "margin_ignored", {"belief_ends_in_time", "one_leader"}},
         {defect::wall_clock,
          "wall_clock",

@@ -394,8 +394,8 @@ std::uint64_t hash_of_seed(std::uint64_t seed) {
 // draws, and with the simulator itself; then the test prints the new table:
 //   rota_tests "a seed is one history, wherever and however often it is run"
 constexpr std::pair<std::uint64_t, std::uint64_t> known_hashes[] = {
-    {1, 0x2a3a7c3d85c21a33},  {2, 0x9a3712d44a084078},  {3, 0xbafcdb3e01ffa6e6},
-    {10, 0xd6e17b45cd1949d0}, {17, 0xf04c006221c73822}, {100, 0xcdce55ee429ace33},
+    {1, 0x98528fef38b9f749},  {2, 0x9a3712d44a084078},  {3, 0xbafcdb3e01ffa6e6},
+    {10, 0x6460c82a4c15a146}, {17, 0xf04c006221c73822}, {100, 0xcdce55ee429ace33},
 };
 
 }  // namespace

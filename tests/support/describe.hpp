@@ -156,6 +156,7 @@ inline std::string describe(op::change const& v) {
         .field("open", v.open)
         .field("traits", v.traits)
         .field("triggered", v.triggered)
+        .field("lease", v.lease)
         .text();
 }
 
@@ -216,13 +217,13 @@ struct describer {
             .text();
     }
     std::string operator()(op::leave const& v) const {
-        return description{"leave"}.field("incarnation", v.incarnation).field("wake", v.wake).text();
+        return description{"leave"}.field("incarnation", v.incarnation).field("successors", v.successors).text();
     }
     std::string operator()(op::renounce const& v) const {
         return description{"renounce"}
             .field("incarnation", v.incarnation)
             .field("term", v.term)
-            .field("wake", v.wake)
+            .field("successors", v.successors)
             .text();
     }
     std::string operator()(op::acquire_locks const& v) const {

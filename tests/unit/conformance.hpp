@@ -594,7 +594,7 @@ std::vector<scenario<Store>> membership_scenarios() {
              s.get(op::leave{a, "a", {}});
              CHECK(s.kinds_after(before).size() == 2);
          }},
-        {"a leader that leaves vacates, and wakes whom it names",
+        {"a leader that leaves passes leadership to the first that it names and that lives",
          [](on s) {
              auto const a = s.join("a");
              auto const b = s.join("b");
@@ -602,20 +602,48 @@ std::vector<scenario<Store>> membership_scenarios() {
              auto const term = s.lead(a, "a");
              s.own_new(a, "x");
              auto const before = s.seq();
-             s.get(op::leave{a, "a", {b, 12345, a}});
-             CHECK(s.kinds_after(before) == event_kinds{event_kind::left, event_kind::vacated});
-             CHECK(s.events_after(before)[1].generation == term);
-             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::vacancy}});
+             s.advance(1s);
+             s.get(op::leave{a, "a", {12345, a, b, c}});
+             CHECK(s.kinds_after(before) == event_kinds{event_kind::left, event_kind::led});
+             auto const next = s.events_after(before)[1];
+             CHECK(next.generation > term);
+             CHECK(next.from == a);
+             CHECK(next.to == b);
+             CHECK(next.id == "b");
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::led,
+                                                             .generation = next.generation,
+                                                             .other = a,
+                                                             .lease = microseconds{10s}}});
              CHECK(s.changes_of(c).empty());
-             CHECK(s.tick(b, "b").leader == 0);
+             auto const seen = s.tick(c, "c");
+             CHECK(seen.leader == b);
+             CHECK(seen.leader_id == "b");
+             CHECK(seen.term == next.generation);
+             CHECK(seen.leader_remaining == microseconds{10s});
              CHECK(s.tick(b, "b").version == 1);
-             // What it owned can be adopted now.
-             auto const next = s.lead(b, "b");
-             CHECK(s.renew(b, "b", next).sweep.dead == std::vector{a});
+             CHECK(s.tick(b, "b").leader == b);
+             // It renews it as any other; and what the one before owned can be adopted now.
+             CHECK(s.renew(b, "b", next.generation).sweep.dead == std::vector{a});
              auto const status = s.get(op::nodes_page{}).items.at(0);
              CHECK_FALSE(status.alive);
              CHECK(status.load == 1);
              CHECK(status.remaining == 0us);
+         }},
+        {"where none that it names is alive, a leader that leaves vacates, and tells those that are not taken out yet",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const c = s.join("c");
+             auto const term = s.lead(a, "a");
+             s.advance(10s);
+             auto const before = s.seq();
+             s.get(op::leave{a, "a", {b, 12345, a}});
+             CHECK(s.kinds_after(before) == event_kinds{event_kind::left, event_kind::forgotten, event_kind::vacated});
+             CHECK(s.events_after(before)[2].generation == term);
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::vacancy}});
+             CHECK(s.changes_of(c).empty());
+             CHECK(s.tick(b, "b").leader == 0);
+             CHECK(s.lead(b, "b") > term);
          }},
         {"a superseded incarnation that leaves lets its schedules be adopted at once",
          [](on s) {
@@ -641,17 +669,25 @@ std::vector<scenario<Store>> membership_scenarios() {
              s.get(op::renounce{a, term - 1, {b}});
              s.get(op::renounce{b, term, {b}});
              CHECK(s.tick(b, "b").leader == a);
-             s.get(op::renounce{a, term, {b, 99}});
+             s.get(op::renounce{a, term, {99}});
              CHECK(s.tick(b, "b").leader == 0);
              CHECK(s.tick(a, "a").status == op::tick_status::ok);
              auto const events = s.events_after(before);
              REQUIRE(events.size() == 1);
              CHECK(events[0] ==
                    op::group_event{.seq = before + 1, .kind = event_kind::vacated, .from = a, .generation = term});
-             CHECK(s.changes_of(b).size() == 1);
              s.get(op::renounce{a, term, {b}});
+             CHECK(s.changes_of(b).empty());
+             auto const again = s.lead(a, "a");
+             CHECK(again > term);
+             s.get(op::renounce{a, again, {a, 99, b}});
+             CHECK(s.tick(b, "b").leader == b);
+             CHECK(s.tick(b, "b").term > again);
+             CHECK(s.tick(a, "a").leader == b);
+             REQUIRE(s.changes_of(b).size() == 1);
+             CHECK(s.changes_of(b)[0].kind == op::change_kind::led);
+             s.get(op::renounce{a, again, {b}});
              CHECK(s.changes_of(b).size() == 1);
-             CHECK(s.lead(b, "b") > term);
          }},
         {"only the leader reaps, and only who is silent",
          [](on s) {

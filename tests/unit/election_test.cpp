@@ -174,6 +174,27 @@ TEST_CASE("after renounce_leadership another leads within a heartbeat, without w
     CHECK(a->leader()->node.id == "b");
 }
 
+TEST_CASE("leadership is passed on by who renounces, in that step; not to one that has just renounced") {
+    scenario group;
+    auto& a = group.join("a");
+    auto& b = group.join("b");
+    group.pass(2s);
+    auto const term = a->leader()->term;
+
+    REQUIRE(a->renounce_leadership());
+    auto const taken = group.until([&] { return b->is_leader(); }, 10s);
+    CHECK(taken <= 1s);
+    CHECK(b->leader()->term > term);
+    CHECK(b.told<leadership_changed>().back().previous.id == "a");
+
+    group.pass(1s);
+    REQUIRE(b->renounce_leadership());
+    // It waits for the end of the lease that it gave up first; what it is given meanwhile it gives back.
+    auto const again = group.until([&] { return a->is_leader(); }, 10s);
+    CHECK(taken + 1s + again >= 3s);
+    CHECK(taken + 1s + again <= 3s + 300ms);
+}
+
 TEST_CASE("one that is alone need not sit out after renouncing") {
     scenario group;
     auto& a = group.join("a");

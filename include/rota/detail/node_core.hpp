@@ -154,7 +154,7 @@ public:
 
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
-        return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .wake = candidates_};
+        return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
     void finish_leave(bool done) {
@@ -166,7 +166,7 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .wake = leader_.candidates()};
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = leader_.candidates()};
         if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
@@ -624,7 +624,8 @@ private:
         epoch_ = r.epoch;
         see(r.incarnation);
         hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
-        version_ = server_version_ = life_needs_version_ = 0;
+        version_ = server_version_ = life_needs_version_ = version_at_tick_ = 0;
+        tick_sent_ = sent;
         read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
         belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
@@ -661,6 +662,8 @@ private:
             reap_from_ = now + options_.heartbeat_interval;
         }
         last_contact_ = now;
+        tick_sent_ = sent;
+        version_at_tick_ = r.version;
         auto const until = anchored<Defects>(options_, sent, now, options_.node_ttl);
         if (Defects::has(defect::life_before_reading)) extend_life(until);
         if (r.version < version_) server_changed();  // what we have read is not there any more
@@ -699,6 +702,7 @@ private:
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
         auto const previous = belief_->last_leader().node;
         bool const me = r.leader == self_.incarnation;
+        if (me && declines_to_lead(r.term, now)) return;
         auto const lease_end = now + r.leader_remaining;
         node_ref const leader{r.leader_id, r.leader};
         if (me) {
@@ -940,7 +944,30 @@ private:
                 if (!leads_told_) tick_at_ = std::min(tick_at_, now);
                 settled_ = false;
                 return;
+            case op::change_kind::led: lead_by_succession(c, now); return;
         }
+    }
+
+    // The leader that went passed leadership on to us: after the server answered our last tick, which did not tell of this
+    // entry. So the lease began later than that tick was sent, and belief counts from there; a tick renews it at once.
+    void lead_by_succession(op::change const& c, instant now) {
+        tick_at_ = std::min(tick_at_, now);
+        settled_ = false;
+        see(c.generation);
+        if (resync_ || version_ < version_at_tick_ || declines_to_lead(c.generation, now)) return;
+        auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
+        belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
+        if (!belief_->leads(belief_->now())) return;
+        belief_->hear_of_leader({self_, c.generation, {}}, now + c.lease);
+        election_at_ = instant::max();
+        leadership_begins(belief_->now());
+    }
+
+    // Who has just renounced does not want it back, not even from the next leader.
+    bool declines_to_lead(fencing_token term, instant now) {
+        if (now >= sit_out_until_ || term == belief_->term()) return false;
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term};
+        return true;
     }
 
     void on(op::schedules_page const& request, reply const& answer, instant, instant now) {
@@ -1179,7 +1206,7 @@ private:
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this, now](event e) {
             bool const observing = standing_ == standing::observing;
             auto const* const membership = std::get_if<membership_changed>(&e);
-            // Whom a leader wakes when it goes, its tick tells it.
+            // To whom a leader passes leadership when it goes, its tick tells it.
             bool const joined = membership && membership->change == membership_change::joined;
             if (joined && leads_told_ && candidates_.empty()) tick_at_ = std::min(tick_at_, now);
             // Who leads, members hear with every tick.
@@ -1276,6 +1303,7 @@ private:
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
+    instant tick_sent_{};  // the last one that was answered, or join
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
@@ -1291,9 +1319,10 @@ private:
     std::optional<error> warned_of_;
     instant warn_again_at_{};
 
-    std::uint64_t version_ = 0;         // of our change log: applied
-    std::uint64_t server_version_ = 0;  // ... known to exist
-    bool read_to_the_end_ = false;      // ... newer entries than that may exist
+    std::uint64_t version_ = 0;          // of our change log: applied
+    std::uint64_t server_version_ = 0;   // ... known to exist
+    bool read_to_the_end_ = false;       // ... newer entries than that may exist
+    std::uint64_t version_at_tick_ = 0;  // ... told by the last tick
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;

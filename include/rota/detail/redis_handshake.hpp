@@ -24,20 +24,10 @@
 #include "entropy.hpp"
 #include "redis_codec.hpp"
 #include "redis_connection.hpp"
+#include "redis_info.hpp"
 #include "redis_scripts.hpp"
 
 namespace rota::detail {
-
-/// The value of a field in the text of INFO; empty if it is not there.
-[[nodiscard]] inline std::string_view info_field(std::string_view text, std::string_view name) {
-    for (std::size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
-        auto const end = at + name.size();
-        if ((at != 0 && text[at - 1] != '\n') || end >= text.size() || text[end] != ':') continue;
-        auto const value = text.substr(end + 1);
-        return value.substr(0, value.find_first_of("\r\n"));
-    }
-    return {};
-}
 
 /// What a handshake needs next.
 enum class handshake_step : std::uint8_t {
@@ -73,6 +63,8 @@ public:
     /// How many connections there have been that became fit for use.
     [[nodiscard]] std::uint64_t established() const noexcept { return established_; }
 
+    /// Which run of which server it is, as far as it tells: see server_identity().
+    [[nodiscard]] std::string const& server() const noexcept { return server_; }
     /// Whether another server, or another run of it, answers than when this was last asked.
     [[nodiscard]] bool take_server_changed() noexcept { return std::exchange(changed_, false); }
     /// What an operator should know; taken away by the caller.
@@ -303,10 +295,8 @@ private:
                 warn("its version is " + std::string{version} + "; rota needs Redis 6.2 or Valkey 7.2");
             }
         }
-        std::string server{info_field(info, "run_id")};
-        server += ' ';
-        server += info_field(info, "master_replid");
-        if (server.size() > 1) {
+        auto server = server_identity(info);
+        if (!server.empty()) {
             if (!server_.empty() && server != server_) {
                 warn("the server was restarted or another took its place (run id and replication id were " + server_ +
                      ", are " + server + "): writes that it had not saved or replicated are lost");

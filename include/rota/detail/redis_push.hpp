@@ -24,12 +24,14 @@
 #include "../policies.hpp"
 #include "redis_codec.hpp"
 #include "redis_connection.hpp"
+#include "redis_info.hpp"
 
 namespace rota::detail {
 
 /// Where to listen, as whom and for which group.
 struct push_target {
     endpoint where;
+    std::string server;     ///< which one requests go to: see server_identity(); empty: it does not tell
     redis_address address;  ///< for credentials and database
     std::string name;
     std::string inbox;        ///< key of the inboxes, but for the incarnation
@@ -138,6 +140,8 @@ public:
             if (!*next) return newer;
             if (greeted_ < greeting_.count) {
                 if (!accept_greeting(**next)) break;
+            } else if (to_identify_ > 0) {
+                accept_identity(**next);
             } else if (!accept_read(**next, sub, newer)) {
                 break;
             }
@@ -148,12 +152,10 @@ public:
         return newer;
     }
 
-    /// What the last reads brought, once. Only over the first connection to where requests go: another run of the server
-    /// may answer the next, which whoever asks for the changes by a request finds out.
-    [[nodiscard]] redis_news take_news() {
-        auto read = std::exchange(news_, {});
-        return connects_ == 1 ? std::move(read) : redis_news{};
-    }
+    /// What the last reads brought, once. A later connection than the first may meet another server than requests go to, or
+    /// another run of it: only if it is seen to be the same one, what is read is kept. (Whoever asks for the changes by a
+    /// request finds out.)
+    [[nodiscard]] redis_news take_news() { return std::exchange(news_, {}); }
 
     /// Why the server does not let us listen, once for each time it says so; empty: it does.
     [[nodiscard]] std::string take_refusal() { return std::exchange(refusal_, {}); }
@@ -164,6 +166,8 @@ public:
         reading_ = false;
         greeting_ = {};
         greeted_ = 0;
+        to_identify_ = 0;
+        identified_ = false;
         refused_ = false;
     }
 
@@ -171,7 +175,7 @@ private:
     enum class state : std::uint8_t { closed, connecting, connected };
 
     [[nodiscard]] bool being_greeted() const noexcept {
-        return state_ == state::connecting || greeted_ < greeting_.count;
+        return state_ == state::connecting || greeted_ < greeting_.count || to_identify_ > 0;
     }
 
     // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
@@ -200,6 +204,13 @@ private:
         connection_.request().clear();
         greeting_ = append_greeting(connection_.request(), target_.address, target_.name);
         greeted_ = 0;
+        identified_ = connects_ == 1;
+        identity_.clear();
+        if (!identified_ && !target_.server.empty()) {
+            for (auto const section : {"server", "replication"})
+                append_command(connection_.request(), {"INFO", section});
+            to_identify_ = 2;
+        }
         append_read(sub);
         if (!connection_.send_now()) failed(now);
     }
@@ -231,6 +242,13 @@ private:
         return true;
     }
 
+    void accept_identity(redisReply const& reply) {
+        if (reply.type == REDIS_REPLY_STRING) identity_.append(text_of(reply)).append("\r\n");  // else no right to know
+        if (--to_identify_ > 0) return;
+        identified_ = server_identity(identity_) == target_.server;
+        std::string{}.swap(identity_);
+    }
+
     // False: the connection is of no use any more.
     bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
         if (!std::exchange(reading_, false)) return false;  // nothing was asked
@@ -246,6 +264,7 @@ private:
         for (std::size_t i = 0; i < reply.elements; ++i) {
             if (!accept_stream(*reply.element[i], sub, newer)) return false;
         }
+        if (!identified_) news_ = {};
         return true;
     }
 
@@ -278,13 +297,16 @@ private:
     bool wanted_ = false;  // a connection
     int epoll_ = -1;
     state state_ = state::closed;
-    greeting greeting_;        // replies to come before any other
-    std::size_t greeted_ = 0;  // of them, here
-    bool reading_ = false;     // a read is pending
-    subscription asked_;       // by that read
-    redis_news news_;          // of the last one that was answered
-    unsigned connects_ = 0;    // attempts, since the target is this one
-    bool refused_ = false;     // by the server, in words: trying again soon is of no use
+    greeting greeting_;         // replies to come before any other
+    std::size_t greeted_ = 0;   // of them, here
+    unsigned to_identify_ = 0;  // replies that tell which server it is, to come after those
+    bool identified_ = false;   // as the one that requests go to
+    std::string identity_;
+    bool reading_ = false;   // a read is pending
+    subscription asked_;     // by that read
+    redis_news news_;        // of the last one that was answered
+    unsigned connects_ = 0;  // attempts, since the target is this one
+    bool refused_ = false;   // by the server, in words: trying again soon is of no use
     std::string refusal_;
     microseconds opened_at_{};
     microseconds patience_ends_{};

@@ -204,8 +204,10 @@ inline void append_resolved(std::string& into, std::string_view text) {
         case script_id::join: add(lua::group, lua::step, lua::join); break;
         case script_id::tick: add(lua::tick); break;
         case script_id::brief_tick: add(lua::brief_tick); break;
-        case script_id::leave: add(lua::group, lua::step, lua::nodes, lua::departures, lua::vacate, lua::leave); break;
-        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::vacate, lua::renounce); break;
+        case script_id::leave:
+            add(lua::group, lua::step, lua::nodes, lua::departures, lua::succession, lua::leave);
+            break;
+        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::succession, lua::renounce); break;
         case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
         case script_id::acquire_one: add(lua::acquire_one); break;
         case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;

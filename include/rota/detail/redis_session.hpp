@@ -39,6 +39,7 @@ public:
     [[nodiscard]] endpoint const& peer() const noexcept { return connection_.peer(); }
     [[nodiscard]] std::uint64_t established() const noexcept { return handshake_.established(); }
 
+    [[nodiscard]] std::string const& server() const noexcept { return handshake_.server(); }
     [[nodiscard]] bool take_server_changed() noexcept { return handshake_.take_server_changed(); }
     [[nodiscard]] std::vector<error>& warnings() noexcept { return handshake_.warnings(); }
 

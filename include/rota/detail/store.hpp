@@ -553,10 +553,25 @@ private:
 
     static time early() { return Defects::has(defect::reap_early) ? 1'000'000 : 0; }
 
-    void vacate(std::vector<fencing_token> const& wake) {
-        emit({.kind = op::group_event_kind::vacated, .from = leader_.incarnation, .generation = leader_.term});
-        leader_ = {};
-        for (auto incarnation : wake) {
+    void give_up_lead(std::vector<fencing_token> const& successors) {
+        auto const before = std::exchange(leader_, {});
+        for (auto incarnation : successors) {
+            auto* n = live(incarnation);
+            if (!n || n->deadline <= now_ || incarnation == before.incarnation) continue;
+            leader_ = {now_ + before.lease, mint(0), incarnation, before.lease, n->id};
+            emit({.kind = op::group_event_kind::led,
+                  .id = n->id,
+                  .from = before.incarnation,
+                  .to = incarnation,
+                  .generation = leader_.term});
+            tell(incarnation, {.kind = op::change_kind::led,
+                               .generation = leader_.term,
+                               .other = before.incarnation,
+                               .lease = microseconds{before.lease}});
+            return;
+        }
+        emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});
+        for (auto incarnation : successors) {
             if (live(incarnation)) tell(incarnation, {.kind = op::change_kind::vacancy});
         }
     }
@@ -568,7 +583,7 @@ private:
             dead->deadline = now_;
         }
         forget_if_done(r.incarnation);
-        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) vacate(r.wake);
+        if (leader_.incarnation != 0 && leader_.incarnation == r.incarnation) give_up_lead(r.successors);
         return reply{op::done{}};
     }
 
@@ -576,7 +591,7 @@ private:
         bool const same_term = leader_.term == r.term || Defects::has(defect::renounce_forgets_term);
         if (leader_.incarnation != 0 && same_term &&
             (leader_.incarnation == r.incarnation || Defects::has(defect::renounce_forgets_term))) {
-            vacate(r.wake);
+            give_up_lead(r.successors);
         }
         return reply{op::done{}};
     }

@@ -21,6 +21,7 @@ namespace rota::sim {
 enum class sight : std::uint8_t {
     takeover_by_expiry,             ///< a lease ran out, and another node took it
     takeover_by_vacancy,            ///< a leader left or renounced, and another node took over
+    takeover_by_succession,         ///< ... and passed leadership to that node
     leader_lost_in_mid_plan,        ///< a plan came after its term, or was half carried out
     orphans_adopted,                ///< schedules of a dead node were placed
     reaped_and_rejoined,            ///< a node was taken for dead, learned it, and came back
@@ -57,6 +58,7 @@ inline constexpr std::size_t sights = static_cast<std::size_t>(sight::idle_one_w
 [[nodiscard]] constexpr std::string_view name_of(sight s) {
     constexpr std::string_view names[sights] = {"takeover_by_expiry",
                                                 "takeover_by_vacancy",
+                                                "takeover_by_succession",
                                                 "leader_lost_in_mid_plan",
                                                 "orphans_adopted",
                                                 "reaped_and_rejoined",

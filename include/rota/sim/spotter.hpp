@@ -39,7 +39,9 @@ public:
         }
         bool const goes =
             std::holds_alternative<op::leave>(s.request) || std::holds_alternative<op::renounce>(s.request);
-        if (goes && store.leader().incarnation == 0) vacated_ = true;
+        if (goes && store.leader().incarnation == 0) how_ = sight::takeover_by_vacancy;
+        if (goes && store.leader().incarnation != 0 && store.leader().term != term_)
+            how_ = sight::takeover_by_succession;
         auto const* r = std::get_if<op::outcomes>(&*s.answer);
         if (!r) return;
         bool const acquires = std::holds_alternative<op::acquire_locks>(s.request);
@@ -103,14 +105,14 @@ private:
             seen_.saw(sight::leader_lost_in_mid_plan);
             break;
         }
-        if (term_ != 0) seen_.saw(vacated_ ? sight::takeover_by_vacancy : sight::takeover_by_expiry);
-        vacated_ = false;
+        if (term_ != 0) seen_.saw(how_);
+        how_ = sight::takeover_by_expiry;
         term_ = t.term;
     }
 
     sometimes& seen_;
     fencing_token term_ = 0;
-    bool vacated_ = false;
+    sight how_ = sight::takeover_by_expiry;  // the next leader comes to lead
     std::map<std::uint32_t, bool> lost_;
     std::map<std::pair<op::lock_kind, std::string>, fencing_token> highest_;
 };

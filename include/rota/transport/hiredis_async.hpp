@@ -210,6 +210,7 @@ private:
             // without knowing.)
             user->established = [this] {
                 target.where = pipeline->peer();
+                target.server = pipeline->handshake().server();
                 listener->retarget(target);
             };
             pipeline->add(user);

@@ -213,6 +213,7 @@ private:
             {
                 std::lock_guard const lock{mutex};
                 target.where = session.peer();
+                target.server = session.server();
                 for (auto& each : session.warnings()) warnings.push_back(std::move(each));
                 session.warnings().clear();
                 announcements.fetch_add(1, std::memory_order_release);

@@ -20,19 +20,19 @@ local call, fmt, match = redis.call, string.format, string.match
 // begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
-local k_session, k_epoch, k_fence, k_seq, k_events, k_leader, k_nodes, k_dead, k_info, k_ids, k_roster,
+local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
       k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
 local P = ARGV[2]
 
-local counters = call('MGET', k_session, k_epoch, k_fence, k_seq)
-for i = 1, 4 do
+local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
+for i = 1, 5 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not counters[i] then call('GET', KEYS[i]) end
 end
 if counters[1] and tonumber(counters[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local epoch, fence, seq = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0)
+local epoch, fence, seq, leader = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0), counters[5]
 local counted, founded = false, false
 
 local function mint(seen)
@@ -63,7 +63,8 @@ end
 // What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
 // the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
-// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins.
+// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
+// |lease where a node comes to lead.
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
@@ -241,7 +242,6 @@ local function commit_nodes()
 end
 
 local function leads(inc, term)
-    local leader = call('GET', k_leader)
     if not leader then return false end
     local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
     return holder == inc and held_under == term
@@ -250,11 +250,11 @@ end
 
 // Nodes that go, and dead ones that own nothing more and are forgotten.
 inline constexpr char departures[] = R"lua(
-local gone, gone_ids, forgotten, left = {}, {}, {}, {}
+local gone, gone_ids, forgotten, left, from_dead = {}, {}, {}, {}, {}
 
 local function take_out(inc, n, kind)
     local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
-    n.live, n.deadline = false, now
+    n.live, n.deadline, n.goes = false, now, true
     gone[#gone + 1] = inc
     -- A newer incarnation may have the name by now.
     if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
@@ -267,6 +267,7 @@ local function forget_if_done(inc)
     if not n or n.live or n.deadline > now or n.load > 0 then return end
     known[inc], changed[inc], departed[inc] = false, nil, true
     forgotten[#forgotten + 1] = inc
+    if not n.goes then from_dead[#from_dead + 1] = inc end
     emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
 end
 
@@ -277,16 +278,19 @@ end
 
 local function commit_departures()
     if #gone > 0 then
+        -- Those that are forgotten at once are dead for no time.
         local since = {}
         for _, inc in ipairs(gone) do
-            since[#since + 1] = now
-            since[#since + 1] = inc
+            if not departed[inc] then
+                since[#since + 1] = now
+                since[#since + 1] = inc
+            end
         end
         call('ZREM', k_nodes, unpack(gone))
-        call('ZADD', k_dead, unpack(since))
+        if #since > 0 then call('ZADD', k_dead, unpack(since)) end
     end
     if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
-    if #left > 0 then call('HSET', k_info, unpack(left)) end
+    if #left > 0 and not departed[left[1]] then call('HSET', k_info, unpack(left)) end
     if #forgotten > 0 then
         local padded, keys = {}, {}
         for i, inc in ipairs(forgotten) do
@@ -294,7 +298,7 @@ local function commit_departures()
             local n = #keys
             keys[n + 1], keys[n + 2], keys[n + 3] = P .. 'by:' .. inc, P .. 'ver:' .. inc, P .. 'inbox:' .. inc
         end
-        call('ZREM', k_dead, unpack(forgotten))
+        if #from_dead > 0 then call('ZREM', k_dead, unpack(from_dead)) end
         call('ZREM', k_roster, unpack(padded))
         call('HDEL', k_info, unpack(forgotten))
         call('HDEL', k_load, unpack(forgotten))

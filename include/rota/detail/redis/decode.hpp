@@ -359,6 +359,7 @@ private:
         microseconds handoff{};
         bool open = false;
         fencing_token triggered = 0;
+        microseconds lease{};
     };
 
     // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
@@ -378,6 +379,8 @@ private:
         } else if (e.kind == op::group_event_kind::moving) {
             t.handoff = words.duration();
             t.open = words.number() != 0;
+        } else if (e.kind == op::group_event_kind::led) {
+            t.lease = words.duration();
         }
         e.id = words.counted();
         return t;
@@ -393,6 +396,8 @@ private:
             case op::group_event_kind::updated: c.kind = op::change_kind::updated; break;
             case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
             case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
+            case op::group_event_kind::led:
+                return {.kind = op::change_kind::led, .generation = e.generation, .other = e.from, .lease = t.lease};
             default: in.fail(); return c;
         }
         c.generation = e.generation;

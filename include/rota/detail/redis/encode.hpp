@@ -119,7 +119,7 @@ struct redis_stamp {
 // Keys and arguments with which every script begins that changes more than locks (see lua::group).
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
-    for (auto name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
+    for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
                       "pending", "own", "unowned", "moves", "gone"}) {
         w.key(name);
     }
@@ -236,7 +236,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.keys_of_node(r.incarnation);
         w.arg(r.incarnation);
-        write_wake(w, r.wake);
+        write_nodes(w, r.successors);
     }
 
     void operator()(op::renounce const& r) const {
@@ -244,7 +244,7 @@ struct redis_encoder {
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.term);
-        write_wake(w, r.wake);
+        write_nodes(w, r.successors);
     }
 
     void operator()(op::reap const& r) const {
@@ -518,8 +518,8 @@ struct redis_encoder {
     }
 
 private:
-    static void write_wake(redis_command_writer& w, std::vector<fencing_token> const& wake) {
-        for (auto incarnation : wake) {
+    static void write_nodes(redis_command_writer& w, std::vector<fencing_token> const& nodes) {
+        for (auto incarnation : nodes) {
             w.keys_of_node(incarnation);
             w.arg(incarnation);
         }

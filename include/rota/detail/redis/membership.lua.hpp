@@ -218,7 +218,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1', ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7], ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -228,23 +228,37 @@ if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[
 return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
 )lua";
 
-// Tells the nodes ARGV[first..] that leadership is vacant.
-inline constexpr char vacate[] = R"lua(
-local function vacate(leader, first)
-    local term, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    local record = 'event_vacated|0|' .. holder .. '|' .. term .. '|0|1'
+// Passes leadership to the first of the nodes ARGV[first..] that can have it, or tells them that it is vacant.
+inline constexpr char succession[] = R"lua(
+-- The leader's record from then on; nothing: it is vacant.
+local function give_up_lead(first)
+    local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
+    for i = first, #ARGV do
+        local inc = ARGV[i]
+        if inc ~= holder and is_target(inc) then
+            local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
+            emit_and_tell(inc, {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|', #id, ':', id})
+            return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
+        end
+    end
+    local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
     emit(record, '')
     for i = first, #ARGV do
         local n = node(ARGV[i])
         if n and n.live then tell(ARGV[i], record, '') end
     end
 end
+
+local function commit_succession(record)
+    if record then call('SET', k_leader, record) else call('DEL', k_leader) end
+end
 )lua";
 
-// ARGV: connection, P, incarnation, wake... Reply: nothing.
+// ARGV: connection, P, incarnation, successors... Reply: nothing.
 inline constexpr char leave[] = R"lua(
 local inc = ARGV[3]
-local leader = call('GET', k_leader)
+local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
+read_nodes(3, led and #ARGV or 3)
 local n = node(inc)
 local grants_early = false
 if n and n.live then
@@ -254,28 +268,28 @@ elseif n and n.deadline > now then
     grants_early = true
 end
 forget_if_done(inc)
-local vacated = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
-if vacated then vacate(leader, 4) end
+local next_leader = led and give_up_lead(4)
 verify_departures()
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
-if vacated then call('DEL', k_leader) end
+if led then commit_succession(next_leader) end
 if grants_early then call('ZADD', k_dead, now, inc) end
 commit_departures()
 return {0}
 )lua";
 
-// ARGV: connection, P, incarnation, term, wake... Reply: nothing.
+// ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
-vacate(call('GET', k_leader), 5)
+read_nodes(5, #ARGV)
+local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end
 
 commit_step()
-call('DEL', k_leader)
+commit_succession(next_leader)
 return {0}
 )lua";
 
