@@ -142,6 +142,7 @@ inline constexpr constant constants[] = {
     {"event_described", static_cast<int>(op::group_event_kind::described)},
     {"event_ordered", static_cast<int>(op::group_event_kind::ordered)},
     {"limit_batch", op::max_batch},
+    {"limit_unlimited", unlimited},
     {"limit_events", op::event_log_length},
     {"limit_changes", op::change_log_length},
     {"limit_change_steps", op::max_change_steps},

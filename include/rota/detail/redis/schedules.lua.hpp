@@ -406,8 +406,8 @@ return answer
 // remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
-for i = 1, 6 do
-    -- MGET shows a key of another type as missing; GET refuses it.
+for i = 1, 5 do
+    -- MGET shows a key of another type as missing; GET refuses it. (The lock is not written here.)
     if not v[i] then call('GET', KEYS[i]) end
 end
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
@@ -443,12 +443,15 @@ local function counter(text)
     local value = tonumber(text or 0)
     return value and value >= 0 and value or 0
 end
-local loads, pending = call('HMGET', KEYS[10], inc, to), counter(call('HGET', KEYS[11], to))
+local loads = call('HMGET', KEYS[10], inc, to)
 local load_before, load = counter(loads[1]), counter(loads[2])
 local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
+local capacity = info and match(info, '^%d+')
+-- Who takes any number need not be counted for, unless the count is to change.
+local pending = (move or capacity and capacity ~= 'limit_unlimited') and counter(call('HGET', KEYS[11], to)) or 0
 if not info then
     code = errc_unknown_node
-elseif load + pending >= match(info, '^%d+') + (move and 1 or 0) then
+elseif capacity ~= 'limit_unlimited' and load + pending >= capacity + (move and 1 or 0) then
     code = errc_capacity_exceeded
 end
 if code ~= 0 and not move then return {0, code, 0, 0} end
