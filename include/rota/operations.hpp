@@ -211,7 +211,9 @@ struct tick {
 };
 
 /// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
-/// is alive, for as long as the leader's lease; if none is, it is vacant, and those that were not taken out yet are told.
+/// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
+/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader.) If none is, it is
+/// vacant, and those that were not taken out yet are told.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -437,9 +439,9 @@ enum class change_kind : std::uint8_t {
     granted,   ///< generation, weight, reason, other (who had it)
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
-    vacancy,   ///< the leader left or renounced: stand for election
+    vacancy,   ///< the leader left or renounced, and no heir was found: stand for election
     updated,   ///< generation, weight, traits, triggered
-    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease
+    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease, successors
 };
 inline constexpr change_kind last_change_kind = change_kind::led;
 
@@ -456,6 +458,7 @@ struct change {
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
     microseconds lease{};         ///< led: for how long, from the moment that it was passed on
+    std::vector<fencing_token> successors{};  ///< led: who comes next
     friend bool operator==(change const&, change const&) = default;
 };
 

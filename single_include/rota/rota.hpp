@@ -798,7 +798,9 @@ struct tick {
 };
 
 /// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
-/// is alive, for as long as the leader's lease; if none is, it is vacant, and those that were not taken out yet are told.
+/// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
+/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader.) If none is, it is
+/// vacant, and those that were not taken out yet are told.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -1024,9 +1026,9 @@ enum class change_kind : std::uint8_t {
     granted,   ///< generation, weight, reason, other (who had it)
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
-    vacancy,   ///< the leader left or renounced: stand for election
+    vacancy,   ///< the leader left or renounced, and no heir was found: stand for election
     updated,   ///< generation, weight, traits, triggered
-    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease
+    led,       ///< leadership was passed to this node: generation = term, other (who had it), lease, successors
 };
 inline constexpr change_kind last_change_kind = change_kind::led;
 
@@ -1043,6 +1045,7 @@ struct change {
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
     microseconds lease{};         ///< led: for how long, from the moment that it was passed on
+    std::vector<fencing_token> successors{};  ///< led: who comes next
     friend bool operator==(change const&, change const&) = default;
 };
 
@@ -10344,7 +10347,6 @@ public:
     [[nodiscard]] plan const& last_plan() const { return plan_; }
     /// Why the last plan was refused; empty: it was not.
     [[nodiscard]] std::string const& last_fault() const { return fault_; }
-    [[nodiscard]] std::vector<fencing_token> const& candidates() const { return watch_.candidates; }
 
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
     [[nodiscard]] instant tick_due() const {
@@ -10760,8 +10762,8 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = leader_.candidates()};
-        if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = candidates_};
+        if (!candidates_.empty()) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
@@ -10890,6 +10892,7 @@ public:
     /// them, and spare two round trips; where they do not follow on what was read, that request is made.
     void hear(std::optional<pushed_news> const& news, instant now) {
         if (!news) return want_full_tick(now);  // it may be a vacancy
+        notice_the_time(now);                   // what is over is told of before what begins
         if (news->group) group_log_moved();
         if (standing_ != standing::member || news->incarnation != self_.incarnation) return;
         if (news->changes.gap || news->version != version_ || resync_) return own_log_moved();
@@ -11176,7 +11179,7 @@ private:
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
         }
         if (!transient || why.code == errc::conflict) {
-            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
+            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
         ++failures_;
@@ -11218,9 +11221,9 @@ private:
         epoch_ = r.epoch;
         see(r.incarnation);
         hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
-        version_ = server_version_ = life_needs_version_ = version_at_tick_ = 0;
-        tick_sent_ = sent;
-        read_to_the_end_ = false;
+        version_ = server_version_ = life_needs_version_ = 0;
+        version_at_tick_.reset();  // an earlier attempt may have made us a member long before this one was sent
+        ticked_last_ = read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
         belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
         tell(node_joined{self_, r.epoch});
@@ -11296,7 +11299,7 @@ private:
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
         auto const previous = belief_->last_leader().node;
         bool const me = r.leader == self_.incarnation;
-        if (me && declines_to_lead(r.term, now)) return;
+        if (me && declines_to_lead(r.term, r.sweep.candidates, now)) return;
         auto const lease_end = now + r.leader_remaining;
         node_ref const leader{r.leader_id, r.leader};
         if (me) {
@@ -11548,19 +11551,21 @@ private:
         tick_at_ = std::min(tick_at_, now);
         settled_ = false;
         see(c.generation);
-        if (resync_ || version_ < version_at_tick_ || declines_to_lead(c.generation, now)) return;
+        if (resync_ || !version_at_tick_ || version_ < *version_at_tick_) return;
+        if (declines_to_lead(c.generation, c.successors, now)) return;
         auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
         belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
         if (!belief_->leads(belief_->now())) return;
         belief_->hear_of_leader({self_, c.generation, {}}, now + c.lease);
+        candidates_ = c.successors;
         election_at_ = instant::max();
         leadership_begins(belief_->now());
     }
 
     // Who has just renounced does not want it back, not even from the next leader.
-    bool declines_to_lead(fencing_token term, instant now) {
+    bool declines_to_lead(fencing_token term, std::vector<fencing_token> const& successors, instant now) {
         if (now >= sit_out_until_ || term == belief_->term()) return false;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term};
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = successors};
         return true;
     }
 
@@ -11897,7 +11902,7 @@ private:
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
-    instant tick_sent_{};  // the last one that was answered, or join
+    instant tick_sent_{};  // the last one that was answered
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
@@ -11913,10 +11918,10 @@ private:
     std::optional<error> warned_of_;
     instant warn_again_at_{};
 
-    std::uint64_t version_ = 0;          // of our change log: applied
-    std::uint64_t server_version_ = 0;   // ... known to exist
-    bool read_to_the_end_ = false;       // ... newer entries than that may exist
-    std::uint64_t version_at_tick_ = 0;  // ... told by the last tick
+    std::uint64_t version_ = 0;                       // of our change log: applied
+    std::uint64_t server_version_ = 0;                // ... known to exist
+    bool read_to_the_end_ = false;                    // ... newer entries than that may exist
+    std::optional<std::uint64_t> version_at_tick_{};  // ... told by the last tick of this incarnation
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;
@@ -16046,6 +16051,21 @@ public:
         return value;
     }
     microseconds duration() noexcept { return redis_array_reader::to_duration(number()); }
+    /// Any number of them, each with a comma after it.
+    std::vector<std::uint64_t> numbers() {
+        std::vector<std::uint64_t> values;
+        for (auto list = part(); !list.empty();) {
+            auto const end = list.find(',');
+            std::uint64_t value = 0;
+            if (end == std::string_view::npos || !redis_array_reader::parse(list.substr(0, end), value)) {
+                ok_ = false;
+                break;
+            }
+            values.push_back(value);
+            list.remove_prefix(end + 1);
+        }
+        return values;
+    }
     template <typename Enum>
     Enum enumerator(Enum last) noexcept {
         auto const value = number();
@@ -16493,6 +16513,7 @@ private:
         bool open = false;
         fencing_token triggered = 0;
         microseconds lease{};
+        std::vector<fencing_token> successors{};
     };
 
     // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
@@ -16514,6 +16535,7 @@ private:
             t.open = words.number() != 0;
         } else if (e.kind == op::group_event_kind::led) {
             t.lease = words.duration();
+            t.successors = words.numbers();
         }
         e.id = words.counted();
         return t;
@@ -16530,7 +16552,11 @@ private:
             case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
             case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
             case op::group_event_kind::led:
-                return {.kind = op::change_kind::led, .generation = e.generation, .other = e.from, .lease = t.lease};
+                return {.kind = op::change_kind::led,
+                        .generation = e.generation,
+                        .other = e.from,
+                        .lease = t.lease,
+                        .successors = t.successors};
             default: in.fail(); return c;
         }
         c.generation = e.generation;
@@ -16679,7 +16705,7 @@ end
 // the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
 // with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
-// |lease where a node comes to lead.
+// |lease|who comes next, each with a comma where a node comes to lead.
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
@@ -17648,7 +17674,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7], ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7] .. '|', ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -17667,7 +17693,10 @@ local function give_up_lead(first)
         local inc = ARGV[i]
         if inc ~= holder and is_target(inc) then
             local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
-            emit_and_tell(inc, {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|', #id, ':', id})
+            local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
+            for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
+            words[#words + 1] = '|' .. #id .. ':' .. id
+            emit_and_tell(inc, words)
             return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
         end
     end
@@ -19792,6 +19821,9 @@ public:
     reply_memory(reply_memory const&) = delete;
     reply_memory& operator=(reply_memory const&) = delete;
 
+    /// Whether a reply was given up because of how many elements it said to have.
+    [[nodiscard]] bool refused_a_count() const noexcept { return refused_a_count_; }
+
     /// Frees a whole reply, given its root.
     static void free(void* root) noexcept {
         if (root == nullptr) return;
@@ -19842,9 +19874,10 @@ private:
     template <typename Count>
     static void* array(redisReadTask const* task, Count count) noexcept {
         auto const elements = static_cast<std::size_t>(count);
-        auto* const made = elements > most_elements ? nullptr : add(task);
-        if (made == nullptr || elements == 0) return made;
         auto& memory = memory_of(task);
+        memory.refused_a_count_ = elements > most_elements;
+        auto* const made = memory.refused_a_count_ ? nullptr : add(task);
+        if (made == nullptr || elements == 0) return made;
         memory.foresee(elements * (sizeof(redisReply*) + rounded(sizeof(redisReply))));
         auto* const list = memory.take(elements * sizeof(redisReply*));
         if (list == nullptr) return fail(task, made);
@@ -19921,6 +19954,7 @@ private:
     char* at_ = nullptr;
     char* end_ = nullptr;
     std::size_t ahead_ = first_block;  // the size of the next block, at least
+    bool refused_a_count_ = false;
 };
 
 struct reply_deleter {
@@ -19956,6 +19990,8 @@ public:
     result<reply_ptr> next() {
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
+            if (memory_.refused_a_count())
+                return {errc::protocol, "the peer announces more elements than rota asks for"};
             std::string why = static_cast<char const*>(reader_->errstr);
             return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
         }
@@ -19968,7 +20004,7 @@ private:
     };
 
     reply_memory memory_;
-    std::unique_ptr<redisReader, reader_deleter> reader_;  // before what it refers to
+    std::unique_ptr<redisReader, reader_deleter> reader_;  // gone before what it refers to
 };
 
 }  // namespace rota::detail
@@ -21038,11 +21074,10 @@ private:
         }
         if (reply.type != REDIS_REPLY_ARRAY) return false;
         news_ = {.incarnation = asked_.incarnation};
-        for (std::size_t i = 0; i < reply.elements; ++i) {
-            if (!accept_stream(*reply.element[i], sub, newer)) return false;
-        }
+        bool sound = true;
+        for (std::size_t i = 0; sound && i < reply.elements; ++i) sound = accept_stream(*reply.element[i], sub, newer);
         if (!identified_) news_ = {};
-        return true;
+        return sound;
     }
 
     // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
@@ -23275,7 +23310,8 @@ private:
 
     void give_up_lead(std::vector<fencing_token> const& successors) {
         auto const before = std::exchange(leader_, {});
-        for (auto incarnation : successors) {
+        for (auto at = successors.begin(); at != successors.end(); ++at) {
+            auto const incarnation = *at;
             auto* n = live(incarnation);
             if (!n || n->deadline <= now_ || incarnation == before.incarnation) continue;
             leader_ = {now_ + before.lease, mint(0), incarnation, before.lease, n->id};
@@ -23287,7 +23323,8 @@ private:
             tell(incarnation, {.kind = op::change_kind::led,
                                .generation = leader_.term,
                                .other = before.incarnation,
-                               .lease = microseconds{before.lease}});
+                               .lease = microseconds{before.lease},
+                               .successors = {at + 1, successors.end()}});
             return;
         }
         emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});

@@ -157,6 +157,7 @@ inline std::string describe(op::change const& v) {
         .field("traits", v.traits)
         .field("triggered", v.triggered)
         .field("lease", v.lease)
+        .field("successors", v.successors)
         .text();
 }
 

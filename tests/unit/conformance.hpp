@@ -613,7 +613,8 @@ std::vector<scenario<Store>> membership_scenarios() {
              CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::led,
                                                              .generation = next.generation,
                                                              .other = a,
-                                                             .lease = microseconds{10s}}});
+                                                             .lease = microseconds{10s},
+                                                             .successors = {c}}});
              CHECK(s.changes_of(c).empty());
              auto const seen = s.tick(c, "c");
              CHECK(seen.leader == b);

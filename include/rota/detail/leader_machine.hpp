@@ -159,7 +159,6 @@ public:
     [[nodiscard]] plan const& last_plan() const { return plan_; }
     /// Why the last plan was refused; empty: it was not.
     [[nodiscard]] std::string const& last_fault() const { return fault_; }
-    [[nodiscard]] std::vector<fencing_token> const& candidates() const { return watch_.candidates; }
 
     /// When the next node can be taken for dead, or its schedules be had: a tick then says which.
     [[nodiscard]] instant tick_due() const {

@@ -166,8 +166,8 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = leader_.candidates()};
-        if (!leader_.candidates().empty()) sit_out_until_ = now + options_.leader_lease;
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = candidates_};
+        if (!candidates_.empty()) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
@@ -296,6 +296,7 @@ public:
     /// them, and spare two round trips; where they do not follow on what was read, that request is made.
     void hear(std::optional<pushed_news> const& news, instant now) {
         if (!news) return want_full_tick(now);  // it may be a vacancy
+        notice_the_time(now);                   // what is over is told of before what begins
         if (news->group) group_log_moved();
         if (standing_ != standing::member || news->incarnation != self_.incarnation) return;
         if (news->changes.gap || news->version != version_ || resync_) return own_log_moved();
@@ -582,7 +583,7 @@ private:
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
         }
         if (!transient || why.code == errc::conflict) {
-            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset();
+            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
         ++failures_;
@@ -624,9 +625,9 @@ private:
         epoch_ = r.epoch;
         see(r.incarnation);
         hear_the_time(r.incarnation, now);  // minted from it, until the first tick tells
-        version_ = server_version_ = life_needs_version_ = version_at_tick_ = 0;
-        tick_sent_ = sent;
-        read_to_the_end_ = false;
+        version_ = server_version_ = life_needs_version_ = 0;
+        version_at_tick_.reset();  // an earlier attempt may have made us a member long before this one was sent
+        ticked_last_ = read_to_the_end_ = false;
         if (!options_.jitter_seed) jitter_ = jitter_source{hash_of(options_.node_id) ^ r.incarnation};
         belief_->become(r.incarnation, anchored<Defects>(options_, sent, now, options_.node_ttl));
         tell(node_joined{self_, r.epoch});
@@ -702,7 +703,7 @@ private:
     void hear_of_leader(op::ticked const& r, instant sent, instant now) {
         auto const previous = belief_->last_leader().node;
         bool const me = r.leader == self_.incarnation;
-        if (me && declines_to_lead(r.term, now)) return;
+        if (me && declines_to_lead(r.term, r.sweep.candidates, now)) return;
         auto const lease_end = now + r.leader_remaining;
         node_ref const leader{r.leader_id, r.leader};
         if (me) {
@@ -954,19 +955,21 @@ private:
         tick_at_ = std::min(tick_at_, now);
         settled_ = false;
         see(c.generation);
-        if (resync_ || version_ < version_at_tick_ || declines_to_lead(c.generation, now)) return;
+        if (resync_ || !version_at_tick_ || version_ < *version_at_tick_) return;
+        if (declines_to_lead(c.generation, c.successors, now)) return;
         auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
         belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
         if (!belief_->leads(belief_->now())) return;
         belief_->hear_of_leader({self_, c.generation, {}}, now + c.lease);
+        candidates_ = c.successors;
         election_at_ = instant::max();
         leadership_begins(belief_->now());
     }
 
     // Who has just renounced does not want it back, not even from the next leader.
-    bool declines_to_lead(fencing_token term, instant now) {
+    bool declines_to_lead(fencing_token term, std::vector<fencing_token> const& successors, instant now) {
         if (now >= sit_out_until_ || term == belief_->term()) return false;
-        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term};
+        renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = successors};
         return true;
     }
 
@@ -1303,7 +1306,7 @@ private:
     instant sit_out_until_{};
     instant retry_at_{};
     instant last_contact_{};
-    instant tick_sent_{};  // the last one that was answered, or join
+    instant tick_sent_{};  // the last one that was answered
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
@@ -1319,10 +1322,10 @@ private:
     std::optional<error> warned_of_;
     instant warn_again_at_{};
 
-    std::uint64_t version_ = 0;          // of our change log: applied
-    std::uint64_t server_version_ = 0;   // ... known to exist
-    bool read_to_the_end_ = false;       // ... newer entries than that may exist
-    std::uint64_t version_at_tick_ = 0;  // ... told by the last tick
+    std::uint64_t version_ = 0;                       // of our change log: applied
+    std::uint64_t server_version_ = 0;                // ... known to exist
+    bool read_to_the_end_ = false;                    // ... newer entries than that may exist
+    std::optional<std::uint64_t> version_at_tick_{};  // ... told by the last tick of this incarnation
     std::uint64_t life_needs_version_ = 0;
     instant life_after_reading_{};
     std::optional<resync> resync_;

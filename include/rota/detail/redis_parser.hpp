@@ -31,6 +31,9 @@ public:
     reply_memory(reply_memory const&) = delete;
     reply_memory& operator=(reply_memory const&) = delete;
 
+    /// Whether a reply was given up because of how many elements it said to have.
+    [[nodiscard]] bool refused_a_count() const noexcept { return refused_a_count_; }
+
     /// Frees a whole reply, given its root.
     static void free(void* root) noexcept {
         if (root == nullptr) return;
@@ -81,9 +84,10 @@ private:
     template <typename Count>
     static void* array(redisReadTask const* task, Count count) noexcept {
         auto const elements = static_cast<std::size_t>(count);
-        auto* const made = elements > most_elements ? nullptr : add(task);
-        if (made == nullptr || elements == 0) return made;
         auto& memory = memory_of(task);
+        memory.refused_a_count_ = elements > most_elements;
+        auto* const made = memory.refused_a_count_ ? nullptr : add(task);
+        if (made == nullptr || elements == 0) return made;
         memory.foresee(elements * (sizeof(redisReply*) + rounded(sizeof(redisReply))));
         auto* const list = memory.take(elements * sizeof(redisReply*));
         if (list == nullptr) return fail(task, made);
@@ -160,6 +164,7 @@ private:
     char* at_ = nullptr;
     char* end_ = nullptr;
     std::size_t ahead_ = first_block;  // the size of the next block, at least
+    bool refused_a_count_ = false;
 };
 
 struct reply_deleter {
@@ -195,6 +200,8 @@ public:
     result<reply_ptr> next() {
         void* raw = nullptr;
         if (::redisReaderGetReply(reader_.get(), &raw) != REDIS_OK) {
+            if (memory_.refused_a_count())
+                return {errc::protocol, "the peer announces more elements than rota asks for"};
             std::string why = static_cast<char const*>(reader_->errstr);
             return {errc::protocol, "the peer does not speak Redis: " + readable_error(why)};
         }
@@ -207,7 +214,7 @@ private:
     };
 
     reply_memory memory_;
-    std::unique_ptr<redisReader, reader_deleter> reader_;  // before what it refers to
+    std::unique_ptr<redisReader, reader_deleter> reader_;  // gone before what it refers to
 };
 
 }  // namespace rota::detail

@@ -261,11 +261,10 @@ private:
         }
         if (reply.type != REDIS_REPLY_ARRAY) return false;
         news_ = {.incarnation = asked_.incarnation};
-        for (std::size_t i = 0; i < reply.elements; ++i) {
-            if (!accept_stream(*reply.element[i], sub, newer)) return false;
-        }
+        bool sound = true;
+        for (std::size_t i = 0; sound && i < reply.elements; ++i) sound = accept_stream(*reply.element[i], sub, newer);
         if (!identified_) news_ = {};
-        return true;
+        return sound;
     }
 
     // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.

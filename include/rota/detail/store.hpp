@@ -555,7 +555,8 @@ private:
 
     void give_up_lead(std::vector<fencing_token> const& successors) {
         auto const before = std::exchange(leader_, {});
-        for (auto incarnation : successors) {
+        for (auto at = successors.begin(); at != successors.end(); ++at) {
+            auto const incarnation = *at;
             auto* n = live(incarnation);
             if (!n || n->deadline <= now_ || incarnation == before.incarnation) continue;
             leader_ = {now_ + before.lease, mint(0), incarnation, before.lease, n->id};
@@ -567,7 +568,8 @@ private:
             tell(incarnation, {.kind = op::change_kind::led,
                                .generation = leader_.term,
                                .other = before.incarnation,
-                               .lease = microseconds{before.lease}});
+                               .lease = microseconds{before.lease},
+                               .successors = {at + 1, successors.end()}});
             return;
         }
         emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});

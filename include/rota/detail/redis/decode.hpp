@@ -360,6 +360,7 @@ private:
         bool open = false;
         fencing_token triggered = 0;
         microseconds lease{};
+        std::vector<fencing_token> successors{};
     };
 
     // kind|reason|from|generation|to|weight;traits|length:id, with what some kinds have besides before the id.
@@ -381,6 +382,7 @@ private:
             t.open = words.number() != 0;
         } else if (e.kind == op::group_event_kind::led) {
             t.lease = words.duration();
+            t.successors = words.numbers();
         }
         e.id = words.counted();
         return t;
@@ -397,7 +399,11 @@ private:
             case op::group_event_kind::unregistered: c.kind = op::change_kind::removed; return c;
             case op::group_event_kind::vacated: c.kind = op::change_kind::vacancy; return c;
             case op::group_event_kind::led:
-                return {.kind = op::change_kind::led, .generation = e.generation, .other = e.from, .lease = t.lease};
+                return {.kind = op::change_kind::led,
+                        .generation = e.generation,
+                        .other = e.from,
+                        .lease = t.lease,
+                        .successors = t.successors};
             default: in.fail(); return c;
         }
         c.generation = e.generation;

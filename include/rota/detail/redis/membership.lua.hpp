@@ -218,7 +218,7 @@ elseif takes then
     call('XLEN', KEYS[10])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7], ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7] .. '|', ARGV[9])
     commit()
 end
 if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
@@ -237,7 +237,10 @@ local function give_up_lead(first)
         local inc = ARGV[i]
         if inc ~= holder and is_target(inc) then
             local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
-            emit_and_tell(inc, {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|', #id, ':', id})
+            local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
+            for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
+            words[#words + 1] = '|' .. #id .. ':' .. id
+            emit_and_tell(inc, words)
             return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
         end
     end

@@ -122,6 +122,21 @@ public:
         return value;
     }
     microseconds duration() noexcept { return redis_array_reader::to_duration(number()); }
+    /// Any number of them, each with a comma after it.
+    std::vector<std::uint64_t> numbers() {
+        std::vector<std::uint64_t> values;
+        for (auto list = part(); !list.empty();) {
+            auto const end = list.find(',');
+            std::uint64_t value = 0;
+            if (end == std::string_view::npos || !redis_array_reader::parse(list.substr(0, end), value)) {
+                ok_ = false;
+                break;
+            }
+            values.push_back(value);
+            list.remove_prefix(end + 1);
+        }
+        return values;
+    }
     template <typename Enum>
     Enum enumerator(Enum last) noexcept {
         auto const value = number();
