@@ -125,7 +125,8 @@ public:
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
-    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its ttl.
+    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its
+    /// ttl.
     result<void> leave() { return engine().leave(); }
 
     /// How long until tick() has something to do. A local read.

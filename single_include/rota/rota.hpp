@@ -14278,7 +14278,8 @@ public:
     }
 
     /// Ends membership in order: every handle and belief is dropped at once, then the group is told, so that nobody waits
-    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its ttl.
+    /// for a ttl; a leader passes leadership on. On an error the node is out all the same, and the others learn of it by its
+    /// ttl.
     result<void> leave() { return engine().leave(); }
 
     /// How long until tick() has something to do. A local read.
@@ -19821,6 +19822,8 @@ public:
     reply_memory(reply_memory const&) = delete;
     reply_memory& operator=(reply_memory const&) = delete;
 
+    /// Another connection begins.
+    void start() noexcept { refused_a_count_ = false; }
     /// Whether a reply was given up because of how many elements it said to have.
     [[nodiscard]] bool refused_a_count() const noexcept { return refused_a_count_; }
 
@@ -19978,6 +19981,7 @@ public:
     void start() {
         reader_.reset(::redisReaderCreateWithFunctions(reply_memory::functions()));
         if (!reader_) throw std::bad_alloc{};
+        memory_.start();
         reader_->privdata = &memory_;
         reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
     }

@@ -128,4 +128,12 @@ TEST_CASE("what is not Redis is refused, at any place of a reply") {
     // hiredis would set aside 16 GB.
     CHECK(by_parser("*2000000000\r\n", 100) == std::vector<std::string>{"error"});
     CHECK(by_parser("*2\r\n:1\r\n*2000000000\r\n", 100) == std::vector<std::string>{"error"});
+    redis_parser parser;
+    auto const why = [&](std::string_view bytes) {
+        parser.start();
+        parser.feed(bytes.data(), bytes.size());
+        return parser.next().error().detail;
+    };
+    CHECK(why("*2000000000\r\n").find("more elements") != std::string::npos);
+    CHECK(why("HTTP/1.1 200 OK\r\n").find("does not speak Redis") != std::string::npos);
 }

@@ -31,6 +31,8 @@ public:
     reply_memory(reply_memory const&) = delete;
     reply_memory& operator=(reply_memory const&) = delete;
 
+    /// Another connection begins.
+    void start() noexcept { refused_a_count_ = false; }
     /// Whether a reply was given up because of how many elements it said to have.
     [[nodiscard]] bool refused_a_count() const noexcept { return refused_a_count_; }
 
@@ -188,6 +190,7 @@ public:
     void start() {
         reader_.reset(::redisReaderCreateWithFunctions(reply_memory::functions()));
         if (!reader_) throw std::bad_alloc{};
+        memory_.start();
         reader_->privdata = &memory_;
         reader_->maxbuf = 4096;  // once empty, a larger buffer is given back
     }
