@@ -212,8 +212,9 @@ struct tick {
 
 /// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
 /// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
-/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader.) If none is, it is
-/// vacant, and those that were not taken out yet are told.
+/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader. One that goes before it
+/// has heard of it leaves the lead vacant, which the others find with their next tick.) If none is, it is vacant, and
+/// those that were not taken out yet are told.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -419,6 +420,8 @@ struct revoke {
 /// token 0, and nothing is changed.
 /// An `unasked` one is the owner's own wish (transferred): it need not be moving, and is a conflict only if it moves to
 /// another node. Unless it was asked for all the same, nothing is changed where the outcome is not ok.
+/// With `lock_ttl`, which is for a single item without `instead_of`, the new owner gets its lock as well, for so long, by
+/// nonce 0; the token is the generation. It is told so (change::lease), and needs no request before a run.
 struct acknowledge {
     using reply = outcomes;
     struct item {
@@ -431,12 +434,13 @@ struct acknowledge {
     fencing_token incarnation = 0;
     std::vector<item> items{};
     fencing_token seen = 0;
+    microseconds lock_ttl{};  ///< 0: no lock
 };
 
 // ---------------------------------------------------------------- following what happens
 
 enum class change_kind : std::uint8_t {
-    granted,   ///< generation, weight, reason, other (who had it)
+    granted,   ///< generation, weight, reason, other (who had it), lease
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced, and no heir was found: stand for election
@@ -457,7 +461,7 @@ struct change {
     bool open = false;            ///< revoking: another schedule of the same weight and traits may go instead
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
-    microseconds lease{};         ///< led: for how long, from the moment that it was passed on
+    microseconds lease{};         ///< led: for how long, from that moment; granted: likewise of its lock, 0: not locked
     std::vector<fencing_token> successors{};  ///< led: who comes next
     friend bool operator==(change const&, change const&) = default;
 };

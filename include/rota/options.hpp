@@ -57,6 +57,11 @@ struct options {
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
+    /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
+    /// the new owner's try_lock() for that time or longer then has it without a request, while half of it is left. What
+    /// it does not take runs out, or goes back before the next lock or hand-over. A worker sets it to its lock_ttl.
+    /// 0: without. 0 .. 30 days.
+    microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
     /// go on without it. 0: half of leader_lease.
@@ -208,6 +213,7 @@ template <typename = void>
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
+    if (auto r = detail::check_duration("handoff_lock_ttl", o.handoff_lock_ttl, 0us, 24h * 30); !r) return r;
     if (auto r = detail::check_duration("load_smoothing", o.load_smoothing, 0us, 24h); !r) return r;
     if (!detail::is_finite(o.load_floor) || o.load_floor < 0) {
         return wrong(fmt::format("load_floor is {}, must be finite and not negative", o.load_floor));

@@ -79,7 +79,8 @@ public:
     template <typename... Given>
     explicit worker(options node, Given... given)
         : engine_{node, detail::copy_of<worker_options>(given...)},
-          shell_{std::move(node), engine_, given...} {
+          shell_{detail::handing_locks_on(std::move(node), detail::copy_of<worker_options>(given...)), engine_,
+                 given...} {
         static_assert(detail::all_different<Given...>, "rota: an argument is given twice");
         engine_.attach(shell_);
     }

@@ -799,8 +799,9 @@ struct tick {
 
 /// Go: no member any more, schedules adoptable at once. If it leads, leadership passes to the first of `successors` that
 /// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
-/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader.) If none is, it is
-/// vacant, and those that were not taken out yet are told.
+/// (Has that one just died, nobody leads until the lease is over, as after the death of a leader. One that goes before it
+/// has heard of it leaves the lead vacant, which the others find with their next tick.) If none is, it is vacant, and
+/// those that were not taken out yet are told.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -1006,6 +1007,8 @@ struct revoke {
 /// token 0, and nothing is changed.
 /// An `unasked` one is the owner's own wish (transferred): it need not be moving, and is a conflict only if it moves to
 /// another node. Unless it was asked for all the same, nothing is changed where the outcome is not ok.
+/// With `lock_ttl`, which is for a single item without `instead_of`, the new owner gets its lock as well, for so long, by
+/// nonce 0; the token is the generation. It is told so (change::lease), and needs no request before a run.
 struct acknowledge {
     using reply = outcomes;
     struct item {
@@ -1018,12 +1021,13 @@ struct acknowledge {
     fencing_token incarnation = 0;
     std::vector<item> items{};
     fencing_token seen = 0;
+    microseconds lock_ttl{};  ///< 0: no lock
 };
 
 // ---------------------------------------------------------------- following what happens
 
 enum class change_kind : std::uint8_t {
-    granted,   ///< generation, weight, reason, other (who had it)
+    granted,   ///< generation, weight, reason, other (who had it), lease
     revoking,  ///< generation, other (who is to have it), handoff, reason
     removed,   ///< unregistered
     vacancy,   ///< the leader left or renounced, and no heir was found: stand for election
@@ -1044,7 +1048,7 @@ struct change {
     bool open = false;            ///< revoking: another schedule of the same weight and traits may go instead
     std::string traits{};         ///< granted, revoking, updated
     fencing_token triggered = 0;  ///< granted, updated: see trigger
-    microseconds lease{};         ///< led: for how long, from the moment that it was passed on
+    microseconds lease{};         ///< led: for how long, from that moment; granted: likewise of its lock, 0: not locked
     std::vector<fencing_token> successors{};  ///< led: who comes next
     friend bool operator==(change const&, change const&) = default;
 };
@@ -1497,6 +1501,11 @@ struct options {
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
+    /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
+    /// the new owner's try_lock() for that time or longer then has it without a request, while half of it is left. What
+    /// it does not take runs out, or goes back before the next lock or hand-over. A worker sets it to its lock_ttl.
+    /// 0: without. 0 .. 30 days.
+    microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
     /// go on without it. 0: half of leader_lease.
@@ -1648,6 +1657,7 @@ template <typename = void>
         return wrong(fmt::format("rebalance_threshold is {}, must be finite and not negative", o.rebalance_threshold));
     }
     if (auto r = detail::check_duration("handoff_deadline", o.handoff_deadline, 0us, 24h * 30); !r) return r;
+    if (auto r = detail::check_duration("handoff_lock_ttl", o.handoff_lock_ttl, 0us, 24h * 30); !r) return r;
     if (auto r = detail::check_duration("load_smoothing", o.load_smoothing, 0us, 24h); !r) return r;
     if (!detail::is_finite(o.load_floor) || o.load_floor < 0) {
         return wrong(fmt::format("load_floor is {}, must be finite and not negative", o.load_floor));
@@ -8620,6 +8630,7 @@ enum class defect : std::uint8_t {
     // how long to believe
     lease_from_reply,      ///< belief is anchored at the reply's arrival instead of the request's departure
     lease_from_news,       ///< leadership that was passed on is believed in from when that was heard
+    lock_from_news,        ///< ... and so is a lock that came with its schedule
     margin_ignored,        ///< belief lasts to the very deadline
     wall_clock,            ///< deadlines are kept in wall time, which jumps
     life_before_reading,   ///< a heartbeat extends a node's life before what it told of is read
@@ -9999,6 +10010,106 @@ private:
 
 }  // namespace rota::detail
 
+// ---- rota/detail/handed_locks.hpp ----------------------------------------------------------------------------------
+// Locks that came to this node together with their schedules (options::handoff_lock_ttl), until somebody wants them. At
+// the server this node holds them; here nobody does. So one is taken without a request while enough is left of it; and
+// given back before another lock of that schedule is asked for, or the schedule goes on to somebody else.
+
+namespace rota::detail {
+
+template <typename T = void>
+class handed_locks {
+public:
+    struct entry {
+        fencing_token token = 0;
+        microseconds ttl{};  // as it was granted
+        instant until{};     // belief
+        instant over{};      // it has ended at the server, too
+        bool goes_back = false;
+    };
+
+    [[nodiscard]] bool empty() const { return all_.empty(); }
+
+    void came(std::string const& schedule, entry const& lock, instant now) {
+        if (all_.size() >= 2 * left_by_sweep_ + 8) sweep(now);
+        all_.insert_or_assign(schedule, lock);
+    }
+
+    /// For who wants it for `ttl`, under that generation: if at least half of that is left, and nobody would hold it for
+    /// longer. It is theirs then.
+    [[nodiscard]] std::optional<entry> take(std::string const& schedule, fencing_token generation, microseconds ttl,
+                                            instant now) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end() || l->second.token != generation || l->second.goes_back) return std::nullopt;
+        if (l->second.ttl > ttl || now >= l->second.until || l->second.until - now < ttl / 2) return std::nullopt;
+        auto const taken = l->second;
+        all_.erase(l);
+        return taken;
+    }
+
+    /// What has to be released before the schedule can be locked anew.
+    [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end() || now >= l->second.over) return std::nullopt;
+        l->second.goes_back = true;
+        return l->second.token;
+    }
+
+    /// When the server holds it for this node no more, whatever is done; min: now.
+    [[nodiscard]] instant over(std::string const& schedule) const {
+        auto const l = all_.find(schedule);
+        return l == all_.end() ? instant::min() : l->second.over;
+    }
+
+    /// The schedule is to go, or has gone: the lock is released next.
+    void give_back(std::string const& schedule) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end()) return;
+        l->second.goes_back = true;
+        going_back_.push_back({schedule, l->second.token});
+    }
+    [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
+    [[nodiscard]] std::optional<op::release_locks> next_release() const {
+        if (going_back_.empty()) return std::nullopt;
+        op::release_locks request{.kind = op::lock_kind::schedule};
+        auto const count = static_cast<std::ptrdiff_t>(std::min(going_back_.size(), op::max_batch));
+        request.items.assign(going_back_.begin(), going_back_.begin() + count);
+        return request;
+    }
+    void released(std::string const& schedule, fencing_token token) {
+        std::erase_if(going_back_, [&](auto const& l) { return l.token == token && l.name == schedule; });
+        auto const l = all_.find(schedule);
+        if (l != all_.end() && l->second.token == token) all_.erase(l);
+    }
+
+    /// What the server had may be lost: none is taken any more.
+    void doubt() {
+        for (auto& [schedule, lock] : all_) lock.until = instant::min();
+    }
+    void clear() {
+        all_.clear();
+        going_back_.clear();
+    }
+    template <typename Wanted>
+    void give_back_unless(Wanted wanted) {
+        for (auto const& [schedule, lock] : all_) {
+            if (!lock.goes_back && !wanted(schedule)) give_back(schedule);
+        }
+    }
+
+private:
+    void sweep(instant now) {
+        std::erase_if(all_, [now](auto const& l) { return now >= l.second.over; });
+        left_by_sweep_ = all_.size();
+    }
+
+    std::map<std::string, entry, std::less<>> all_;
+    std::vector<late<op::lock_ref, T>> going_back_;
+    std::size_t left_by_sweep_ = 0;
+};
+
+}  // namespace rota::detail
+
 // ---- rota/detail/leader_machine.hpp --------------------------------------------------------------------------------
 // What the leader does beyond holding its lease: takes dead nodes out, places orphans, evens out the load. A to-do
 // list, not a script: next() looks at what is known and says what to ask the server for; replies change what is known.
@@ -10874,6 +10985,7 @@ public:
     /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        if (handed_.has_to_release()) return true;
         if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
@@ -10969,6 +11081,27 @@ public:
         return until;
     }
 
+    /// Whether schedules came with locks that nobody has taken yet.
+    [[nodiscard]] bool has_handed_locks() const { return !handed_.empty(); }
+    struct taken_lock {
+        fencing_token token = 0;
+        instant until{};
+    };
+    /// The lock that came with a schedule, in place of a request for it: see handed_locks. can_act() must have allowed it.
+    [[nodiscard]] std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) {
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || s->second.moving_to != 0) return std::nullopt;
+        auto const lock = handed_.take(schedule, s->second.generation, ttl, now);
+        if (!lock) return std::nullopt;
+        auto& l = entry_of(op::lock_kind::schedule, schedule).second;
+        l = {lock->token, lock->until, false, l.asking};
+        return taken_lock{lock->token, lock->until};
+    }
+    /// One that is to be released before the schedule is locked by a request.
+    [[nodiscard]] std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) {
+        return handed_.in_the_way_of(schedule, now);
+    }
+
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) {
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
@@ -10994,8 +11127,9 @@ public:
                 l->second = {.asking = l->second.asking};
             }
         }
-        // An acknowledgement that came before it was told to wait for the lock's end.
         if (kind != op::lock_kind::schedule) return;
+        handed_.released(name, token);
+        // An acknowledgement that came before it was told to wait for the lock's end.
         for (auto& a : acknowledging_) {
             if (a.item.id == name) a.not_before = {};
         }
@@ -11057,6 +11191,7 @@ public:
         if (standing_ == standing::observing) feed_.doubt();
         if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
+        handed_.doubt();
         feed_.doubt();
     }
 
@@ -11082,6 +11217,7 @@ private:
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
+        if (auto back = handed_.next_release()) return back;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (is_described_wrongly() && now >= describe_from_) {
             described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
@@ -11417,6 +11553,7 @@ private:
         }
         acknowledging_.clear();
         given_.clear();
+        handed_.clear();
         handing_over_.clear();
         try_swap_ = false;
         resync_.reset();
@@ -11504,6 +11641,7 @@ private:
                         .generation = c.generation, .weight = c.weight, .traits = c.traits, .triggered = c.triggered};
                 });
                 handing_over_.erase(c.id);
+                if (c.lease > microseconds{}) comes_locked(c, now);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
                 if (c.triggered != 0) tell(schedule_triggered{c.id, c.triggered});
                 return;
@@ -11516,6 +11654,7 @@ private:
                     mine.open = c.open;
                 });
                 handing_over_.insert(c.id);
+                handed_.give_back(c.id);
                 try_swap_ = true;
                 tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
                 return;
@@ -11523,6 +11662,7 @@ private:
                 if (!known) return;
                 belief_->change_table([&](auto& table) { table.erase(c.id); });
                 handing_over_.erase(c.id);
+                handed_.give_back(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
             case op::change_kind::updated:
@@ -11545,13 +11685,26 @@ private:
         }
     }
 
-    // The leader that went passed leadership on to us: after the server answered our last tick, which did not tell of this
-    // entry. So the lease began later than that tick was sent, and belief counts from there; a tick renews it at once.
+    // Whether what was read of our change log last came after the server had answered our last tick, which did not tell of
+    // it. Then it was granted later than that tick was sent, and belief counts from there.
+    [[nodiscard]] bool is_newer_than_tick() const {
+        return !resync_ && version_at_tick_ && version_ >= *version_at_tick_;
+    }
+
+    void comes_locked(op::change const& c, instant now) {
+        auto const from = Defects::has(defect::lock_from_news) ? now : tick_sent_;
+        auto const until = is_newer_than_tick() ? anchored<Defects>(options_, from, now, c.lease) : instant::min();
+        auto const slow = static_cast<double>(c.lease.count()) * options_.clock_drift;
+        auto const over = now + c.lease + microseconds{static_cast<microseconds::rep>(slow) + 1000};
+        handed_.came(c.id, {c.generation, c.lease, until, over}, now);
+    }
+
+    // The leader that went passed leadership on to us; a tick renews it at once.
     void lead_by_succession(op::change const& c, instant now) {
         tick_at_ = std::min(tick_at_, now);
         settled_ = false;
         see(c.generation);
-        if (resync_ || !version_at_tick_ || version_ < *version_at_tick_) return;
+        if (!is_newer_than_tick()) return;
         if (declines_to_lead(c.generation, c.successors, now)) return;
         auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
         belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
@@ -11621,6 +11774,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
+            if (!was_here || before->second.generation != s.generation) may_have_come_locked(id, s.generation);
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
                 if (s.triggered <= s.done) s.triggered = 0;
@@ -11632,18 +11786,26 @@ private:
         for (auto const& [id, s] : fresh) {
             if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
+        handed_.give_back_unless([&](auto const& id) { return fresh.contains(id) && !handing_over_.contains(id); });
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
+    }
+
+    // The page does not say: to be released before it is locked.
+    void may_have_come_locked(std::string const& id, fencing_token generation) {
+        if (options_.handoff_lock_ttl == microseconds{}) return;  // then the others have no use for it either
+        handed_.came(id, {generation, {}, instant::min(), instant::max()}, instant::min());
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant idle_from(std::string const& id) const {
+        auto const came = handed_.over(id);
         auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return instant::min();
+        if (l == held_[0].end()) return came;
         if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
-        return l->second.until;
+        if (l->second.released || Defects::has(defect::ack_during_run)) return came;
+        return std::max(l->second.until, came);
     }
 
     struct acknowledgement {
@@ -11680,6 +11842,8 @@ private:
             a.repeated = std::exchange(a.asked, true);
         }
         if (request.items.empty()) return std::nullopt;
+        bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
+        if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
         return request;
     }
 
@@ -11758,6 +11922,10 @@ private:
             tell_own(id, self_, {}, 0, change_reason::resynced);
             resync_.emplace();
         }
+    }
+
+    void on(op::release_locks const& request, reply const&, instant, instant) {
+        for (auto const& l : request.items) on_released(request.kind, l.name, l.token);
     }
 
     void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
@@ -11928,6 +12096,7 @@ private:
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
+    handed_locks<Defects> handed_;
     std::vector<acknowledgement> acknowledging_;
     std::map<std::string, std::optional<op::outcome>, std::less<>> given_;  // by whom somebody waits for
     std::vector<event> events_;
@@ -13061,6 +13230,18 @@ private:
         auto const turn = driver_.mode.user_turn();
         auto& core = driver_.core;
         if (auto r = core.can_act(driver_.now()); !r) co_return r;
+        auto const first = grants.size();
+        std::vector<taken> handed;
+        if (kind == op::lock_kind::schedule && core.has_handed_locks()) {
+            handed = take_handed(names, ttl);
+            if (names.empty()) {
+                insert(handed, first, grants);
+                driver_.collect();
+                co_return result<void>{};
+            }
+            auto in_the_way = handed_in_the_way_of(names);
+            if (!in_the_way.items.empty()) (void)co_await driver_.release_locked(std::move(in_the_way));
+        }
         operation request = core.acquisition(kind, std::move(names), ttl);
         auto& asked = std::get<op::acquire_locks>(request);
         std::optional<acquiring> under_way;
@@ -13072,6 +13253,10 @@ private:
             driver_.collect();
             bool const perhaps = answer.error() == errc::outcome_unknown || answer.error() == errc::cancelled;
             if (perhaps) driver_.note_unanswered(request, driver_.now() + ttl);
+            if (!handed.empty()) {
+                grants.insert(grants.end(), asked.items.size(), answer.error());
+                insert(handed, first, grants);
+            }
             co_return answer.error();
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;
@@ -13094,8 +13279,49 @@ private:
             grants.push_back(grant{std::move(held), until});
         }
         under_way.reset();
+        insert(handed, first, grants);
         driver_.collect();
         co_return result<void>{};
+    }
+
+    // A lock that came with its schedule, and which of the page it is.
+    struct taken {
+        std::size_t index = 0;
+        grant what;
+    };
+    // Out of `names`, what need not be asked for.
+    std::vector<taken> take_handed(std::vector<std::string>& names, microseconds ttl) {
+        std::vector<taken> all;
+        auto& core = driver_.core;
+        auto const now = driver_.now();
+        auto const self = driver_.belief->incarnation();
+        std::vector<std::string> others;
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            if (auto const lock = core.take_handed(names[i], ttl, now)) {
+                target held{op::lock_kind::schedule, std::move(names[i]), lock->token, self};
+                all.push_back({i, {std::move(held), lock->until}});
+            } else {
+                others.push_back(std::move(names[i]));
+            }
+        }
+        names = std::move(others);
+        return all;
+    }
+    op::release_locks handed_in_the_way_of(std::vector<std::string> const& names) {
+        op::release_locks request{.kind = op::lock_kind::schedule};
+        for (auto const& name : names) {
+            if (auto const token = driver_.core.handed_in_the_way_of(name, driver_.now())) {
+                request.items.push_back({name, *token});
+            }
+        }
+        return request;
+    }
+    // Each where it belongs among those of its page, which begins at `first`.
+    static void insert(std::vector<taken>& locks, std::size_t first,
+                       std::vector<late<rota::result<grant>, Defects>>& grants) {
+        for (auto& l : locks) {
+            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+        }
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {
@@ -14326,7 +14552,8 @@ public:
     // ---------------------------------------------------------------- locks
 
     /// The right to process a schedule for `ttl`, if this node owns it. not_owner (also while it is being handed over),
-    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes.
+    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. One that came with its lock
+    /// (options::handoff_lock_ttl) is had without a request, and for at least half of `ttl`.
     [[nodiscard]] result<schedule_lock> try_lock(std::string schedule, std::chrono::microseconds ttl) {
         return engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl);
     }
@@ -16126,6 +16353,11 @@ public:
         }
         return value;
     }
+    /// Whether length:text comes next, and not a part.
+    [[nodiscard]] bool at_counted() const noexcept {
+        auto const end = rest_.find_first_of("|:");
+        return end == std::string_view::npos || rest_[end] == ':';
+    }
     /// length:text. What follows is the next part, without a | between.
     std::string_view counted() noexcept {
         auto const end = rest_.find(':');
@@ -16537,6 +16769,8 @@ private:
         } else if (e.kind == op::group_event_kind::led) {
             t.lease = words.duration();
             t.successors = words.numbers();
+        } else if (e.kind == op::group_event_kind::owned && !words.at_counted()) {
+            t.lease = words.duration();
         }
         e.id = words.counted();
         return t;
@@ -16565,7 +16799,7 @@ private:
         c.traits = e.traits;
         c.reason = e.reason;
         if (c.kind != op::change_kind::revoking) c.triggered = t.triggered;
-        if (c.kind == op::change_kind::granted) c.other = e.from;
+        if (c.kind == op::change_kind::granted) c.other = e.from, c.lease = t.lease;
         if (c.kind == op::change_kind::revoking) c.other = e.to;
         c.handoff = t.handoff;
         c.open = t.open;
@@ -16706,7 +16940,7 @@ end
 // the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
 // with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
-// |lease|who comes next, each with a comma where a node comes to lead.
+// |lease|who comes next, each with a comma where a node comes to lead, |lease of the lock where that goes with a schedule.
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
@@ -18337,12 +18571,12 @@ return answer
 //
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
-// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked. Reply: code, token,
-// remaining.
+// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
+// goes with it (0: it does not). Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
-    -- MGET shows a key of another type as missing; GET refuses it. (The lock is not written here.)
+    -- MGET shows a key of another type as missing; GET refuses it.
     if not v[i] then call('GET', KEYS[i]) end
 end
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
@@ -18391,7 +18625,8 @@ elseif capacity ~= 'limit_unlimited' and load + pending >= capacity + (move and 
 end
 if code ~= 0 and not move then return {0, code, 0, 0} end
 if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch'} end
-local target = to
+local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
+if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
 call('XLEN', KEYS[15])
 call('ZCARD', KEYS[16])
@@ -18405,8 +18640,8 @@ call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
-local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' .. #id ..
-             ':' .. id
+local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
+             (lease and lease .. '|' or '') .. #id .. ':' .. id
 -- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
 -- may know.
 local version = code == 0 and (v[5] or 0) + 1 .. ''
@@ -18414,6 +18649,11 @@ if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. 
 call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
+if lease then
+    -- In ms and twice as long: it only collects garbage.
+    local kept = math.max(math.ceil(lease / 500), 1)
+    call('SET', KEYS[6], fmt('%.0f|', now + lease) .. token .. '|' .. to .. '|0', 'PX', kept)
+end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
 if version then
@@ -19314,6 +19554,7 @@ struct redis_encoder {
         w.arg({item.generation, r.incarnation}, '|');
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
+        w.arg(r.lock_ttl);
     }
 
     void operator()(op::mend const& r) const {
@@ -23595,7 +23836,7 @@ private:
         }
     }
     void hand_to(std::string const& id, schedule_record& s, fencing_token to, fencing_token generation,
-                 change_reason reason) {
+                 change_reason reason, microseconds lease = {}) {
         auto const from = s.owner;
         detach(id, s);
         drop_move(s);
@@ -23604,14 +23845,14 @@ private:
         if (auto* n = find(to)) {
             n->owned.insert(id);
             ++n->load;
-            tell_granted(to, id, s, from, reason);
+            tell_granted(to, id, s, from, reason, lease);
         } else {
             unowned_.insert(id);
         }
         emit_owned(id, s, from, reason);
     }
     void tell_granted(fencing_token to, std::string const& id, schedule_record const& s, fencing_token from,
-                      change_reason reason) {
+                      change_reason reason, microseconds lease = {}) {
         tell(to, {.kind = op::change_kind::granted,
                   .id = id,
                   .generation = s.generation,
@@ -23619,7 +23860,8 @@ private:
                   .other = from,
                   .reason = reason,
                   .traits = s.traits,
-                  .triggered = s.triggered});
+                  .triggered = s.triggered,
+                  .lease = lease});
     }
     void emit_owned(std::string const& id, schedule_record const& s, fencing_token from, change_reason reason) {
         emit({.kind = op::group_event_kind::owned,
@@ -23834,7 +24076,10 @@ private:
                 continue;
             }
             auto const why = unasked ? change_reason::transferred : record.move.reason;
-            hand_to(item.id, record, out.ok() ? item.to : 0, out.token, out.ok() ? why : change_reason::given_up);
+            bool const locked = out.ok() && r.lock_ttl > microseconds{} && r.items.size() == 1;
+            if (locked) locks[item.id] = {now_ + r.lock_ttl.count(), out.token, item.to, 0};
+            hand_to(item.id, record, out.ok() ? item.to : 0, out.token, out.ok() ? why : change_reason::given_up,
+                    locked ? r.lock_ttl : microseconds{});
         }
         return reply{std::move(answer)};
     }
@@ -24646,7 +24891,7 @@ struct worker_options {
     /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
     /// most handlers wait for something. At most 1000.
     std::uint32_t threads = 0;
-    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
+    /// How long a lock is taken for. It is extended while the handler runs, when half of its time is over. 0: node_ttl. 10 ms .. 1 day.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
     /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
@@ -24699,6 +24944,16 @@ template <typename = void>
     }
     if (auto r = check_duration("retry.first", w.retry.first, 1ms, 24h); !r) return r;
     return check_duration("retry.most", w.retry.most, w.retry.first, 24h);
+}
+
+/// `o` for the node of a worker: a schedule goes to its next owner with its lock, if enough would be left of that there
+/// (which counts from its last tick).
+[[nodiscard]] inline options handing_locks_on(options o, worker_options const& w) {
+    auto const node = rota::with_defaults(o);
+    auto const ttl = with_defaults(w, node).lock_ttl;
+    bool const enough = ttl / 2 > node.heartbeat_interval + node.safety_margin && ttl <= std::chrono::hours{24 * 30};
+    if (o.handoff_lock_ttl == microseconds{} && enough) o.handoff_lock_ttl = ttl;
+    return o;
 }
 
 }  // namespace detail
@@ -24880,7 +25135,7 @@ public:
         r.at = stage::starting;
         r.started = t.now;
         r.valid_until = valid_until;
-        r.extend_at = t.now + rules_.lock_ttl / 2;
+        extend_at_half(r, t.now);
         r.attempt = e.attempt;
         r.asked = e.asked;
         e.refusal_told = false;
@@ -24911,7 +25166,7 @@ public:
         auto& r = runs_[slot];
         if (r.at != stage::running) return;
         r.valid_until = valid_until;
-        r.extend_at = now + rules_.lock_ttl / 2;
+        extend_at_half(r, now);
     }
     void not_extended(std::uint32_t slot, error const& why, instant now) {
         auto& r = runs_[slot];
@@ -24934,11 +25189,12 @@ public:
         auto& e = *r.of;
         auto& told = report(r, failure ? run_report::what::failed : run_report::what::finished, t.now);
         e.busy = false;
-        if (e.owned && r.generation == e.generation) {
+        bool const same = r.generation == e.generation;  // not gone and back meanwhile, to begin anew
+        if (e.owned && same) {
             e.last_start = r.started;
             e.last_end = t.now;
         }
-        bool const retry = failure && e.attempt < rules_.retry.attempts;
+        bool const retry = failure && same && e.attempt < rules_.retry.attempts;
         if (retry) {
             told.retry_in = backoff(e.attempt);
             ++e.attempt;
@@ -25124,6 +25380,13 @@ private:
         bool told = false;       // that it ignores its stop request
     };
 
+    // When half of its time is over, and well before the run would be asked to stop: one that came with its schedule
+    // lasts less than lock_ttl.
+    void extend_at_half(run& r, instant now) const {
+        auto const left = r.valid_until - now;
+        auto const wait = std::min(left / 2, (left - rules_.stop_margin) * 3 / 4);
+        r.extend_at = now + std::max(wait, rules_.lock_ttl / 16);  // where the node's life is short, too
+    }
     [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
 
     // Its lock is still being asked for.
@@ -26040,7 +26303,8 @@ public:
     template <typename... Given>
     explicit worker(options node, Given... given)
         : engine_{node, detail::copy_of<worker_options>(given...)},
-          shell_{std::move(node), engine_, given...} {
+          shell_{detail::handing_locks_on(std::move(node), detail::copy_of<worker_options>(given...)), engine_,
+                 given...} {
         static_assert(detail::all_different<Given...>, "rota: an argument is given twice");
         engine_.attach(shell_);
     }

@@ -399,6 +399,7 @@ private:
                 r.items.push_back({other, about(at(other).generation), to, id});
             }
         }
+        if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
         return r;
     }
     // What nobody asked for.
@@ -408,6 +409,7 @@ private:
              some_ids(chance(700) ? 1 : batch_size(), [&](auto const& s) { return s.owner == r.incarnation; })) {
             r.items.push_back({id, about(at(id).generation), any_node(), {}, true});
         }
+        if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
         return r;
     }
     operation trigger() {
@@ -502,6 +504,7 @@ public:
             for (auto const& c : changes->items) {
                 ++seen_[fmt::format("change: {}", kinds[static_cast<int>(c.kind)])];
                 if (c.open) ++seen_["change: revoking, open"];
+                if (c.kind == rota::op::change_kind::granted && c.lease > 0us) ++seen_["change: granted, locked"];
                 if (c.reason == change_reason::repaired) ++seen_["change: granted, repaired"];
             }
         } else if (auto const* events = std::get_if<op::events_reply>(&*answer)) {
@@ -650,6 +653,7 @@ constexpr char const* expected_outcomes[] = {
     "acknowledge! not joined",
     "acknowledge! conflict",
     "change: granted",
+    "change: granted, locked",
     "change: revoking",
     "change: removed",
     "change: vacancy",

@@ -64,6 +64,12 @@ void brief(sim::scenario& s) {
 // Transfers that are often refused.
 void little_room(sim::scenario& s) { s.world.options.max_schedules_per_node = 2; }
 
+// Schedules that go with their locks, to where somebody soon wants them.
+void locked_handoffs(sim::scenario& s) {
+    s.world.work = {.period = 500ms, .lock_ttl = 5s};
+    s.world.options.handoff_lock_ttl = 5s;
+}
+
 // Loads that a new leader seldom finds even.
 void uneven(sim::scenario& s) {
     s.schedules = 8;
@@ -74,6 +80,11 @@ std::vector<mistake> const& mistakes() {
     static std::vector<mistake> const all{
         {defect::lease_from_reply, "lease_from_reply", {"belief_ends_in_time", "one_leader"}},
         {defect::lease_from_news, "lease_from_news", {"belief_ends_in_time", "one_leader"}},
+        {defect::lock_from_news,
+         "lock_from_news",
+         {"belief_ends_in_time", "locks_exclusive"},
+         bit(transfer) | bit(delay) | bit(stall),
+         locked_handoffs},
         {defect::margin_ignored, "margin_ignored", {"belief_ends_in_time", "one_leader"}},
         {defect::wall_clock,
          "wall_clock",

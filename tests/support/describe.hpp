@@ -296,6 +296,7 @@ struct describer {
             .field("incarnation", v.incarnation)
             .field("items", v.items)
             .field("seen", v.seen)
+            .field("lock_ttl", v.lock_ttl)
             .text();
     }
     std::string operator()(op::changes_since const& v) const {

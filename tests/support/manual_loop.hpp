@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -129,6 +130,7 @@ public:
         shared_->pushed = std::move(pushed);
         shared_->listening = true;
     }
+    std::optional<rota::pushed_news> take_news(rota::subscription const& sub) { return shared_->wire.take_news(sub); }
     [[nodiscard]] rota::loop_ref loop() const { return *shared_->loop; }
 
     /// Replies of what is performed from now on wait until hold(false).

@@ -172,6 +172,89 @@ TEST_CASE("async: a transfer is heard of at once, by push") {
     CHECK(all.clock.now() == before);
 }
 
+TEST_CASE("async: a lock that came with its schedule is had without a request, and among others in one") {
+    group all;
+    rota::options o{.auto_rebalance = false, .handoff_lock_ttl = 3s};
+    node a{all, "a", o};
+    a.run();
+    a->register_schedules({{"u"}, {"w"}, {"z"}}, [](rota::results<void>) {});
+    all.loop.run();
+    REQUIRE(a.owned().size() == 3);
+    node b{all, "b", o};
+    b.run();
+    auto const give = [&](std::string const& id) {
+        answer<result<void>> moved;
+        a->transfer(id, "b", moved.handler());
+        all.loop.run();
+        REQUIRE(moved);
+    };
+    give("u");
+    all.pass(4s);  // its lock has run out
+    give("w");
+    give("z");
+    REQUIRE(b.owned().size() == 3);
+    SECTION("alone") {
+        answer<result<rota::async_lock>> w;
+        auto const before = b.async.submitted();
+        b->try_lock("w", 3s, w.handler());
+        all.loop.run();
+        REQUIRE(w);
+        CHECK(b.async.submitted() == before);
+        CHECK((*w.value)->valid());
+        CHECK((*w.value)->token() == b->owned()[1].generation);
+        CHECK((*w.value)->remaining() >= 1500ms);
+        // Somebody else of this node does not get it.
+        answer<result<rota::async_lock>> again;
+        b->try_lock("w", 3s, again.handler());
+        all.loop.run();
+        CHECK(again.error() == errc::locked_by_other);
+        answer<result<void>> extended, released;
+        (*w.value)->extend(3s, extended.handler());
+        all.loop.run();
+        CHECK(extended);
+        (*w.value)->release(released.handler());
+        all.loop.run();
+        CHECK(released);
+        b->try_lock("w", 3s, again.handler());
+        all.loop.run();
+        CHECK(again.value->has_value());
+    }
+    SECTION("among others, each where it was asked for") {
+        answer<rota::results<rota::async_lock>> all_of_them;
+        auto const before = b.async.submitted();
+        SECTION("answered") {}
+        SECTION("not answered") { b.async.cancel_replies(3); }
+        b->try_lock_each({"none", "w", "u", "z"}, 3s, all_of_them.handler());
+        all.loop.run();
+        REQUIRE(all_of_them.calls == 1);
+        auto& got = *all_of_them.value;
+        REQUIRE(got.size() == 4);
+        CHECK_FALSE(got[0]);
+        REQUIRE(got[1]);
+        CHECK(got[1]->name() == "w");
+        CHECK(got[1]->valid());
+        REQUIRE(got[3]);
+        CHECK(got[3]->name() == "z");
+        CHECK(b.async.submitted() > before);
+        if (got[0].error() == errc::unknown_schedule) {
+            REQUIRE(got[2]);
+            CHECK(got[2]->name() == "u");
+        } else {
+            CHECK_FALSE(got[2]);
+        }
+    }
+    SECTION("too little is left of it: given back, and asked for") {
+        all.pass(1600ms);
+        answer<result<rota::async_lock>> w;
+        auto const before = b.async.submitted();
+        b->try_lock("w", 3s, w.handler());
+        all.loop.run();
+        REQUIRE(w);
+        CHECK(b.async.submitted() == before + 2);
+        CHECK((*w.value)->remaining() >= 2s);
+    }
+}
+
 TEST_CASE("async: locks are taken side by side, extended, released, and end with their handle") {
     group all;
     node a{all, "a"};

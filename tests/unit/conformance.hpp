@@ -1702,6 +1702,76 @@ std::vector<scenario<Store>> schedule_scenarios() {
              CHECK(s.node(a).pending == 0);
              CHECK(s.node(a).load == 1);
          }},
+        {"a schedule goes with its lock",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const x = s.own_new(a, "x");
+             auto const before = s.seq();
+             auto const done =
+                 s.one(op::acknowledge{.incarnation = a, .items = {{"x", x, b, {}, true}}, .lock_ttl = 5s});
+             REQUIRE(done.ok());
+             CHECK(s.changes_of(b) == std::vector{op::change{.kind = op::change_kind::granted,
+                                                             .id = "x",
+                                                             .generation = done.token,
+                                                             .other = a,
+                                                             .reason = change_reason::transferred,
+                                                             .lease = 5s}});
+             CHECK(s.events_after(before) == std::vector{op::group_event{.seq = before + 1,
+                                                                         .kind = event_kind::owned,
+                                                                         .id = "x",
+                                                                         .from = a,
+                                                                         .to = b,
+                                                                         .generation = done.token,
+                                                                         .reason = change_reason::transferred}});
+             // It is b's alone, and no request of b's has it.
+             s.advance(1s);
+             auto const refused = s.lock(b, "x", done.token);
+             CHECK(refused.code == errc::locked_by_other);
+             CHECK(refused.remaining == 4s);
+             CHECK(s.one(op::acknowledge{.incarnation = b, .items = {{"x", done.token, a, {}, true}}}).code ==
+                   errc::locked_by_other);
+             op::extend_locks more{.incarnation = a, .items = {{"x", done.token}}, .ttl = 5s};
+             CHECK(s.one(more).code == errc::lock_lost);
+             more.incarnation = b;
+             CHECK(s.one(more).remaining == 5s);
+             CHECK(s.one(op::release_locks{.items = {{"x", done.token}}}).ok());
+             auto const own = s.lock(b, "x", done.token);
+             CHECK(own.token > done.token);
+             CHECK(s.one(op::release_locks{.items = {{"x", own.token}}}).ok());
+             // Where it was asked for, likewise.
+             s.revoke(b, "x", done.token, a);
+             auto const back =
+                 s.one(op::acknowledge{.incarnation = b, .items = {{"x", done.token, a, {}}}, .lock_ttl = 5s});
+             REQUIRE(back.ok());
+             CHECK(s.changes_of(a).back().lease == microseconds{5s});
+             // It ends by itself.
+             s.advance(5s);
+             CHECK(s.lock(a, "x", back.token).ok());
+         }},
+        {"a lock goes with a schedule where it goes alone and to somebody",
+         [](on s) {
+             auto const a = s.join("a");
+             auto const b = s.join("b");
+             auto const full = s.join("full", 1);
+             auto const x = s.own_new(a, "x");
+             auto const y = s.own_new(a, "y");
+             op::acknowledge both{
+                 .incarnation = a, .items = {{"x", x, b, {}, true}, {"y", y, b, {}, true}}, .lock_ttl = 5s};
+             auto const done = s.get(both).items;
+             for (auto const& c : s.changes_of(b)) CHECK(c.lease == 0s);
+             CHECK(s.lock(b, "x", done[0].token).ok());
+             auto const z = s.own_new(a, "z");
+             s.revoke(a, "z", z, full);
+             s.get(op::describe_node{full, 0, {}});
+             auto const nobodys =
+                 s.one(op::acknowledge{.incarnation = a, .items = {{"z", z, full, {}}}, .lock_ttl = 5s});
+             CHECK(nobodys.code == errc::capacity_exceeded);
+             auto const mine = s.one(op::claim{.incarnation = a, .ids = {"z"}});
+             CHECK(s.lock(a, "z", mine.token).ok());
+             CHECK(s.one(op::acknowledge{.incarnation = a, .items = {{"z", mine.token, b, {}, true}}, .lock_ttl = 5s})
+                       .code == errc::locked_by_other);
+         }},
         {"a gift that is refused changes nothing",
          [](on s) {
              auto const a = s.join("a");

@@ -70,6 +70,7 @@ TEST_CASE("the defaults, and the example of the README, are good") {
     CHECK_FALSE(o.max_schedules_per_node.has_value());
     CHECK(o.rebalance_threshold == 0.2);
     CHECK(o.handoff_deadline == 30s);
+    CHECK(o.handoff_lock_ttl == 0s);
     CHECK(o.on_conflict == rota::conflict_policy::take_over);
     CHECK(o.event_scope == rota::event_scope::own);
 }
@@ -102,6 +103,8 @@ TEST_CASE("durations") {
     for (auto bad : {-1us, microseconds{24h * 31}}) {
         refused(with([&](auto& o) { o.handoff_deadline = bad; }), "handoff_deadline", rota::detail::in_words(bad),
                 "0 s");
+        refused(with([&](auto& o) { o.handoff_lock_ttl = bad; }), "handoff_lock_ttl", rota::detail::in_words(bad),
+                "0 s");
     }
     accepted(with([](auto& o) { o.heartbeat_interval = 1ms, o.safety_margin = 0us; }));
     accepted(with([](auto& o) { o.heartbeat_interval = 24h; }));
@@ -118,6 +121,7 @@ TEST_CASE("extreme durations are refused, not computed with") {
         refused(with([&](auto& o) { o.operation_timeout = extreme; }), "operation_timeout", value, "1 ms");
         refused(with([&](auto& o) { o.safety_margin = extreme; }), "safety_margin", value, "half");
         refused(with([&](auto& o) { o.handoff_deadline = extreme; }), "handoff_deadline", value, "0 s");
+        refused(with([&](auto& o) { o.handoff_lock_ttl = extreme; }), "handoff_lock_ttl", value, "0 s");
     }
 }
 

@@ -1,158 +1,13 @@
-// Leadership that is passed on: what the heir makes of it when it hears, step by step. (node_core on a store, without an
-// engine: what is pushed is heard when the test says so.)
-#include <chrono>
-#include <cstdint>
-#include <deque>
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
-#include <variant>
-#include <vector>
-
-#include <rota/detail/node_core.hpp>
-#include <rota/detail/store.hpp>
-#include <rota/strategy/least_moves.hpp>
-
-#include "../catch.hpp"
+// Leadership that is passed on: what the heir makes of it when it hears, step by step.
+#include "../support/core_group.hpp"
 
 using namespace std::chrono_literals;
 using namespace rota;
-using namespace rota::detail;
-
-namespace {
-
-struct shared_clock {
-    instant const* at;
-    [[nodiscard]] instant now() const { return *at; }
-};
-
-class group;
-
-class node {
-public:
-    node(group& g, std::string id);
-
-    node_core<>& operator*() { return core_; }
-    node_core<>* operator->() { return &core_; }
-
-    [[nodiscard]] std::string const& id() const { return core_.settings().node_id; }
-    [[nodiscard]] bool leads() const;
-    [[nodiscard]] instant leads_until() const { return belief_->leads_until(); }
-    [[nodiscard]] bool has_news() const;
-
-    /// One request of the lane; false: there is nothing to ask.
-    bool step(bool reply_is_lost = false);
-    void drive() {
-        for (int i = 0; i < 100 && step(); ++i) {}
-    }
-    void join() {
-        core_.want_join({});
-        drive();
-    }
-    void tick() {
-        core_.want_tick({});
-        drive();
-    }
-    void hear();
-    void leave();
-    void renounce();
-
-    /// Who led, as it was told.
-    std::vector<leadership_changed> told() {
-        for (auto& e : core_.take_events()) {
-            if (auto* held = std::get_if<leadership_changed>(&e)) told_.push_back(std::move(*held));
-        }
-        return told_;
-    }
-
-private:
-    group& group_;
-    connection_stamp from_;
-    std::shared_ptr<belief_on<shared_clock>> belief_;
-    node_core<> core_;
-    std::vector<leadership_changed> told_;
-};
-
-class group {
-public:
-    instant now{1s};
-    basic_store<> store;
-    options defaults{.node_ttl = 6s, .leader_lease = 3s};
-
-    node& add(std::string id) { return nodes_.emplace_back(*this, std::move(id)); }
-    node& join(std::string id) {
-        auto& made = add(std::move(id));
-        made.join();
-        return made;
-    }
-    result<reply> perform(operation const& request, connection_stamp from) {
-        return store.perform(request, from, 1'000'000'000 + now.time_since_epoch().count());
-    }
-    std::string leader() const { return store.leader().incarnation == 0 ? "" : store.leader().id; }
-    /// Each ticks, the last one last.
-    void tick(std::initializer_list<node*> in_this_order) {
-        for (auto* each : in_this_order) {
-            now += 1ms;
-            each->tick();
-        }
-    }
-    planner strategy() const {
-        return {&strategy_, [](void const* s, cluster_view const& view, plan& into) {
-                    static_cast<least_moves const*>(s)->make_plan(view, into);
-                }};
-    }
-
-    std::uint64_t sessions = 0;
-
-private:
-    least_moves strategy_;
-    std::deque<node> nodes_;
-};
-
-node::node(group& g, std::string id)
-    : group_{g},
-      from_{++g.sessions, 1},
-      belief_{std::make_shared<belief_on<shared_clock>>(shared_clock{&g.now})},
-      core_{[&] {
-                auto o = g.defaults;
-                o.node_id = std::move(id);
-                return o;
-            }(),
-            g.strategy(), belief_, g.sessions} {}
-
-bool node::leads() const { return belief_->leads(group_.now); }
-bool node::has_news() const {
-    auto const listens = core_.what_to_listen_for();
-    return group_.store.version_of(listens.incarnation) > listens.version;
-}
-bool node::step(bool reply_is_lost) {
-    auto const request = core_.next(group_.now);
-    if (!request) return false;
-    auto const answer = group_.perform(*request, from_);
-    core_.done(*request, reply_is_lost ? result<reply>{error{errc::outcome_unknown, "lost"}} : answer, group_.now,
-               group_.now);
-    return true;
-}
-void node::hear() { core_.hear(group_.store.news_for(core_.what_to_listen_for()), group_.now); }
-void node::leave() {
-    core_.begin_leave();
-    auto const request = core_.leave_operation();
-    REQUIRE(request);
-    core_.finish_leave(group_.perform(*request, from_).has_value());
-}
-void node::renounce() {
-    auto const request = core_.begin_renounce(group_.now);
-    REQUIRE(request);
-    auto const answer = group_.perform(*request, from_);
-    REQUIRE(answer);
-    core_.done(*request, answer, group_.now, group_.now);
-}
-
-}  // namespace
+using rota::detail::standing;
+using rota::test::core_group;
 
 TEST_CASE("the heir leads when it hears, and no longer than a lease after its last tick was sent") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");
     g.now += 500ms;
@@ -179,7 +34,7 @@ TEST_CASE("the heir leads when it hears, and no longer than a lease after its la
 }
 
 TEST_CASE("who hears too late does not believe, and learns with its next tick how it stands") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");
     g.tick({&b, &a});
@@ -192,7 +47,7 @@ TEST_CASE("who hears too late does not believe, and learns with its next tick ho
 }
 
 TEST_CASE("nothing is believed before the first answered tick: a join that was repeated may be older than it seems") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.add("b");
     b->want_join(g.now);
@@ -215,7 +70,7 @@ TEST_CASE("nothing is believed before the first answered tick: a join that was r
 }
 
 TEST_CASE("an heir that goes before its first tick passes it on to who comes next") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");
     auto& c = g.join("c");
@@ -241,7 +96,7 @@ TEST_CASE("an heir that goes before its first tick passes it on to who comes nex
 }
 
 TEST_CASE("who has just renounced declines in favour of who comes next") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");
     auto& c = g.join("c");
@@ -265,7 +120,7 @@ TEST_CASE("who has just renounced declines in favour of who comes next") {
 }
 
 TEST_CASE("what is over is told of before what begins") {
-    group g;
+    core_group g;
     g.defaults.node_ttl = 20s;
     auto& b = g.join("b");
     auto lease = g.defaults;
@@ -291,7 +146,7 @@ TEST_CASE("what is over is told of before what begins") {
 }
 
 TEST_CASE("a renounce that the server refuses leaves the leader what it is") {
-    group g;
+    core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");
     g.tick({&b, &a});

@@ -232,6 +232,44 @@ TEST_CASE("the lock is extended for as long as the handler runs", "[threads]") {
     CHECK(r.stop());
 }
 
+TEST_CASE("a schedule comes with its lock, which lasts as long as its run", "[threads]") {
+    memory_store store;
+    auto const options = [](std::string id) {
+        auto o = quick(std::move(id));
+        o.auto_rebalance = false;
+        return o;
+    };
+    rota::worker a{options("a"), memory_transport{store}, short_ones(), rota::on_demand{}};
+    rota::worker b{options("b"), memory_transport{store}, short_ones(), rota::continuous{.pause = 10s}};
+    a.add("x");
+    running ra{a, [](job&) {}};
+    REQUIRE(poll_until(5s, [&] { return a.node().owned().size() == 1; }));
+    std::atomic<unsigned> came_along{0};
+    std::atomic<unsigned> runs{0};
+    std::atomic<bool> stopped{false};
+    running rb{b, [&](job& j) {
+                   if (j.token() == j.generation()) ++came_along;
+                   for (int i = 0; i < 60 && came_along == 1; ++i) {  // twice the ttl
+                       if (j.stop_requested() || j.stop_token().stop_requested()) stopped = true;
+                       std::this_thread::sleep_for(10ms);
+                   }
+                   ++runs;
+               }};
+    REQUIRE(poll_until(5s, [&] { return b.node().next_tick() > 0ms; }));
+    // Where b hears of it only by its own tick, it asks for the lock: a few tries.
+    for (int i = 0; i < 20 && came_along == 0; ++i) {
+        auto const before = runs.load();
+        REQUIRE(a.node().transfer("x", "b"));
+        REQUIRE(poll_until(5s, [&] { return runs > before; }));
+        REQUIRE(poll_until(5s, [&] { return b.node().transfer("x", "a").has_value(); }));
+        REQUIRE(poll_until(5s, [&] { return a.node().owned().size() == 1; }));
+    }
+    CHECK(came_along > 0);
+    CHECK_FALSE(stopped);
+    CHECK(ra.stop());
+    CHECK(rb.stop());
+}
+
 TEST_CASE("a node that loses contact asks its runs to stop before their locks end, and runs again after", "[threads]") {
     memory_store store;
     memory_transport wire{store};

@@ -17,6 +17,7 @@ enum class defect : std::uint8_t {
     // how long to believe
     lease_from_reply,      ///< belief is anchored at the reply's arrival instead of the request's departure
     lease_from_news,       ///< leadership that was passed on is believed in from when that was heard
+    lock_from_news,        ///< ... and so is a lock that came with its schedule
     margin_ignored,        ///< belief lasts to the very deadline
     wall_clock,            ///< deadlines are kept in wall time, which jumps
     life_before_reading,   ///< a heartbeat extends a node's life before what it told of is read

@@ -29,6 +29,7 @@
 #include "belief.hpp"
 #include "find.hpp"
 #include "group_feed.hpp"
+#include "handed_locks.hpp"
 #include "late.hpp"
 #include "leader_machine.hpp"
 
@@ -278,6 +279,7 @@ public:
     /// Whether next() has something to ask for, whatever the time is, once retrying is allowed.
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
+        if (handed_.has_to_release()) return true;
         if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
@@ -373,6 +375,27 @@ public:
         return until;
     }
 
+    /// Whether schedules came with locks that nobody has taken yet.
+    [[nodiscard]] bool has_handed_locks() const { return !handed_.empty(); }
+    struct taken_lock {
+        fencing_token token = 0;
+        instant until{};
+    };
+    /// The lock that came with a schedule, in place of a request for it: see handed_locks. can_act() must have allowed it.
+    [[nodiscard]] std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) {
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || s->second.moving_to != 0) return std::nullopt;
+        auto const lock = handed_.take(schedule, s->second.generation, ttl, now);
+        if (!lock) return std::nullopt;
+        auto& l = entry_of(op::lock_kind::schedule, schedule).second;
+        l = {lock->token, lock->until, false, l.asking};
+        return taken_lock{lock->token, lock->until};
+    }
+    /// One that is to be released before the schedule is locked by a request.
+    [[nodiscard]] std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) {
+        return handed_.in_the_way_of(schedule, now);
+    }
+
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) {
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
@@ -398,8 +421,9 @@ public:
                 l->second = {.asking = l->second.asking};
             }
         }
-        // An acknowledgement that came before it was told to wait for the lock's end.
         if (kind != op::lock_kind::schedule) return;
+        handed_.released(name, token);
+        // An acknowledgement that came before it was told to wait for the lock's end.
         for (auto& a : acknowledging_) {
             if (a.item.id == name) a.not_before = {};
         }
@@ -461,6 +485,7 @@ public:
         if (standing_ == standing::observing) feed_.doubt();
         if (standing_ != standing::member || Defects::has(defect::server_change_ignored)) return;
         resync_.emplace();
+        handed_.doubt();
         feed_.doubt();
     }
 
@@ -486,6 +511,7 @@ private:
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
+        if (auto back = handed_.next_release()) return back;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (is_described_wrongly() && now >= describe_from_) {
             described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
@@ -821,6 +847,7 @@ private:
         }
         acknowledging_.clear();
         given_.clear();
+        handed_.clear();
         handing_over_.clear();
         try_swap_ = false;
         resync_.reset();
@@ -908,6 +935,7 @@ private:
                         .generation = c.generation, .weight = c.weight, .traits = c.traits, .triggered = c.triggered};
                 });
                 handing_over_.erase(c.id);
+                if (c.lease > microseconds{}) comes_locked(c, now);
                 tell_own(c.id, ref(c.other), self_, c.generation, c.reason);
                 if (c.triggered != 0) tell(schedule_triggered{c.id, c.triggered});
                 return;
@@ -920,6 +948,7 @@ private:
                     mine.open = c.open;
                 });
                 handing_over_.insert(c.id);
+                handed_.give_back(c.id);
                 try_swap_ = true;
                 tell(handoff_requested{c.id, c.other, c.handoff, c.reason});
                 return;
@@ -927,6 +956,7 @@ private:
                 if (!known) return;
                 belief_->change_table([&](auto& table) { table.erase(c.id); });
                 handing_over_.erase(c.id);
+                handed_.give_back(c.id);
                 tell_own(c.id, self_, {}, 0, change_reason::unregistered);
                 return;
             case op::change_kind::updated:
@@ -949,13 +979,26 @@ private:
         }
     }
 
-    // The leader that went passed leadership on to us: after the server answered our last tick, which did not tell of this
-    // entry. So the lease began later than that tick was sent, and belief counts from there; a tick renews it at once.
+    // Whether what was read of our change log last came after the server had answered our last tick, which did not tell of
+    // it. Then it was granted later than that tick was sent, and belief counts from there.
+    [[nodiscard]] bool is_newer_than_tick() const {
+        return !resync_ && version_at_tick_ && version_ >= *version_at_tick_;
+    }
+
+    void comes_locked(op::change const& c, instant now) {
+        auto const from = Defects::has(defect::lock_from_news) ? now : tick_sent_;
+        auto const until = is_newer_than_tick() ? anchored<Defects>(options_, from, now, c.lease) : instant::min();
+        auto const slow = static_cast<double>(c.lease.count()) * options_.clock_drift;
+        auto const over = now + c.lease + microseconds{static_cast<microseconds::rep>(slow) + 1000};
+        handed_.came(c.id, {c.generation, c.lease, until, over}, now);
+    }
+
+    // The leader that went passed leadership on to us; a tick renews it at once.
     void lead_by_succession(op::change const& c, instant now) {
         tick_at_ = std::min(tick_at_, now);
         settled_ = false;
         see(c.generation);
-        if (resync_ || !version_at_tick_ || version_ < *version_at_tick_) return;
+        if (!is_newer_than_tick()) return;
         if (declines_to_lead(c.generation, c.successors, now)) return;
         auto const from = Defects::has(defect::lease_from_news) ? now : tick_sent_;
         belief_->lead(c.generation, anchored<Defects>(options_, from, now, c.lease));
@@ -1025,6 +1068,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
+            if (!was_here || before->second.generation != s.generation) may_have_come_locked(id, s.generation);
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
                 if (s.triggered <= s.done) s.triggered = 0;
@@ -1036,18 +1080,26 @@ private:
         for (auto const& [id, s] : fresh) {
             if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
+        handed_.give_back_unless([&](auto const& id) { return fresh.contains(id) && !handing_over_.contains(id); });
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
+    }
+
+    // The page does not say: to be released before it is locked.
+    void may_have_come_locked(std::string const& id, fencing_token generation) {
+        if (options_.handoff_lock_ttl == microseconds{}) return;  // then the others have no use for it either
+        handed_.came(id, {generation, {}, instant::min(), instant::max()}, instant::min());
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant idle_from(std::string const& id) const {
+        auto const came = handed_.over(id);
         auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return instant::min();
+        if (l == held_[0].end()) return came;
         if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
-        return l->second.until;
+        if (l->second.released || Defects::has(defect::ack_during_run)) return came;
+        return std::max(l->second.until, came);
     }
 
     struct acknowledgement {
@@ -1084,6 +1136,8 @@ private:
             a.repeated = std::exchange(a.asked, true);
         }
         if (request.items.empty()) return std::nullopt;
+        bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
+        if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
         return request;
     }
 
@@ -1162,6 +1216,10 @@ private:
             tell_own(id, self_, {}, 0, change_reason::resynced);
             resync_.emplace();
         }
+    }
+
+    void on(op::release_locks const& request, reply const&, instant, instant) {
+        for (auto const& l : request.items) on_released(request.kind, l.name, l.token);
     }
 
     void on(op::acknowledge const& request, reply const& answer, instant, instant now) {
@@ -1332,6 +1390,7 @@ private:
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
+    handed_locks<Defects> handed_;
     std::vector<acknowledgement> acknowledging_;
     std::map<std::string, std::optional<op::outcome>, std::less<>> given_;  // by whom somebody waits for
     std::vector<event> events_;

@@ -836,7 +836,7 @@ private:
         }
     }
     void hand_to(std::string const& id, schedule_record& s, fencing_token to, fencing_token generation,
-                 change_reason reason) {
+                 change_reason reason, microseconds lease = {}) {
         auto const from = s.owner;
         detach(id, s);
         drop_move(s);
@@ -845,14 +845,14 @@ private:
         if (auto* n = find(to)) {
             n->owned.insert(id);
             ++n->load;
-            tell_granted(to, id, s, from, reason);
+            tell_granted(to, id, s, from, reason, lease);
         } else {
             unowned_.insert(id);
         }
         emit_owned(id, s, from, reason);
     }
     void tell_granted(fencing_token to, std::string const& id, schedule_record const& s, fencing_token from,
-                      change_reason reason) {
+                      change_reason reason, microseconds lease = {}) {
         tell(to, {.kind = op::change_kind::granted,
                   .id = id,
                   .generation = s.generation,
@@ -860,7 +860,8 @@ private:
                   .other = from,
                   .reason = reason,
                   .traits = s.traits,
-                  .triggered = s.triggered});
+                  .triggered = s.triggered,
+                  .lease = lease});
     }
     void emit_owned(std::string const& id, schedule_record const& s, fencing_token from, change_reason reason) {
         emit({.kind = op::group_event_kind::owned,
@@ -1075,7 +1076,10 @@ private:
                 continue;
             }
             auto const why = unasked ? change_reason::transferred : record.move.reason;
-            hand_to(item.id, record, out.ok() ? item.to : 0, out.token, out.ok() ? why : change_reason::given_up);
+            bool const locked = out.ok() && r.lock_ttl > microseconds{} && r.items.size() == 1;
+            if (locked) locks[item.id] = {now_ + r.lock_ttl.count(), out.token, item.to, 0};
+            hand_to(item.id, record, out.ok() ? item.to : 0, out.token, out.ok() ? why : change_reason::given_up,
+                    locked ? r.lock_ttl : microseconds{});
         }
         return reply{std::move(answer)};
     }

@@ -199,7 +199,7 @@ public:
         r.at = stage::starting;
         r.started = t.now;
         r.valid_until = valid_until;
-        r.extend_at = t.now + rules_.lock_ttl / 2;
+        extend_at_half(r, t.now);
         r.attempt = e.attempt;
         r.asked = e.asked;
         e.refusal_told = false;
@@ -230,7 +230,7 @@ public:
         auto& r = runs_[slot];
         if (r.at != stage::running) return;
         r.valid_until = valid_until;
-        r.extend_at = now + rules_.lock_ttl / 2;
+        extend_at_half(r, now);
     }
     void not_extended(std::uint32_t slot, error const& why, instant now) {
         auto& r = runs_[slot];
@@ -253,11 +253,12 @@ public:
         auto& e = *r.of;
         auto& told = report(r, failure ? run_report::what::failed : run_report::what::finished, t.now);
         e.busy = false;
-        if (e.owned && r.generation == e.generation) {
+        bool const same = r.generation == e.generation;  // not gone and back meanwhile, to begin anew
+        if (e.owned && same) {
             e.last_start = r.started;
             e.last_end = t.now;
         }
-        bool const retry = failure && e.attempt < rules_.retry.attempts;
+        bool const retry = failure && same && e.attempt < rules_.retry.attempts;
         if (retry) {
             told.retry_in = backoff(e.attempt);
             ++e.attempt;
@@ -443,6 +444,13 @@ private:
         bool told = false;       // that it ignores its stop request
     };
 
+    // When half of its time is over, and well before the run would be asked to stop: one that came with its schedule
+    // lasts less than lock_ttl.
+    void extend_at_half(run& r, instant now) const {
+        auto const left = r.valid_until - now;
+        auto const wait = std::min(left / 2, (left - rules_.stop_margin) * 3 / 4);
+        r.extend_at = now + std::max(wait, rules_.lock_ttl / 16);  // where the node's life is short, too
+    }
     [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
 
     // Its lock is still being asked for.

@@ -276,6 +276,7 @@ private:
         enum class what : std::uint8_t {
             lane,
             acquire,
+            clear_the_way,
             extend,
             release,
             leave,
@@ -386,6 +387,15 @@ private:
             case task::what::lane: break;
             case task::what::acquire: {
                 if (!can) return finish_run(t.run);
+                if (r->kind == op::lock_kind::schedule && t.rounds == 0) {
+                    if (take_handed(t.run)) return;
+                    if (auto const token = machine_->handed_in_the_way_of(r->name, now())) {
+                        t.kind = task::what::clear_the_way;
+                        machine_->on_releasing(r->kind, r->name, *token);
+                        request_ = op::release_locks{.kind = r->kind, .items = {{r->name, *token}}};
+                        return;
+                    }
+                }
                 auto request = machine_->acquisition(r->kind, {r->name}, makings_.work.lock_ttl);
                 r->incarnation = request.incarnation;
                 r->generation = request.items.front().generation;
@@ -427,10 +437,40 @@ private:
             case task::what::order:
                 if (stage_.now < t.until) request_ = op::give_order{t.order, t.name};
                 break;
+            case task::what::clear_the_way:
             case task::what::transfer:
             case task::what::remove:
             case task::what::update: break;
         }
+    }
+
+    // The lock that came with the schedule.
+    bool take_handed(std::size_t number) {
+        auto& r = runs_[number];
+        auto const lock = machine_->take_handed(r.name, makings_.work.lock_ttl, now());
+        if (!lock) return false;
+        stage_.seen.saw(sight::came_with_its_lock);
+        r.incarnation = machine_->self().incarnation;
+        r.token = r.generation = lock->token;
+        r.until = lock->until;
+        lock_is_held(number);
+        return true;
+    }
+    void lock_is_held(std::size_t number) {
+        auto& r = runs_[number];
+        r.holds = true;
+        r.server = link_.server;
+        r.epoch = store_of(world, link_.server)->epoch();
+        // Granted too late to be of use: given back, not handed out.
+        if (!is_valid(r) && !suffers_from(defect::late_grant_used)) {
+            stage_.seen.saw(sight::granted_too_late);
+            r.at = run::stage::releasing;
+            r.holds = false;
+            add_task({.kind = task::what::release, .run = number});
+            return;
+        }
+        stage_.watch->lock_taken(*this, r);
+        begin_run(number);
     }
 
     void begin_attempts() {
@@ -515,6 +555,7 @@ private:
     void conclude(result<reply> const& answer) {
         auto& t = task_;
         auto const first = [&]() -> op::outcome const& { return std::get<op::outcomes>(*answer).items.front(); };
+        auto const released = [&] { return std::get<op::release_locks>(*request_).items.front().token; };
         switch (t.kind) {
             case task::what::lane: break;
             case task::what::acquire: {
@@ -522,21 +563,13 @@ private:
                 auto& r = runs_[t.run];
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
-                r.holds = true;
-                r.server = link_.server;
-                r.epoch = store_of(world, link_.server)->epoch();
-                // Granted too late to be of use: given back, not handed out.
-                if (!is_valid(r) && !suffers_from(defect::late_grant_used)) {
-                    stage_.seen.saw(sight::granted_too_late);
-                    r.at = run::stage::releasing;
-                    r.holds = false;
-                    add_task({.kind = task::what::release, .run = t.run});
-                    break;
-                }
-                stage_.watch->lock_taken(*this, r);
-                begin_run(t.run);
+                lock_is_held(t.run);
                 break;
             }
+            case task::what::clear_the_way:
+                if (answer) machine_->on_released(runs_[t.run].kind, runs_[t.run].name, released());
+                go_on_with(task::what::acquire);
+                break;
             case task::what::extend: {
                 auto& r = runs_[t.run];
                 if (!answer) return;

@@ -52,8 +52,9 @@ enum class sight : std::uint8_t {
     handoff_waited_for_run,    ///< an acknowledgement came while the lock was live
     granted_too_late,          ///< a lock was granted, and given back at once
     idle_one_went_instead,     ///< an idle schedule was handed over in the place of one whose run was in hand
+    came_with_its_lock,        ///< a run began under the lock that a schedule came with
 };
-inline constexpr std::size_t sights = static_cast<std::size_t>(sight::idle_one_went_instead) + 1;
+inline constexpr std::size_t sights = static_cast<std::size_t>(sight::came_with_its_lock) + 1;
 
 [[nodiscard]] constexpr std::string_view name_of(sight s) {
     constexpr std::string_view names[sights] = {"takeover_by_expiry",
@@ -87,7 +88,8 @@ inline constexpr std::size_t sights = static_cast<std::size_t>(sight::idle_one_w
                                                 "handoff_deadline_passed",
                                                 "handoff_waited_for_run",
                                                 "granted_too_late",
-                                                "idle_one_went_instead"};
+                                                "idle_one_went_instead",
+                                                "came_with_its_lock"};
     return names[static_cast<std::size_t>(s)];
 }
 

@@ -44,6 +44,12 @@ public:
     virtual op::acquire_locks acquisition(op::lock_kind, std::vector<std::string> names, microseconds ttl) = 0;
     virtual instant on_acquired(op::lock_kind, std::string const& name, op::outcome const&, instant sent,
                                 instant now) = 0;
+    struct taken_lock {
+        fencing_token token = 0;
+        instant until{};
+    };
+    virtual std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) = 0;
+    virtual std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) = 0;
     virtual instant on_extended(op::lock_kind, std::string const& name, op::outcome const&, instant sent,
                                 instant now) = 0;
     virtual void on_releasing(op::lock_kind, std::string const& name, fencing_token) = 0;
@@ -189,6 +195,14 @@ public:
     instant on_acquired(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {
         return core_.on_acquired(core_.entry_of(kind, name), grant, sent, now);
+    }
+    std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) override {
+        auto const taken = core_.take_handed(schedule, ttl, now);
+        if (!taken) return std::nullopt;
+        return taken_lock{taken->token, taken->until};
+    }
+    std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) override {
+        return core_.handed_in_the_way_of(schedule, now);
     }
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {

@@ -90,6 +90,7 @@ struct scenario {
         weather.kinds &= some;
     }
     d.world.faults = draw_faults(weather, c);
+    if (c.one_in(2)) o.handoff_lock_ttl = d.world.work.lock_ttl;
     return d;
 }
 [[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s) {

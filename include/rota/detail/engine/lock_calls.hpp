@@ -167,6 +167,18 @@ private:
         auto const turn = driver_.mode.user_turn();
         auto& core = driver_.core;
         if (auto r = core.can_act(driver_.now()); !r) co_return r;
+        auto const first = grants.size();
+        std::vector<taken> handed;
+        if (kind == op::lock_kind::schedule && core.has_handed_locks()) {
+            handed = take_handed(names, ttl);
+            if (names.empty()) {
+                insert(handed, first, grants);
+                driver_.collect();
+                co_return result<void>{};
+            }
+            auto in_the_way = handed_in_the_way_of(names);
+            if (!in_the_way.items.empty()) (void)co_await driver_.release_locked(std::move(in_the_way));
+        }
         operation request = core.acquisition(kind, std::move(names), ttl);
         auto& asked = std::get<op::acquire_locks>(request);
         std::optional<acquiring> under_way;
@@ -178,6 +190,10 @@ private:
             driver_.collect();
             bool const perhaps = answer.error() == errc::outcome_unknown || answer.error() == errc::cancelled;
             if (perhaps) driver_.note_unanswered(request, driver_.now() + ttl);
+            if (!handed.empty()) {
+                grants.insert(grants.end(), asked.items.size(), answer.error());
+                insert(handed, first, grants);
+            }
             co_return answer.error();
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;
@@ -200,8 +216,49 @@ private:
             grants.push_back(grant{std::move(held), until});
         }
         under_way.reset();
+        insert(handed, first, grants);
         driver_.collect();
         co_return result<void>{};
+    }
+
+    // A lock that came with its schedule, and which of the page it is.
+    struct taken {
+        std::size_t index = 0;
+        grant what;
+    };
+    // Out of `names`, what need not be asked for.
+    std::vector<taken> take_handed(std::vector<std::string>& names, microseconds ttl) {
+        std::vector<taken> all;
+        auto& core = driver_.core;
+        auto const now = driver_.now();
+        auto const self = driver_.belief->incarnation();
+        std::vector<std::string> others;
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            if (auto const lock = core.take_handed(names[i], ttl, now)) {
+                target held{op::lock_kind::schedule, std::move(names[i]), lock->token, self};
+                all.push_back({i, {std::move(held), lock->until}});
+            } else {
+                others.push_back(std::move(names[i]));
+            }
+        }
+        names = std::move(others);
+        return all;
+    }
+    op::release_locks handed_in_the_way_of(std::vector<std::string> const& names) {
+        op::release_locks request{.kind = op::lock_kind::schedule};
+        for (auto const& name : names) {
+            if (auto const token = driver_.core.handed_in_the_way_of(name, driver_.now())) {
+                request.items.push_back({name, *token});
+            }
+        }
+        return request;
+    }
+    // Each where it belongs among those of its page, which begins at `first`.
+    static void insert(std::vector<taken>& locks, std::size_t first,
+                       std::vector<late<rota::result<grant>, Defects>>& grants) {
+        for (auto& l : locks) {
+            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+        }
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {

@@ -64,7 +64,7 @@ end
 // the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
 //   kind|reason|from|generation|to|weight;traits|length:id
 // with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
-// |lease|who comes next, each with a comma where a node comes to lead.
+// |lease|who comes next, each with a comma where a node comes to lead, |lease of the lock where that goes with a schedule.
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}

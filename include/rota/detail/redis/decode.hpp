@@ -383,6 +383,8 @@ private:
         } else if (e.kind == op::group_event_kind::led) {
             t.lease = words.duration();
             t.successors = words.numbers();
+        } else if (e.kind == op::group_event_kind::owned && !words.at_counted()) {
+            t.lease = words.duration();
         }
         e.id = words.counted();
         return t;
@@ -411,7 +413,7 @@ private:
         c.traits = e.traits;
         c.reason = e.reason;
         if (c.kind != op::change_kind::revoking) c.triggered = t.triggered;
-        if (c.kind == op::change_kind::granted) c.other = e.from;
+        if (c.kind == op::change_kind::granted) c.other = e.from, c.lease = t.lease;
         if (c.kind == op::change_kind::revoking) c.other = e.to;
         c.handoff = t.handoff;
         c.open = t.open;

@@ -438,6 +438,7 @@ struct redis_encoder {
         w.arg({item.generation, r.incarnation}, '|');
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
+        w.arg(r.lock_ttl);
     }
 
     void operator()(op::mend const& r) const {

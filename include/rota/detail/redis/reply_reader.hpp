@@ -196,6 +196,11 @@ public:
         }
         return value;
     }
+    /// Whether length:text comes next, and not a part.
+    [[nodiscard]] bool at_counted() const noexcept {
+        auto const end = rest_.find_first_of("|:");
+        return end == std::string_view::npos || rest_[end] == ':';
+    }
     /// length:text. What follows is the next part, without a | between.
     std::string_view counted() noexcept {
         auto const end = rest_.find(':');

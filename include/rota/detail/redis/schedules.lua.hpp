@@ -402,12 +402,12 @@ return answer
 //
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
-// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked. Reply: code, token,
-// remaining.
+// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
+// goes with it (0: it does not). Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
-    -- MGET shows a key of another type as missing; GET refuses it. (The lock is not written here.)
+    -- MGET shows a key of another type as missing; GET refuses it.
     if not v[i] then call('GET', KEYS[i]) end
 end
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
@@ -456,7 +456,8 @@ elseif capacity ~= 'limit_unlimited' and load + pending >= capacity + (move and 
 end
 if code ~= 0 and not move then return {0, code, 0, 0} end
 if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch'} end
-local target = to
+local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
+if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
 call('XLEN', KEYS[15])
 call('ZCARD', KEYS[16])
@@ -470,8 +471,8 @@ call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
-local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' .. #id ..
-             ':' .. id
+local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
+             (lease and lease .. '|' or '') .. #id .. ':' .. id
 -- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
 -- may know.
 local version = code == 0 and (v[5] or 0) + 1 .. ''
@@ -479,6 +480,11 @@ if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. 
 call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
+if lease then
+    -- In ms and twice as long: it only collects garbage.
+    local kept = math.max(math.ceil(lease / 500), 1)
+    call('SET', KEYS[6], fmt('%.0f|', now + lease) .. token .. '|' .. to .. '|0', 'PX', kept)
+end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
 if version then

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../world.hpp"
+#include "locks.hpp"
 
 namespace rota::sim {
 
@@ -17,12 +18,7 @@ public:
     void performed(step const& s) override {
         if (!s.answer || s.server != group().servers().primary()) return;
         if (!group().promises_hold()) return locks_.clear();
-        if (auto* q = std::get_if<op::acquire_locks>(&s.request); q && q->kind == op::lock_kind::schedule) {
-            auto const& out = std::get<op::outcomes>(*s.answer).items;
-            for (std::size_t i = 0; i < out.size(); ++i) {
-                if (out[i].ok()) locks_[q->items[i].name] = {out[i].token, q->incarnation, until(s, out[i])};
-            }
-        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request); q2 && q2->kind == op::lock_kind::schedule) {
+        if (auto* q2 = std::get_if<op::extend_locks>(&s.request); q2 && q2->kind == op::lock_kind::schedule) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) extended(s, *q2, i, out[i]);
         } else if (auto* q3 = std::get_if<op::release_locks>(&s.request); q3 && q3->kind == op::lock_kind::schedule) {
@@ -40,6 +36,9 @@ public:
                 auto const now = group().store().schedule(item.id);
                 if (now && now->owner != item.from) handed_over(s, item.id, item.from);
             }
+        }
+        for (auto const& g : locks_granted(s)) {
+            if (g.key.first == op::lock_kind::schedule) locks_[g.key.second] = {g.out.token, g.holder, g.until};
         }
     }
     void looks() override {

@@ -11,6 +11,43 @@
 
 namespace rota::sim {
 
+/// Which lock: of which kind, by which name.
+using lock_key = std::pair<op::lock_kind, std::string>;
+
+/// A lock that somebody got: by a request for it, or with its schedule.
+struct lock_grant {
+    lock_key key;
+    op::outcome out;
+    fencing_token holder = 0;
+    std::uint64_t nonce = 0;
+    std::int64_t until = 0;
+    std::uint32_t process = no_process;  // if by a request
+};
+/// Those of a step.
+[[nodiscard]] inline std::vector<lock_grant> locks_granted(step const& s) {
+    std::vector<lock_grant> all;
+    if (!s.answer) return all;
+    if (auto const* q = std::get_if<op::acquire_locks>(&s.request)) {
+        auto const& out = std::get<op::outcomes>(*s.answer).items;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (!out[i].ok()) continue;
+            all.push_back({{q->kind, q->items[i].name},
+                           out[i],
+                           q->incarnation,
+                           q->nonce,
+                           s.server_time + out[i].remaining.count(),
+                           s.process});
+        }
+    } else if (auto const* q2 = std::get_if<op::acknowledge>(&s.request); q2 && q2->lock_ttl > microseconds{}) {
+        auto const& out = std::get<op::outcomes>(*s.answer).items;
+        if (out.size() != 1 || !out[0].ok()) return all;
+        auto const& item = q2->items[0];
+        all.push_back(
+            {{op::lock_kind::schedule, item.id}, out[0], item.to, 0, s.server_time + q2->lock_ttl.count(), no_process});
+    }
+    return all;
+}
+
 /// What looks at runs has nothing to see where none are.
 class run_invariant : public invariant {
 public:
@@ -65,18 +102,14 @@ public:
             if (l.term < term_) fail(fmt::format("term {} came after {}", l.term, term_));
             term_ = l.term;
         }
-        auto const* q = std::get_if<op::acquire_locks>(&s.request);
-        if (!q || !s.answer) return;
-        auto const& out = std::get<op::outcomes>(*s.answer).items;
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            if (!out[i].ok()) continue;
-            auto& last = highest_[q->kind == op::lock_kind::schedule ? 0 : 1][q->items[i].name];
-            bool const repeat = out[i].token == last.first && q->nonce == last.second;
-            if (!repeat && out[i].token <= last.first) {
-                fail(fmt::format("{} was granted under {}, and before under {}", q->items[i].name, out[i].token,
-                                 last.first));
+        for (auto const& g : locks_granted(s)) {
+            auto& last = highest_[g.key.first == op::lock_kind::schedule ? 0 : 1][g.key.second];
+            bool const repeat = g.out.token == last.first && g.nonce == last.second;
+            if (!repeat && g.out.token <= last.first) {
+                fail(
+                    fmt::format("{} was granted under {}, and before under {}", g.key.second, g.out.token, last.first));
             }
-            last = {out[i].token, q->nonce};
+            last = {g.out.token, g.nonce};
         }
     }
     // A server that nobody asks anything for a while may have lost all of it meanwhile.
@@ -89,9 +122,6 @@ private:
     fencing_token term_ = 0;
     std::map<std::string, std::pair<fencing_token, std::uint64_t>> highest_[2];
 };
-
-/// Which lock: of which kind, by which name.
-using lock_key = std::pair<op::lock_kind, std::string>;
 
 /// Extend and release change nothing for who does not hold the lock under that very token.
 class strangers_change_nothing final : public invariant {
@@ -106,6 +136,8 @@ public:
         }
         if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
             for (auto const& item : q->items) remember({q->kind, item.name});
+        } else if (auto* q4 = std::get_if<op::acknowledge>(&s.request)) {
+            for (auto const& item : q4->items) remember({op::lock_kind::schedule, item.id});
         } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
@@ -186,14 +218,11 @@ public:
             all_known_ = false;
             return;
         }
-        if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
-            auto const& out = std::get<op::outcomes>(*s.answer).items;
-            for (std::size_t i = 0; i < out.size(); ++i) {
-                if (!out[i].ok()) continue;
-                auto& g = granted_[{q->kind, q->items[i].name}];
-                if (g.token != out[i].token) g = {out[i].token, s.process, false};
-            }
-        } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
+        for (auto const& got : locks_granted(s)) {
+            auto& g = granted_[got.key];
+            if (g.token != got.out.token) g = {got.out.token, got.holder, got.process, false};
+        }
+        if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
                 auto const g = granted_.find({q2->kind, q2->items[i].name});
@@ -214,7 +243,7 @@ public:
             fail(fmt::format("{}#{} has a handle of {} under {}, which was not granted", p.node_id(), p.number(),
                              r.name, r.token));
         }
-        if (g->second.process != p.number()) {
+        if (g->second.process == no_process ? g->second.holder != r.incarnation : g->second.process != p.number()) {
             fail(fmt::format("{}#{} has a handle of {} under {}, which was granted to process {}", p.node_id(),
                              p.number(), r.name, r.token, g->second.process));
         }
@@ -224,6 +253,7 @@ public:
 private:
     struct grant {
         fencing_token token = 0;
+        fencing_token holder = 0;
         std::uint32_t process = no_process;
         bool taken = false;
     };
@@ -239,21 +269,21 @@ public:
     void performed(step const& s) override {
         if (!s.answer || s.server != group().servers().primary()) return;
         if (!group().promises_hold()) return until_.clear();
+        for (auto const& g : locks_granted(s)) {
+            auto& u = until_[g.key];
+            if (u.first != g.out.token) u = {g.out.token, g.until};
+        }
         if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
             for (std::size_t i = 0; i < out.size(); ++i) {
+                if (out[i].code != errc::locked_by_other) continue;
                 lock_key const key{q->kind, q->items[i].name};
-                if (out[i].ok()) {
-                    auto& u = until_[key];
-                    if (u.first != out[i].token) u = {out[i].token, s.server_time + q->ttl.count()};
-                } else if (out[i].code == errc::locked_by_other) {
-                    auto const u = until_.find(key);
-                    if (u == until_.end() || u->second.second >= s.server_time + out[i].remaining.count()) continue;
-                    fail(fmt::format(
-                        "{} is said to be locked for another {}; its ttl is over {} before", key.second,
-                        seconds_in_words(out[i].remaining),
-                        seconds_in_words(microseconds{s.server_time + out[i].remaining.count() - u->second.second})));
-                }
+                auto const u = until_.find(key);
+                if (u == until_.end() || u->second.second >= s.server_time + out[i].remaining.count()) continue;
+                fail(fmt::format(
+                    "{} is said to be locked for another {}; its ttl is over {} before", key.second,
+                    seconds_in_words(out[i].remaining),
+                    seconds_in_words(microseconds{s.server_time + out[i].remaining.count() - u->second.second})));
             }
         } else if (auto* q2 = std::get_if<op::extend_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;

@@ -1,0 +1,108 @@
+// Locks that came to this node together with their schedules (options::handoff_lock_ttl), until somebody wants them. At
+// the server this node holds them; here nobody does. So one is taken without a request while enough is left of it; and
+// given back before another lock of that schedule is asked for, or the schedule goes on to somebody else.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../operations.hpp"
+#include "../types.hpp"
+#include "late.hpp"
+
+namespace rota::detail {
+
+template <typename T = void>
+class handed_locks {
+public:
+    struct entry {
+        fencing_token token = 0;
+        microseconds ttl{};  // as it was granted
+        instant until{};     // belief
+        instant over{};      // it has ended at the server, too
+        bool goes_back = false;
+    };
+
+    [[nodiscard]] bool empty() const { return all_.empty(); }
+
+    void came(std::string const& schedule, entry const& lock, instant now) {
+        if (all_.size() >= 2 * left_by_sweep_ + 8) sweep(now);
+        all_.insert_or_assign(schedule, lock);
+    }
+
+    /// For who wants it for `ttl`, under that generation: if at least half of that is left, and nobody would hold it for
+    /// longer. It is theirs then.
+    [[nodiscard]] std::optional<entry> take(std::string const& schedule, fencing_token generation, microseconds ttl,
+                                            instant now) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end() || l->second.token != generation || l->second.goes_back) return std::nullopt;
+        if (l->second.ttl > ttl || now >= l->second.until || l->second.until - now < ttl / 2) return std::nullopt;
+        auto const taken = l->second;
+        all_.erase(l);
+        return taken;
+    }
+
+    /// What has to be released before the schedule can be locked anew.
+    [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end() || now >= l->second.over) return std::nullopt;
+        l->second.goes_back = true;
+        return l->second.token;
+    }
+
+    /// When the server holds it for this node no more, whatever is done; min: now.
+    [[nodiscard]] instant over(std::string const& schedule) const {
+        auto const l = all_.find(schedule);
+        return l == all_.end() ? instant::min() : l->second.over;
+    }
+
+    /// The schedule is to go, or has gone: the lock is released next.
+    void give_back(std::string const& schedule) {
+        auto const l = all_.find(schedule);
+        if (l == all_.end()) return;
+        l->second.goes_back = true;
+        going_back_.push_back({schedule, l->second.token});
+    }
+    [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
+    [[nodiscard]] std::optional<op::release_locks> next_release() const {
+        if (going_back_.empty()) return std::nullopt;
+        op::release_locks request{.kind = op::lock_kind::schedule};
+        auto const count = static_cast<std::ptrdiff_t>(std::min(going_back_.size(), op::max_batch));
+        request.items.assign(going_back_.begin(), going_back_.begin() + count);
+        return request;
+    }
+    void released(std::string const& schedule, fencing_token token) {
+        std::erase_if(going_back_, [&](auto const& l) { return l.token == token && l.name == schedule; });
+        auto const l = all_.find(schedule);
+        if (l != all_.end() && l->second.token == token) all_.erase(l);
+    }
+
+    /// What the server had may be lost: none is taken any more.
+    void doubt() {
+        for (auto& [schedule, lock] : all_) lock.until = instant::min();
+    }
+    void clear() {
+        all_.clear();
+        going_back_.clear();
+    }
+    template <typename Wanted>
+    void give_back_unless(Wanted wanted) {
+        for (auto const& [schedule, lock] : all_) {
+            if (!lock.goes_back && !wanted(schedule)) give_back(schedule);
+        }
+    }
+
+private:
+    void sweep(instant now) {
+        std::erase_if(all_, [now](auto const& l) { return now >= l.second.over; });
+        left_by_sweep_ = all_.size();
+    }
+
+    std::map<std::string, entry, std::less<>> all_;
+    std::vector<late<op::lock_ref, T>> going_back_;
+    std::size_t left_by_sweep_ = 0;
+};
+
+}  // namespace rota::detail
