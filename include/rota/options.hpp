@@ -58,9 +58,10 @@ struct options {
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
     /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
-    /// the new owner's try_lock() for that time or longer then has it without a request, while half of it is left. What
-    /// it does not take runs out, or goes back before the next lock or hand-over. A worker sets it to its lock_ttl.
-    /// 0: without. 0 .. 30 days.
+    /// the new owner's try_lock() for that time or longer then has it without a request, while half of what it asks for is
+    /// left. As with any lock that is held already, what others do meanwhile (move it on, unregister it) does not take it
+    /// away. One that nobody takes runs out, or goes back before the next lock or hand-over. 0: without; in a worker: its
+    /// lock_ttl, if that is long enough for it to be of use. 0 .. 30 days.
     microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others

@@ -23,7 +23,7 @@ struct worker_options {
     /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
     /// most handlers wait for something. At most 1000.
     std::uint32_t threads = 0;
-    /// How long a lock is taken for. It is extended while the handler runs, when half of its time is over. 0: node_ttl. 10 ms .. 1 day.
+    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
     /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
@@ -83,7 +83,9 @@ template <typename = void>
 [[nodiscard]] inline options handing_locks_on(options o, worker_options const& w) {
     auto const node = rota::with_defaults(o);
     auto const ttl = with_defaults(w, node).lock_ttl;
-    bool const enough = ttl / 2 > node.heartbeat_interval + node.safety_margin && ttl <= std::chrono::hours{24 * 30};
+    auto const lost = node.heartbeat_interval + node.safety_margin + std::chrono::milliseconds{1} +
+                      microseconds{static_cast<microseconds::rep>(static_cast<double>(ttl.count()) * node.clock_drift)};
+    bool const enough = ttl / 2 > lost && ttl <= std::chrono::hours{24 * 30};
     if (o.handoff_lock_ttl == microseconds{} && enough) o.handoff_lock_ttl = ttl;
     return o;
 }

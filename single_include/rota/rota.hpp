@@ -1502,9 +1502,10 @@ struct options {
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
     /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
-    /// the new owner's try_lock() for that time or longer then has it without a request, while half of it is left. What
-    /// it does not take runs out, or goes back before the next lock or hand-over. A worker sets it to its lock_ttl.
-    /// 0: without. 0 .. 30 days.
+    /// the new owner's try_lock() for that time or longer then has it without a request, while half of what it asks for is
+    /// left. As with any lock that is held already, what others do meanwhile (move it on, unregister it) does not take it
+    /// away. One that nobody takes runs out, or goes back before the next lock or hand-over. 0: without; in a worker: its
+    /// lock_ttl, if that is long enough for it to be of use. 0 .. 30 days.
     microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
@@ -8742,7 +8743,8 @@ public:
         // Asked to hand it over:
         fencing_token moving_to = 0;
         change_reason moving_why{};
-        bool open = false;  // ... or another with the same weight and traits
+        bool open = false;     // ... or another with the same weight and traits
+        bool unheard = false;  // read from a page, not from our log
         std::string traits{};
         fencing_token triggered = 0;
         fencing_token done = 0;  // the latest of which this node has said that it is done
@@ -10025,12 +10027,13 @@ public:
         microseconds ttl{};  // as it was granted
         instant until{};     // belief
         instant over{};      // it has ended at the server, too
-        bool goes_back = false;
+        bool spent = false;  // not to be taken any more: it goes back
     };
 
     [[nodiscard]] bool empty() const { return all_.empty(); }
 
     void came(std::string const& schedule, entry const& lock, instant now) {
+        give_back(schedule);  // one under an older token
         if (all_.size() >= 2 * left_by_sweep_ + 8) sweep(now);
         all_.insert_or_assign(schedule, lock);
     }
@@ -10040,7 +10043,7 @@ public:
     [[nodiscard]] std::optional<entry> take(std::string const& schedule, fencing_token generation, microseconds ttl,
                                             instant now) {
         auto const l = all_.find(schedule);
-        if (l == all_.end() || l->second.token != generation || l->second.goes_back) return std::nullopt;
+        if (l == all_.end() || l->second.token != generation || l->second.spent) return std::nullopt;
         if (l->second.ttl > ttl || now >= l->second.until || l->second.until - now < ttl / 2) return std::nullopt;
         auto const taken = l->second;
         all_.erase(l);
@@ -10051,7 +10054,7 @@ public:
     [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
         auto const l = all_.find(schedule);
         if (l == all_.end() || now >= l->second.over) return std::nullopt;
-        l->second.goes_back = true;
+        l->second.spent = true;
         return l->second.token;
     }
 
@@ -10065,8 +10068,16 @@ public:
     void give_back(std::string const& schedule) {
         auto const l = all_.find(schedule);
         if (l == all_.end()) return;
-        l->second.goes_back = true;
-        going_back_.push_back({schedule, l->second.token});
+        l->second.spent = true;
+        give_back(schedule, l->second.token);
+    }
+    /// One that may be at the server, and that nobody has a handle of.
+    void give_back(std::string const& schedule, fencing_token token) { going_back_.push_back({schedule, token}); }
+    template <typename Wanted>
+    void give_back_unless(Wanted wanted) {
+        for (auto const& [schedule, lock] : all_) {
+            if (!wanted(schedule, lock.token)) give_back(schedule);
+        }
     }
     [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
     [[nodiscard]] std::optional<op::release_locks> next_release() const {
@@ -10076,8 +10087,14 @@ public:
         request.items.assign(going_back_.begin(), going_back_.begin() + count);
         return request;
     }
+    /// It is, or cannot be: then it runs out.
     void released(std::string const& schedule, fencing_token token) {
-        std::erase_if(going_back_, [&](auto const& l) { return l.token == token && l.name == schedule; });
+        auto const is_it = [&](auto const& l) { return l.token == token && l.name == schedule; };
+        if (!going_back_.empty() && is_it(going_back_.front())) {
+            going_back_.pop_front();
+        } else {
+            std::erase_if(going_back_, is_it);
+        }
         auto const l = all_.find(schedule);
         if (l != all_.end() && l->second.token == token) all_.erase(l);
     }
@@ -10090,12 +10107,6 @@ public:
         all_.clear();
         going_back_.clear();
     }
-    template <typename Wanted>
-    void give_back_unless(Wanted wanted) {
-        for (auto const& [schedule, lock] : all_) {
-            if (!lock.goes_back && !wanted(schedule)) give_back(schedule);
-        }
-    }
 
 private:
     void sweep(instant now) {
@@ -10104,7 +10115,7 @@ private:
     }
 
     std::map<std::string, entry, std::less<>> all_;
-    std::vector<late<op::lock_ref, T>> going_back_;
+    std::deque<late<op::lock_ref, T>> going_back_;  // in the order of requests
     std::size_t left_by_sweep_ = 0;
 };
 
@@ -11067,6 +11078,13 @@ public:
         }
         if (!entries.empty()) try_swap_ = true;
     }
+    /// After a request for the lock of a schedule of ours: somebody has it, says the server.
+    void on_locked_by_other(std::string const& schedule) {
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || !s->second.unheard) return;
+        may_have_come_locked(schedule, s->second.generation);
+        belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
+    }
     /// Where there are no entries yet.
     [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
         return *held(kind).try_emplace(name).first;
@@ -11129,6 +11147,7 @@ public:
         }
         if (kind != op::lock_kind::schedule) return;
         handed_.released(name, token);
+        try_swap_ = true;
         // An acknowledgement that came before it was told to wait for the lock's end.
         for (auto& a : acknowledging_) {
             if (a.item.id == name) a.not_before = {};
@@ -11143,6 +11162,7 @@ public:
         auto const s = belief_->table().find(id);
         bool const here = s != belief_->table().end() && s->second.moving_to == 0;
         if (!here || to == self_.incarnation || !can_act(now) || resync_ || now < idle_from(id)) return false;
+        if (s->second.unheard) return false;  // it may be locked, see may_have_come_locked
         acknowledging_.push_back({.item = {id, s->second.generation, to, {}, true},
                                   .not_before = now,
                                   .why = change_reason::transferred,
@@ -11217,8 +11237,8 @@ private:
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
-        if (auto back = handed_.next_release()) return back;
         if (auto ack = next_acknowledgement(now)) return ack;
+        if (auto back = handed_.next_release()) return back;
         if (is_described_wrongly() && now >= describe_from_) {
             described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
             return op::describe_node{.incarnation = self_.incarnation,
@@ -11313,6 +11333,9 @@ private:
         if (!transient) {
             leader_.on_refused(request, now);
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+            if (auto const* back = std::get_if<op::release_locks>(&request)) {
+                for (auto const& l : back->items) handed_.released(l.name, l.token);
+            }
         }
         if (!transient || why.code == errc::conflict) {
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
@@ -11694,8 +11717,8 @@ private:
     void comes_locked(op::change const& c, instant now) {
         auto const from = Defects::has(defect::lock_from_news) ? now : tick_sent_;
         auto const until = is_newer_than_tick() ? anchored<Defects>(options_, from, now, c.lease) : instant::min();
-        auto const slow = static_cast<double>(c.lease.count()) * options_.clock_drift;
-        auto const over = now + c.lease + microseconds{static_cast<microseconds::rep>(slow) + 1000};
+        auto const longest = static_cast<double>(c.lease.count()) / (1 - options_.clock_drift);
+        auto const over = now + microseconds{static_cast<microseconds::rep>(longest) + 1000};
         handed_.came(c.id, {c.generation, c.lease, until, over}, now);
     }
 
@@ -11736,8 +11759,12 @@ private:
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced,
-                                    false,        s.traits, s.triggered};
+            resync_->table[s.id] = {.generation = s.generation,
+                                    .weight = s.weight,
+                                    .moving_to = s.moving_to,
+                                    .moving_why = change_reason::rebalanced,
+                                    .traits = s.traits,
+                                    .triggered = s.triggered};
             resync_->after = s.id;
         }
         for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
@@ -11774,7 +11801,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
-            if (!was_here || before->second.generation != s.generation) may_have_come_locked(id, s.generation);
+            s.unheard = !was_here || before->second.generation != s.generation || before->second.unheard;
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
                 if (s.triggered <= s.done) s.triggered = 0;
@@ -11786,27 +11813,33 @@ private:
         for (auto const& [id, s] : fresh) {
             if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
-        handed_.give_back_unless([&](auto const& id) { return fresh.contains(id) && !handing_over_.contains(id); });
+        handed_.give_back_unless([&](auto const& id, fencing_token token) {
+            auto const s = fresh.find(id);
+            return s != fresh.end() && s->second.generation == token && s->second.moving_to == 0;
+        });
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
     }
 
-    // The page does not say: to be released before it is locked.
+    // The server says that it is locked. If this ownership was not heard of in our log, that may be the lock that came with
+    // it, of which a page does not tell: then nobody has a handle of it.
     void may_have_come_locked(std::string const& id, fencing_token generation) {
-        if (options_.handoff_lock_ttl == microseconds{}) return;  // then the others have no use for it either
-        handed_.came(id, {generation, {}, instant::min(), instant::max()}, instant::min());
+        auto const l = held_[0].find(id);
+        bool const has_handle = l != held_[0].end() && l->second.token == generation;
+        if (!has_handle) handed_.give_back(id, generation);
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
-    [[nodiscard]] instant idle_from(std::string const& id) const {
-        auto const came = handed_.over(id);
+    [[nodiscard]] instant run_ends(std::string const& id) const {
         auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return came;
+        if (l == held_[0].end()) return instant::min();
         if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return came;
-        return std::max(l->second.until, came);
+        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
+        return l->second.until;
     }
+    // ... nor its lock be ours at the server because it came with it.
+    [[nodiscard]] instant idle_from(std::string const& id) const { return std::max(run_ends(id), handed_.over(id)); }
 
     struct acknowledgement {
         op::acknowledge::item item;
@@ -11814,6 +11847,7 @@ private:
         change_reason why{};
         bool asked = false;         // a request with it was sent
         bool repeated = false;      // ... more than once
+        bool unheard = false;       // as of belief::ownership
         belief::ownership had{};    // of one that nobody asked for: as it was
         std::uint64_t version = 0;  // ... when our change log was read so far
     };
@@ -11828,7 +11862,10 @@ private:
         if (std::exchange(try_swap_, false)) offer_idle_ones(now, op::max_batch - idle.size());
         for (auto const& id : idle) {
             auto const s = belief_->table().find(id)->second;
-            acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
+            acknowledging_.push_back({.item = {id, s.generation, s.moving_to},
+                                      .not_before = now,
+                                      .why = s.moving_why,
+                                      .unheard = s.unheard});
             handing_over_.erase(id);
             if (Defects::has(defect::acknowledge_first)) continue;
             belief_->change_table([&](auto& table) { table.erase(id); });
@@ -11863,13 +11900,22 @@ private:
                     if (mine.moving_to == 0 && may) idle.push_back(id);
                 }
             }
-            auto const other = find_where(idle, [&](auto const& id) {
-                auto const& mine = belief_->table().find(id)->second;
+            auto const is_like = [&](belief::ownership const& mine) {
                 bool const like =
                     mine.weight == asked.weight && mine.traits == asked.traits && mine.triggered == asked.triggered;
                 return like || Defects::has(defect::swap_of_unlike);
-            });
-            if (other == idle.end()) continue;
+            };
+            auto const other =
+                find_where(idle, [&](auto const& id) { return is_like(belief_->table().find(id)->second); });
+            if (other == idle.end()) {
+                for (auto const& [id, mine] : belief_->table()) {  // idle but for the lock that it came with
+                    if (mine.moving_to != 0 || now < run_ends(id) || now >= handed_.over(id) || !is_like(mine))
+                        continue;
+                    handed_.give_back(id);
+                    break;
+                }
+                continue;
+            }
             auto const id = *other;
             idle.erase(other);
             acknowledging_.push_back(
@@ -11945,6 +11991,7 @@ private:
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
                 a->asked = false;  // nothing was done
+                if (std::exchange(a->unheard, false)) may_have_come_locked(id, a->item.generation);
                 continue;
             }
             if (!a->item.instead_of.empty()) {
@@ -11975,7 +12022,10 @@ private:
             auto const* const membership = std::get_if<membership_changed>(&e);
             // To whom a leader passes leadership when it goes, its tick tells it.
             bool const joined = membership && membership->change == membership_change::joined;
-            if (joined && leads_told_ && candidates_.empty()) tick_at_ = std::min(tick_at_, now);
+            bool const missing = joined && candidates_.empty();
+            bool const gone = membership && membership->change != membership_change::joined &&
+                              std::erase(candidates_, membership->subject.incarnation) > 0;
+            if (leads_told_ && (missing || gone)) tick_at_ = std::min(tick_at_, now);
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
             if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
@@ -13234,13 +13284,17 @@ private:
         std::vector<taken> handed;
         if (kind == op::lock_kind::schedule && core.has_handed_locks()) {
             handed = take_handed(names, ttl);
-            if (names.empty()) {
+            result<void> may;
+            if (auto in_the_way = handed_in_the_way_of(names); !in_the_way.items.empty()) {
+                auto const r = co_await driver_.release_locked(std::move(in_the_way));
+                may = r ? core.can_act(driver_.now()) : r.error();
+            }
+            if (names.empty() || !may) {
+                if (!may) grants.insert(grants.end(), names.size(), may.error());
                 insert(handed, first, grants);
                 driver_.collect();
-                co_return result<void>{};
+                co_return may;
             }
-            auto in_the_way = handed_in_the_way_of(names);
-            if (!in_the_way.items.empty()) (void)co_await driver_.release_locked(std::move(in_the_way));
         }
         operation request = core.acquisition(kind, std::move(names), ttl);
         auto& asked = std::get<op::acquire_locks>(request);
@@ -13265,18 +13319,15 @@ private:
             auto const& name = asked.items[i].name;
             if (!granted[i].ok()) {
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
+                if (granted[i].code == errc::locked_by_other && kind == op::lock_kind::schedule) {
+                    core.on_locked_by_other(name);
+                }
                 continue;
             }
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
-            target held{kind, name, granted[i].token, asked.incarnation};
-            if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
-                driver_.abandon(std::move(held));
-                grants.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
-                continue;
-            }
-            grants.push_back(grant{std::move(held), until});
+            grants.push_back(if_of_use({{kind, name, granted[i].token, asked.incarnation}, until}, at));
         }
         under_way.reset();
         insert(handed, first, grants);
@@ -13317,11 +13368,19 @@ private:
         return request;
     }
     // Each where it belongs among those of its page, which begins at `first`.
-    static void insert(std::vector<taken>& locks, std::size_t first,
-                       std::vector<late<rota::result<grant>, Defects>>& grants) {
+    void insert(std::vector<taken>& locks, std::size_t first, std::vector<late<rota::result<grant>, Defects>>& grants) {
+        auto const at = driver_.now();
         for (auto& l : locks) {
-            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index),
+                          if_of_use(std::move(l.what), at));
         }
+    }
+    // One that comes too late is given back.
+    result<grant> if_of_use(grant lock, instant at) {
+        if (at < lock.until && driver_.belief->alive(lock.held.incarnation, at)) return lock;
+        error why{errc::lock_lost, in_words(lock.held.name) + " was granted too late to be of use"};
+        driver_.abandon(std::move(lock.held));
+        return why;
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {
@@ -14553,7 +14612,8 @@ public:
 
     /// The right to process a schedule for `ttl`, if this node owns it. not_owner (also while it is being handed over),
     /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. One that came with its lock
-    /// (options::handoff_lock_ttl) is had without a request, and for at least half of `ttl`.
+    /// (options::handoff_lock_ttl) is had without a request, for half of `ttl` or more: what happened to it elsewhere
+    /// meanwhile (it is to move on, it was unregistered) may be heard of later, as during any run.
     [[nodiscard]] result<schedule_lock> try_lock(std::string schedule, std::chrono::microseconds ttl) {
         return engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl);
     }
@@ -24891,7 +24951,7 @@ struct worker_options {
     /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
     /// most handlers wait for something. At most 1000.
     std::uint32_t threads = 0;
-    /// How long a lock is taken for. It is extended while the handler runs, when half of its time is over. 0: node_ttl. 10 ms .. 1 day.
+    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
     /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
@@ -24951,7 +25011,9 @@ template <typename = void>
 [[nodiscard]] inline options handing_locks_on(options o, worker_options const& w) {
     auto const node = rota::with_defaults(o);
     auto const ttl = with_defaults(w, node).lock_ttl;
-    bool const enough = ttl / 2 > node.heartbeat_interval + node.safety_margin && ttl <= std::chrono::hours{24 * 30};
+    auto const lost = node.heartbeat_interval + node.safety_margin + std::chrono::milliseconds{1} +
+                      microseconds{static_cast<microseconds::rep>(static_cast<double>(ttl.count()) * node.clock_drift)};
+    bool const enough = ttl / 2 > lost && ttl <= std::chrono::hours{24 * 30};
     if (o.handoff_lock_ttl == microseconds{} && enough) o.handoff_lock_ttl = ttl;
     return o;
 }
@@ -25135,7 +25197,8 @@ public:
         r.at = stage::starting;
         r.started = t.now;
         r.valid_until = valid_until;
-        extend_at_half(r, t.now);
+        r.extend_at = t.now + rules_.lock_ttl / 2;
+        if (token == e.generation) extend_soon(r, t.now);
         r.attempt = e.attempt;
         r.asked = e.asked;
         e.refusal_told = false;
@@ -25166,7 +25229,7 @@ public:
         auto& r = runs_[slot];
         if (r.at != stage::running) return;
         r.valid_until = valid_until;
-        extend_at_half(r, now);
+        r.extend_at = now + rules_.lock_ttl / 2;
     }
     void not_extended(std::uint32_t slot, error const& why, instant now) {
         auto& r = runs_[slot];
@@ -25194,7 +25257,8 @@ public:
             e.last_start = r.started;
             e.last_end = t.now;
         }
-        bool const retry = failure && same && e.attempt < rules_.retry.attempts;
+        bool const is_last = !failure || r.attempt >= rules_.retry.attempts;
+        bool const retry = same && !is_last;
         if (retry) {
             told.retry_in = backoff(e.attempt);
             ++e.attempt;
@@ -25204,7 +25268,7 @@ public:
         if (failure) told.why = *std::move(failure);
         // One that had to stop early is not done: whoever owns it next is asked for a run, too.
         bool const cut_off = r.cause == stop_cause::lock_ending || r.cause == stop_cause::shutting_down;
-        if (r.asked != 0 && !retry && !cut_off) {
+        if (r.asked != 0 && is_last && !cut_off) {
             if (e.asked == r.asked) e.asked = 0;
             e.done = r.asked;
             done_.push_back({e.id, r.asked});
@@ -25380,12 +25444,11 @@ private:
         bool told = false;       // that it ignores its stop request
     };
 
-    // When half of its time is over, and well before the run would be asked to stop: one that came with its schedule
-    // lasts less than lock_ttl.
-    void extend_at_half(run& r, instant now) const {
+    // One that came with its schedule lasts less than lock_ttl: well before the run would be asked to stop.
+    void extend_soon(run& r, instant now) const {
         auto const left = r.valid_until - now;
         auto const wait = std::min(left / 2, (left - rules_.stop_margin) * 3 / 4);
-        r.extend_at = now + std::max(wait, rules_.lock_ttl / 16);  // where the node's life is short, too
+        r.extend_at = std::min(r.extend_at, now + std::max(wait, rules_.lock_ttl / 16));
     }
     [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
 

@@ -1741,6 +1741,7 @@ public:
     };
     virtual std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) = 0;
     virtual std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) = 0;
+    virtual void on_locked_by_other(std::string const& schedule) = 0;
     virtual instant on_extended(op::lock_kind, std::string const& name, op::outcome const&, instant sent,
                                 instant now) = 0;
     virtual void on_releasing(op::lock_kind, std::string const& name, fencing_token) = 0;
@@ -1895,6 +1896,7 @@ public:
     std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) override {
         return core_.handed_in_the_way_of(schedule, now);
     }
+    void on_locked_by_other(std::string const& schedule) override { core_.on_locked_by_other(schedule); }
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {
         return core_.on_extended(kind, name, grant, sent, now);
@@ -3142,15 +3144,19 @@ private:
         switch (t.kind) {
             case task::what::lane: break;
             case task::what::acquire: {
-                if (!answer || !first().ok()) return finish_run(t.run);
                 auto& r = runs_[t.run];
+                if (answer && first().code == errc::locked_by_other && r.kind == op::lock_kind::schedule) {
+                    machine_->on_locked_by_other(r.name);
+                }
+                if (!answer || !first().ok()) return finish_run(t.run);
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
                 lock_is_held(t.run);
                 break;
             }
             case task::what::clear_the_way:
-                if (answer) machine_->on_released(runs_[t.run].kind, runs_[t.run].name, released());
+                if (!answer) return finish_run(t.run);
+                machine_->on_released(runs_[t.run].kind, runs_[t.run].name, released());
                 go_on_with(task::what::acquire);
                 break;
             case task::what::extend: {
@@ -7250,7 +7256,8 @@ struct scenario {
         weather.kinds &= some;
     }
     d.world.faults = draw_faults(weather, c);
-    if (c.one_in(2)) o.handoff_lock_ttl = d.world.work.lock_ttl;
+    // The same as is asked for, or longer: then it is not taken, and in the way.
+    if (c.one_in(2)) o.handoff_lock_ttl = d.world.work.lock_ttl * (c.one_in(4) ? 2 : 1);
     return d;
 }
 [[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s) {

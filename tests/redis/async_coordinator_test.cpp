@@ -1,6 +1,7 @@
 // Asynchronous coordinators over a real Redis, all on one loop.
 #include "../catch.hpp"
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,10 +10,12 @@
 #include <rota/loop/poll_loop.hpp>
 #include <rota/sink/callback_sink.hpp>
 #include <rota/sink/describe.hpp>
+#include <rota/sink/recording_sink.hpp>
 #include <rota/transport/hiredis_async.hpp>
 #include <rota/transport/hiredis_sync.hpp>
 
 #include "../support/redis_server.hpp"
+#include "../support/tcp_proxy.hpp"
 
 using namespace std::chrono_literals;
 using rota::errc;
@@ -112,6 +115,80 @@ TEST_CASE("async over Redis: an observer outside the group is told at once of wh
     a->nodes([&](result<std::vector<rota::node_status>> r) { nodes = r ? r->size() : 0; });
     REQUIRE(loop.run_until([&] { return nodes.has_value(); }, 1s));
     CHECK(nodes == 1u);  // the observer is none
+}
+
+TEST_CASE("async over Redis: what a node missed was trimmed: it is told of a gap, then how things stand, each once") {
+    redis_server server;
+    rota::poll_loop loop;
+    member a{loop, server.unix_url(), {.node_id = "a", .auto_rebalance = false}};
+    a->register_schedules(schedules(4), [](rota::results<void>) {});
+    REQUIRE(loop.run_until([&] { return a->owned().size() == 4; }, 5s));
+
+    rota::test::tcp_proxy proxy{server.port()};
+    rota::recording_sink record;
+    rota::basic_coordinator b{rota::options{.node_id = "b",
+                                            .heartbeat_interval = 200ms,
+                                            .node_ttl = 30s,
+                                            .auto_rebalance = false,
+                                            .event_scope = rota::event_scope::group},
+                              rota::hiredis_async{proxy.url(), loop}, record};
+    b.run([](result<void>) {});
+    bool moved = false;
+    REQUIRE(loop.run_until([&] { return b.leader().has_value(); }, 5s));
+    a->transfer("s0", "b", [&](result<void> r) { moved = r.has_value(); });
+    REQUIRE(loop.run_until([&] { return moved && b.owned().size() == 1; }, 5s));
+    loop.run_for(300ms);  // it has read all, and listens
+    auto const owned_there = [&] {
+        std::map<std::string, rota::fencing_token> all;
+        auto const records = server.command({"HGETALL", "{rota:}own"}).elements;  // generation|owner|weight
+        for (std::size_t i = 0; i + 1 < records.size(); i += 2) {
+            auto const owner = records[i + 1].text.substr(records[i + 1].text.find('|') + 1);
+            all[records[i].text] = std::stoull(owner);
+        }
+        return all;
+    };
+    auto owner_of = owned_there();
+    auto const take_in = [&](std::size_t from) {
+        for (auto const& e : record.events(from)) {
+            if (auto const* o = std::get_if<rota::ownership_changed>(&e)) owner_of[o->schedule] = o->to.incarnation;
+            if (auto const* s = std::get_if<rota::schedule_changed>(&e); s && !s->registered)
+                owner_of.erase(s->schedule);
+        }
+    };
+    auto const before = record.events().size();
+
+    proxy.refuse(true);
+    proxy.reset();
+    moved = false;
+    bool gone = false;
+    a->register_schedules({{"t0"}, {"t1"}, {"t2"}}, [](rota::results<void>) {});
+    a->transfer("s1", "b", [&](result<void> r) { moved = r.has_value(); });
+    a->unregister_schedules({"s0", "s2"}, [&](rota::results<void> r) { gone = r.all().has_value(); });
+    REQUIRE(loop.run_until([&] { return moved && gone; }, 5s));
+    loop.run_for(300ms);
+    REQUIRE(record.events(before).empty());
+    for (auto const& key : server.command({"KEYS", "*"}).elements) {
+        bool const log = key.text.find("inbox:") != std::string::npos || key.text == "{rota:}events";
+        if (log) REQUIRE_FALSE(server.command({"XTRIM", key.text, "MAXLEN", "0"}).is_error());
+    }
+    loop.run_for(500ms);
+    proxy.refuse(false);
+
+    auto const knows = [&] {
+        take_in(before);
+        return owner_of == owned_there() && owner_of.size() == 5;
+    };
+    CHECK(loop.run_until(knows, 10s));
+    CHECK(loop.run_until([&] { return b.owned().size() >= 2; }, 5s));  // s1 and what was placed
+    for (auto const& s : b.owned()) CHECK(s.id != "s0");
+    unsigned gaps = 0;
+    std::map<std::string, unsigned> registered;
+    for (auto const& e : record.events(before)) {
+        gaps += std::holds_alternative<rota::events_gap>(e) ? 1 : 0;
+        if (auto const* s = std::get_if<rota::schedule_changed>(&e)) ++registered[s->schedule];
+    }
+    CHECK(gaps == 2);  // of its own log, and of the group's
+    CHECK(registered == std::map<std::string, unsigned>{{"s0", 1}, {"s2", 1}, {"t0", 1}, {"t1", 1}, {"t2", 1}});
 }
 
 TEST_CASE("async over Redis: the server is away for a while, and comes back empty") {

@@ -243,6 +243,22 @@ TEST_CASE("async: a lock that came with its schedule is had without a request, a
             CHECK_FALSE(got[2]);
         }
     }
+    SECTION("among others that are answered so late that it is of no use any more") {
+        answer<rota::results<rota::async_lock>> both;
+        b.async.hold(true);
+        b->try_lock_each({"w", "u"}, 3s, both.handler());
+        all.pass(3s);
+        b.async.hold(false);
+        all.loop.run();
+        REQUIRE(both.calls == 1);
+        REQUIRE(both.value->size() == 2);
+        CHECK((*both.value)[0].error() == errc::lock_lost);
+        all.pass(1s);
+        answer<result<rota::async_lock>> w;
+        b->try_lock("w", 3s, w.handler());
+        all.loop.run();
+        CHECK(w);
+    }
     SECTION("too little is left of it: given back, and asked for") {
         all.pass(1600ms);
         answer<result<rota::async_lock>> w;

@@ -95,6 +95,23 @@ TEST_CASE("an heir that goes before its first tick passes it on to who comes nex
     CHECK(c.leads());
 }
 
+TEST_CASE("a leader whose heirs leave looks for others") {
+    core_group g;
+    auto& a = g.join("a");
+    auto& b = g.join("b");
+    auto& c = g.join("c");
+    auto& d = g.join("d");
+    auto& e = g.join("e");
+    g.tick({&e, &b, &c, &d, &a});  // the freshest three are told to a, and e is none of them
+    for (auto* each : {&b, &c, &d}) each->leave();
+    a.hear();
+    a.drive();
+    a.leave();
+    CHECK(g.leader() == "e");
+    e.hear();
+    CHECK(e.leads());
+}
+
 TEST_CASE("who has just renounced declines in favour of who comes next") {
     core_group g;
     auto& a = g.join("a");

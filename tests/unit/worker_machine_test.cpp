@@ -153,9 +153,9 @@ TEST_CASE("locks are extended at half their time, all that are near it in one ba
     s.own("c");
     auto const c = s.start("c", 12);
 
-    s.pass(649ms);
+    s.pass(699ms);
     CHECK(s.next().extend.empty());
-    s.pass(1ms);  // half of what a's was taken for
+    s.pass(1ms);  // half of the ttl after a's
     CHECK(s.next().extend == std::vector<std::uint32_t>{a, b});
     s.machine.extended(a, s.now + 2900ms, s.now);
     s.machine.not_extended(b, rota::error{errc::unavailable}, s.now);

@@ -45,7 +45,8 @@ public:
         // Asked to hand it over:
         fencing_token moving_to = 0;
         change_reason moving_why{};
-        bool open = false;  // ... or another with the same weight and traits
+        bool open = false;     // ... or another with the same weight and traits
+        bool unheard = false;  // read from a page, not from our log
         std::string traits{};
         fencing_token triggered = 0;
         fencing_token done = 0;  // the latest of which this node has said that it is done

@@ -3,10 +3,12 @@
 // given back before another lock of that schedule is asked for, or the schedule goes on to somebody else.
 #pragma once
 
+#include <algorithm>
+#include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "../operations.hpp"
 #include "../types.hpp"
@@ -22,12 +24,13 @@ public:
         microseconds ttl{};  // as it was granted
         instant until{};     // belief
         instant over{};      // it has ended at the server, too
-        bool goes_back = false;
+        bool spent = false;  // not to be taken any more: it goes back
     };
 
     [[nodiscard]] bool empty() const { return all_.empty(); }
 
     void came(std::string const& schedule, entry const& lock, instant now) {
+        give_back(schedule);  // one under an older token
         if (all_.size() >= 2 * left_by_sweep_ + 8) sweep(now);
         all_.insert_or_assign(schedule, lock);
     }
@@ -37,7 +40,7 @@ public:
     [[nodiscard]] std::optional<entry> take(std::string const& schedule, fencing_token generation, microseconds ttl,
                                             instant now) {
         auto const l = all_.find(schedule);
-        if (l == all_.end() || l->second.token != generation || l->second.goes_back) return std::nullopt;
+        if (l == all_.end() || l->second.token != generation || l->second.spent) return std::nullopt;
         if (l->second.ttl > ttl || now >= l->second.until || l->second.until - now < ttl / 2) return std::nullopt;
         auto const taken = l->second;
         all_.erase(l);
@@ -48,7 +51,7 @@ public:
     [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
         auto const l = all_.find(schedule);
         if (l == all_.end() || now >= l->second.over) return std::nullopt;
-        l->second.goes_back = true;
+        l->second.spent = true;
         return l->second.token;
     }
 
@@ -62,8 +65,16 @@ public:
     void give_back(std::string const& schedule) {
         auto const l = all_.find(schedule);
         if (l == all_.end()) return;
-        l->second.goes_back = true;
-        going_back_.push_back({schedule, l->second.token});
+        l->second.spent = true;
+        give_back(schedule, l->second.token);
+    }
+    /// One that may be at the server, and that nobody has a handle of.
+    void give_back(std::string const& schedule, fencing_token token) { going_back_.push_back({schedule, token}); }
+    template <typename Wanted>
+    void give_back_unless(Wanted wanted) {
+        for (auto const& [schedule, lock] : all_) {
+            if (!wanted(schedule, lock.token)) give_back(schedule);
+        }
     }
     [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
     [[nodiscard]] std::optional<op::release_locks> next_release() const {
@@ -73,8 +84,14 @@ public:
         request.items.assign(going_back_.begin(), going_back_.begin() + count);
         return request;
     }
+    /// It is, or cannot be: then it runs out.
     void released(std::string const& schedule, fencing_token token) {
-        std::erase_if(going_back_, [&](auto const& l) { return l.token == token && l.name == schedule; });
+        auto const is_it = [&](auto const& l) { return l.token == token && l.name == schedule; };
+        if (!going_back_.empty() && is_it(going_back_.front())) {
+            going_back_.pop_front();
+        } else {
+            std::erase_if(going_back_, is_it);
+        }
         auto const l = all_.find(schedule);
         if (l != all_.end() && l->second.token == token) all_.erase(l);
     }
@@ -87,12 +104,6 @@ public:
         all_.clear();
         going_back_.clear();
     }
-    template <typename Wanted>
-    void give_back_unless(Wanted wanted) {
-        for (auto const& [schedule, lock] : all_) {
-            if (!lock.goes_back && !wanted(schedule)) give_back(schedule);
-        }
-    }
 
 private:
     void sweep(instant now) {
@@ -101,7 +112,7 @@ private:
     }
 
     std::map<std::string, entry, std::less<>> all_;
-    std::vector<late<op::lock_ref, T>> going_back_;
+    std::deque<late<op::lock_ref, T>> going_back_;  // in the order of requests
     std::size_t left_by_sweep_ = 0;
 };
 

@@ -361,6 +361,13 @@ public:
         }
         if (!entries.empty()) try_swap_ = true;
     }
+    /// After a request for the lock of a schedule of ours: somebody has it, says the server.
+    void on_locked_by_other(std::string const& schedule) {
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || !s->second.unheard) return;
+        may_have_come_locked(schedule, s->second.generation);
+        belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
+    }
     /// Where there are no entries yet.
     [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
         return *held(kind).try_emplace(name).first;
@@ -423,6 +430,7 @@ public:
         }
         if (kind != op::lock_kind::schedule) return;
         handed_.released(name, token);
+        try_swap_ = true;
         // An acknowledgement that came before it was told to wait for the lock's end.
         for (auto& a : acknowledging_) {
             if (a.item.id == name) a.not_before = {};
@@ -437,6 +445,7 @@ public:
         auto const s = belief_->table().find(id);
         bool const here = s != belief_->table().end() && s->second.moving_to == 0;
         if (!here || to == self_.incarnation || !can_act(now) || resync_ || now < idle_from(id)) return false;
+        if (s->second.unheard) return false;  // it may be locked, see may_have_come_locked
         acknowledging_.push_back({.item = {id, s->second.generation, to, {}, true},
                                   .not_before = now,
                                   .why = change_reason::transferred,
@@ -511,8 +520,8 @@ private:
 
     [[nodiscard]] std::optional<operation> next_but_ticks(instant now) {
         if (auto read = next_own_read()) return read;
-        if (auto back = handed_.next_release()) return back;
         if (auto ack = next_acknowledgement(now)) return ack;
+        if (auto back = handed_.next_release()) return back;
         if (is_described_wrongly() && now >= describe_from_) {
             described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
             return op::describe_node{.incarnation = self_.incarnation,
@@ -607,6 +616,9 @@ private:
         if (!transient) {
             leader_.on_refused(request, now);
             if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+            if (auto const* back = std::get_if<op::release_locks>(&request)) {
+                for (auto const& l : back->items) handed_.released(l.name, l.token);
+            }
         }
         if (!transient || why.code == errc::conflict) {
             if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
@@ -988,8 +1000,8 @@ private:
     void comes_locked(op::change const& c, instant now) {
         auto const from = Defects::has(defect::lock_from_news) ? now : tick_sent_;
         auto const until = is_newer_than_tick() ? anchored<Defects>(options_, from, now, c.lease) : instant::min();
-        auto const slow = static_cast<double>(c.lease.count()) * options_.clock_drift;
-        auto const over = now + c.lease + microseconds{static_cast<microseconds::rep>(slow) + 1000};
+        auto const longest = static_cast<double>(c.lease.count()) / (1 - options_.clock_drift);
+        auto const over = now + microseconds{static_cast<microseconds::rep>(longest) + 1000};
         handed_.came(c.id, {c.generation, c.lease, until, over}, now);
     }
 
@@ -1030,8 +1042,12 @@ private:
         if (resync_->first_page) resync_->base = r.version;
         resync_->first_page = false;
         for (auto const& s : r.items) {
-            resync_->table[s.id] = {s.generation, s.weight, s.moving_to, change_reason::rebalanced,
-                                    false,        s.traits, s.triggered};
+            resync_->table[s.id] = {.generation = s.generation,
+                                    .weight = s.weight,
+                                    .moving_to = s.moving_to,
+                                    .moving_why = change_reason::rebalanced,
+                                    .traits = s.traits,
+                                    .triggered = s.triggered};
             resync_->after = s.id;
         }
         for (auto const& id : r.strays) resync_->after = std::max(resync_->after, id);
@@ -1068,7 +1084,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
-            if (!was_here || before->second.generation != s.generation) may_have_come_locked(id, s.generation);
+            s.unheard = !was_here || before->second.generation != s.generation || before->second.unheard;
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
                 if (s.triggered <= s.done) s.triggered = 0;
@@ -1080,27 +1096,33 @@ private:
         for (auto const& [id, s] : fresh) {
             if (s.moving_to != 0 && !Defects::has(defect::resync_loses_handoffs)) handing_over_.insert(id);
         }
-        handed_.give_back_unless([&](auto const& id) { return fresh.contains(id) && !handing_over_.contains(id); });
+        handed_.give_back_unless([&](auto const& id, fencing_token token) {
+            auto const s = fresh.find(id);
+            return s != fresh.end() && s->second.generation == token && s->second.moving_to == 0;
+        });
         belief_->change_table([&](auto& table) { table = std::move(fresh); });
     }
 
-    // The page does not say: to be released before it is locked.
+    // The server says that it is locked. If this ownership was not heard of in our log, that may be the lock that came with
+    // it, of which a page does not tell: then nobody has a handle of it.
     void may_have_come_locked(std::string const& id, fencing_token generation) {
-        if (options_.handoff_lock_ttl == microseconds{}) return;  // then the others have no use for it either
-        handed_.came(id, {generation, {}, instant::min(), instant::max()}, instant::min());
+        auto const l = held_[0].find(id);
+        bool const has_handle = l != held_[0].end() && l->second.token == generation;
+        if (!has_handle) handed_.give_back(id, generation);
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
-    [[nodiscard]] instant idle_from(std::string const& id) const {
-        auto const came = handed_.over(id);
+    [[nodiscard]] instant run_ends(std::string const& id) const {
         auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return came;
+        if (l == held_[0].end()) return instant::min();
         if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return came;
-        return std::max(l->second.until, came);
+        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
+        return l->second.until;
     }
+    // ... nor its lock be ours at the server because it came with it.
+    [[nodiscard]] instant idle_from(std::string const& id) const { return std::max(run_ends(id), handed_.over(id)); }
 
     struct acknowledgement {
         op::acknowledge::item item;
@@ -1108,6 +1130,7 @@ private:
         change_reason why{};
         bool asked = false;         // a request with it was sent
         bool repeated = false;      // ... more than once
+        bool unheard = false;       // as of belief::ownership
         belief::ownership had{};    // of one that nobody asked for: as it was
         std::uint64_t version = 0;  // ... when our change log was read so far
     };
@@ -1122,7 +1145,10 @@ private:
         if (std::exchange(try_swap_, false)) offer_idle_ones(now, op::max_batch - idle.size());
         for (auto const& id : idle) {
             auto const s = belief_->table().find(id)->second;
-            acknowledging_.push_back({{id, s.generation, s.moving_to}, now, s.moving_why});
+            acknowledging_.push_back({.item = {id, s.generation, s.moving_to},
+                                      .not_before = now,
+                                      .why = s.moving_why,
+                                      .unheard = s.unheard});
             handing_over_.erase(id);
             if (Defects::has(defect::acknowledge_first)) continue;
             belief_->change_table([&](auto& table) { table.erase(id); });
@@ -1157,13 +1183,22 @@ private:
                     if (mine.moving_to == 0 && may) idle.push_back(id);
                 }
             }
-            auto const other = find_where(idle, [&](auto const& id) {
-                auto const& mine = belief_->table().find(id)->second;
+            auto const is_like = [&](belief::ownership const& mine) {
                 bool const like =
                     mine.weight == asked.weight && mine.traits == asked.traits && mine.triggered == asked.triggered;
                 return like || Defects::has(defect::swap_of_unlike);
-            });
-            if (other == idle.end()) continue;
+            };
+            auto const other =
+                find_where(idle, [&](auto const& id) { return is_like(belief_->table().find(id)->second); });
+            if (other == idle.end()) {
+                for (auto const& [id, mine] : belief_->table()) {  // idle but for the lock that it came with
+                    if (mine.moving_to != 0 || now < run_ends(id) || now >= handed_.over(id) || !is_like(mine))
+                        continue;
+                    handed_.give_back(id);
+                    break;
+                }
+                continue;
+            }
             auto const id = *other;
             idle.erase(other);
             acknowledging_.push_back(
@@ -1239,6 +1274,7 @@ private:
             if (out.code == errc::locked_by_other) {
                 a->not_before = now + out.remaining + microseconds{1000};
                 a->asked = false;  // nothing was done
+                if (std::exchange(a->unheard, false)) may_have_come_locked(id, a->item.generation);
                 continue;
             }
             if (!a->item.instead_of.empty()) {
@@ -1269,7 +1305,10 @@ private:
             auto const* const membership = std::get_if<membership_changed>(&e);
             // To whom a leader passes leadership when it goes, its tick tells it.
             bool const joined = membership && membership->change == membership_change::joined;
-            if (joined && leads_told_ && candidates_.empty()) tick_at_ = std::min(tick_at_, now);
+            bool const missing = joined && candidates_.empty();
+            bool const gone = membership && membership->change != membership_change::joined &&
+                              std::erase(candidates_, membership->subject.incarnation) > 0;
+            if (leads_told_ && (missing || gone)) tick_at_ = std::min(tick_at_, now);
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
             if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {

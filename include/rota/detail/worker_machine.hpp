@@ -199,7 +199,8 @@ public:
         r.at = stage::starting;
         r.started = t.now;
         r.valid_until = valid_until;
-        extend_at_half(r, t.now);
+        r.extend_at = t.now + rules_.lock_ttl / 2;
+        if (token == e.generation) extend_soon(r, t.now);
         r.attempt = e.attempt;
         r.asked = e.asked;
         e.refusal_told = false;
@@ -230,7 +231,7 @@ public:
         auto& r = runs_[slot];
         if (r.at != stage::running) return;
         r.valid_until = valid_until;
-        extend_at_half(r, now);
+        r.extend_at = now + rules_.lock_ttl / 2;
     }
     void not_extended(std::uint32_t slot, error const& why, instant now) {
         auto& r = runs_[slot];
@@ -258,7 +259,8 @@ public:
             e.last_start = r.started;
             e.last_end = t.now;
         }
-        bool const retry = failure && same && e.attempt < rules_.retry.attempts;
+        bool const is_last = !failure || r.attempt >= rules_.retry.attempts;
+        bool const retry = same && !is_last;
         if (retry) {
             told.retry_in = backoff(e.attempt);
             ++e.attempt;
@@ -268,7 +270,7 @@ public:
         if (failure) told.why = *std::move(failure);
         // One that had to stop early is not done: whoever owns it next is asked for a run, too.
         bool const cut_off = r.cause == stop_cause::lock_ending || r.cause == stop_cause::shutting_down;
-        if (r.asked != 0 && !retry && !cut_off) {
+        if (r.asked != 0 && is_last && !cut_off) {
             if (e.asked == r.asked) e.asked = 0;
             e.done = r.asked;
             done_.push_back({e.id, r.asked});
@@ -444,12 +446,11 @@ private:
         bool told = false;       // that it ignores its stop request
     };
 
-    // When half of its time is over, and well before the run would be asked to stop: one that came with its schedule
-    // lasts less than lock_ttl.
-    void extend_at_half(run& r, instant now) const {
+    // One that came with its schedule lasts less than lock_ttl: well before the run would be asked to stop.
+    void extend_soon(run& r, instant now) const {
         auto const left = r.valid_until - now;
         auto const wait = std::min(left / 2, (left - rules_.stop_margin) * 3 / 4);
-        r.extend_at = now + std::max(wait, rules_.lock_ttl / 16);  // where the node's life is short, too
+        r.extend_at = std::min(r.extend_at, now + std::max(wait, rules_.lock_ttl / 16));
     }
     [[nodiscard]] std::uint32_t number(run const& r) const { return static_cast<std::uint32_t>(&r - runs_.data()); }
 

@@ -559,15 +559,19 @@ private:
         switch (t.kind) {
             case task::what::lane: break;
             case task::what::acquire: {
-                if (!answer || !first().ok()) return finish_run(t.run);
                 auto& r = runs_[t.run];
+                if (answer && first().code == errc::locked_by_other && r.kind == op::lock_kind::schedule) {
+                    machine_->on_locked_by_other(r.name);
+                }
+                if (!answer || !first().ok()) return finish_run(t.run);
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
                 lock_is_held(t.run);
                 break;
             }
             case task::what::clear_the_way:
-                if (answer) machine_->on_released(runs_[t.run].kind, runs_[t.run].name, released());
+                if (!answer) return finish_run(t.run);
+                machine_->on_released(runs_[t.run].kind, runs_[t.run].name, released());
                 go_on_with(task::what::acquire);
                 break;
             case task::what::extend: {

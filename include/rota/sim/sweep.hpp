@@ -90,7 +90,8 @@ struct scenario {
         weather.kinds &= some;
     }
     d.world.faults = draw_faults(weather, c);
-    if (c.one_in(2)) o.handoff_lock_ttl = d.world.work.lock_ttl;
+    // The same as is asked for, or longer: then it is not taken, and in the way.
+    if (c.one_in(2)) o.handoff_lock_ttl = d.world.work.lock_ttl * (c.one_in(4) ? 2 : 1);
     return d;
 }
 [[nodiscard]] inline scenario draw_scenario(std::uint64_t seed, sweep_settings const& s) {

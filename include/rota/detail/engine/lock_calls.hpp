@@ -171,13 +171,17 @@ private:
         std::vector<taken> handed;
         if (kind == op::lock_kind::schedule && core.has_handed_locks()) {
             handed = take_handed(names, ttl);
-            if (names.empty()) {
+            result<void> may;
+            if (auto in_the_way = handed_in_the_way_of(names); !in_the_way.items.empty()) {
+                auto const r = co_await driver_.release_locked(std::move(in_the_way));
+                may = r ? core.can_act(driver_.now()) : r.error();
+            }
+            if (names.empty() || !may) {
+                if (!may) grants.insert(grants.end(), names.size(), may.error());
                 insert(handed, first, grants);
                 driver_.collect();
-                co_return result<void>{};
+                co_return may;
             }
-            auto in_the_way = handed_in_the_way_of(names);
-            if (!in_the_way.items.empty()) (void)co_await driver_.release_locked(std::move(in_the_way));
         }
         operation request = core.acquisition(kind, std::move(names), ttl);
         auto& asked = std::get<op::acquire_locks>(request);
@@ -202,18 +206,15 @@ private:
             auto const& name = asked.items[i].name;
             if (!granted[i].ok()) {
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
+                if (granted[i].code == errc::locked_by_other && kind == op::lock_kind::schedule) {
+                    core.on_locked_by_other(name);
+                }
                 continue;
             }
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
-            target held{kind, name, granted[i].token, asked.incarnation};
-            if (at >= until || !driver_.belief->alive(asked.incarnation, at)) {  // too late to be of use: given back
-                driver_.abandon(std::move(held));
-                grants.push_back(error{errc::lock_lost, in_words(name) + " was granted too late to be of use"});
-                continue;
-            }
-            grants.push_back(grant{std::move(held), until});
+            grants.push_back(if_of_use({{kind, name, granted[i].token, asked.incarnation}, until}, at));
         }
         under_way.reset();
         insert(handed, first, grants);
@@ -254,11 +255,19 @@ private:
         return request;
     }
     // Each where it belongs among those of its page, which begins at `first`.
-    static void insert(std::vector<taken>& locks, std::size_t first,
-                       std::vector<late<rota::result<grant>, Defects>>& grants) {
+    void insert(std::vector<taken>& locks, std::size_t first, std::vector<late<rota::result<grant>, Defects>>& grants) {
+        auto const at = driver_.now();
         for (auto& l : locks) {
-            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index),
+                          if_of_use(std::move(l.what), at));
         }
+    }
+    // One that comes too late is given back.
+    result<grant> if_of_use(grant lock, instant at) {
+        if (at < lock.until && driver_.belief->alive(lock.held.incarnation, at)) return lock;
+        error why{errc::lock_lost, in_words(lock.held.name) + " was granted too late to be of use"};
+        driver_.abandon(std::move(lock.held));
+        return why;
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {
