@@ -11044,11 +11044,14 @@ public:
         op::acquire_locks request{
             .incarnation = self_.incarnation, .kind = kind, .ttl = ttl, .nonce = new_nonce(), .seen = seen_};
         request.items.reserve(names.size());
+        auto const& table = belief_->table();
+        auto s = table.end();
         for (auto& name : names) {
-            auto const s = belief_->table().find(name);
+            if (s != table.end()) ++s;  // mostly they come in order
+            if (s == table.end() || s->first != name) s = table.find(name);
             // Generation 0 never matches: the server then says why it cannot be.
             auto const generation =
-                s == belief_->table().end() || s->second.moving_to != 0 ? fencing_token{0} : s->second.generation;
+                s == table.end() || s->second.moving_to != 0 ? fencing_token{0} : s->second.generation;
             request.items.push_back({std::move(name), generation});
         }
         return request;
@@ -13315,8 +13318,9 @@ private:
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;
         auto const at = driver_.now();
+        bool const alive = driver_.belief->alive(asked.incarnation, at);
         for (std::size_t i = 0; i < granted.size(); ++i) {
-            auto const& name = asked.items[i].name;
+            auto& name = asked.items[i].name;
             if (!granted[i].ok()) {
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
                 if (granted[i].code == errc::locked_by_other && kind == op::lock_kind::schedule) {
@@ -13327,7 +13331,8 @@ private:
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
-            grants.push_back(if_of_use({{kind, name, granted[i].token, asked.incarnation}, until}, at));
+            grants.emplace_back(grant{{kind, std::move(name), granted[i].token, asked.incarnation}, until});
+            if (at >= until || !alive) give_up(grants.back());
         }
         under_way.reset();
         insert(handed, first, grants);
@@ -13371,16 +13376,17 @@ private:
     void insert(std::vector<taken>& locks, std::size_t first, std::vector<late<rota::result<grant>, Defects>>& grants) {
         auto const at = driver_.now();
         for (auto& l : locks) {
-            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index),
-                          if_of_use(std::move(l.what), at));
+            bool const of_use = at < l.what.until && driver_.belief->alive(l.what.held.incarnation, at);
+            auto const put =
+                grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+            if (!of_use) give_up(*put);
         }
     }
-    // One that comes too late is given back.
-    result<grant> if_of_use(grant lock, instant at) {
-        if (at < lock.until && driver_.belief->alive(lock.held.incarnation, at)) return lock;
-        error why{errc::lock_lost, in_words(lock.held.name) + " was granted too late to be of use"};
-        driver_.abandon(std::move(lock.held));
-        return why;
+    // One that comes too late to be of use goes back.
+    void give_up(late<rota::result<grant>, Defects>& lock) {
+        error why{errc::lock_lost, in_words(lock->held.name) + " was granted too late to be of use"};
+        driver_.abandon(std::move(lock->held));
+        lock = std::move(why);
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {
@@ -15434,9 +15440,15 @@ private:
         auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
         results<async_lock> locks;
         locks.reserve(granted.size());
-        for (auto& g : granted) {
+        // What a page's handles hold is allocated as one: it goes with the last of them.
+        std::shared_ptr<async_hold[]> page;
+        for (std::size_t i = 0; i < granted.size(); ++i) {
+            auto const place = i % op::max_batch;
+            if (place == 0) page.reset(new async_hold[std::min(granted.size() - i, op::max_batch)]);
+            auto& g = granted[i];
             if (g) {
-                locks.push_back(handle(std::move(g->held), g->until));
+                locks.push_back(
+                    handle({page, &page[static_cast<std::ptrdiff_t>(place)]}, std::move(g->held), g->until));
             } else {
                 locks.push_back(g.error());
             }
@@ -15449,7 +15461,7 @@ private:
         auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
         auto& g = granted.front();
         if (!g) co_return g.error();
-        co_return handle(std::move(g->held), g->until);
+        co_return handle(std::make_shared<async_hold>(), std::move(g->held), g->until);
     }
 
     void disown_locks() {
@@ -15461,8 +15473,7 @@ private:
         }
     }
 
-    async_lock handle(lock_host::target held, instant until) {
-        auto hold = std::make_shared<async_hold>();
+    async_lock handle(std::shared_ptr<async_hold> hold, lock_host::target held, instant until) {
         hold->held = std::move(held);
         hold->node = driver_.belief;
         hold->host = this;

@@ -494,9 +494,15 @@ private:
         auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
         results<async_lock> locks;
         locks.reserve(granted.size());
-        for (auto& g : granted) {
+        // What a page's handles hold is allocated as one: it goes with the last of them.
+        std::shared_ptr<async_hold[]> page;
+        for (std::size_t i = 0; i < granted.size(); ++i) {
+            auto const place = i % op::max_batch;
+            if (place == 0) page.reset(new async_hold[std::min(granted.size() - i, op::max_batch)]);
+            auto& g = granted[i];
             if (g) {
-                locks.push_back(handle(std::move(g->held), g->until));
+                locks.push_back(
+                    handle({page, &page[static_cast<std::ptrdiff_t>(place)]}, std::move(g->held), g->until));
             } else {
                 locks.push_back(g.error());
             }
@@ -509,7 +515,7 @@ private:
         auto granted = co_await locks_.acquire(kind, std::move(names), ttl);
         auto& g = granted.front();
         if (!g) co_return g.error();
-        co_return handle(std::move(g->held), g->until);
+        co_return handle(std::make_shared<async_hold>(), std::move(g->held), g->until);
     }
 
     void disown_locks() {
@@ -521,8 +527,7 @@ private:
         }
     }
 
-    async_lock handle(lock_host::target held, instant until) {
-        auto hold = std::make_shared<async_hold>();
+    async_lock handle(std::shared_ptr<async_hold> hold, lock_host::target held, instant until) {
         hold->held = std::move(held);
         hold->node = driver_.belief;
         hold->host = this;

@@ -327,11 +327,14 @@ public:
         op::acquire_locks request{
             .incarnation = self_.incarnation, .kind = kind, .ttl = ttl, .nonce = new_nonce(), .seen = seen_};
         request.items.reserve(names.size());
+        auto const& table = belief_->table();
+        auto s = table.end();
         for (auto& name : names) {
-            auto const s = belief_->table().find(name);
+            if (s != table.end()) ++s;  // mostly they come in order
+            if (s == table.end() || s->first != name) s = table.find(name);
             // Generation 0 never matches: the server then says why it cannot be.
             auto const generation =
-                s == belief_->table().end() || s->second.moving_to != 0 ? fencing_token{0} : s->second.generation;
+                s == table.end() || s->second.moving_to != 0 ? fencing_token{0} : s->second.generation;
             request.items.push_back({std::move(name), generation});
         }
         return request;

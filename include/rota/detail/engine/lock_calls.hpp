@@ -202,8 +202,9 @@ private:
         }
         auto const& granted = std::get<op::outcomes>(*answer).items;
         auto const at = driver_.now();
+        bool const alive = driver_.belief->alive(asked.incarnation, at);
         for (std::size_t i = 0; i < granted.size(); ++i) {
-            auto const& name = asked.items[i].name;
+            auto& name = asked.items[i].name;
             if (!granted[i].ok()) {
                 grants.push_back(error{granted[i].code, why_not(granted[i], name)});
                 if (granted[i].code == errc::locked_by_other && kind == op::lock_kind::schedule) {
@@ -214,7 +215,8 @@ private:
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
-            grants.push_back(if_of_use({{kind, name, granted[i].token, asked.incarnation}, until}, at));
+            grants.emplace_back(grant{{kind, std::move(name), granted[i].token, asked.incarnation}, until});
+            if (at >= until || !alive) give_up(grants.back());
         }
         under_way.reset();
         insert(handed, first, grants);
@@ -258,16 +260,17 @@ private:
     void insert(std::vector<taken>& locks, std::size_t first, std::vector<late<rota::result<grant>, Defects>>& grants) {
         auto const at = driver_.now();
         for (auto& l : locks) {
-            grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index),
-                          if_of_use(std::move(l.what), at));
+            bool const of_use = at < l.what.until && driver_.belief->alive(l.what.held.incarnation, at);
+            auto const put =
+                grants.insert(grants.begin() + static_cast<std::ptrdiff_t>(first + l.index), std::move(l.what));
+            if (!of_use) give_up(*put);
         }
     }
-    // One that comes too late is given back.
-    result<grant> if_of_use(grant lock, instant at) {
-        if (at < lock.until && driver_.belief->alive(lock.held.incarnation, at)) return lock;
-        error why{errc::lock_lost, in_words(lock.held.name) + " was granted too late to be of use"};
-        driver_.abandon(std::move(lock.held));
-        return why;
+    // One that comes too late to be of use goes back.
+    void give_up(late<rota::result<grant>, Defects>& lock) {
+        error why{errc::lock_lost, in_words(lock->held.name) + " was granted too late to be of use"};
+        driver_.abandon(std::move(lock->held));
+        lock = std::move(why);
     }
 
     static std::string why_not(op::outcome const& out, std::string const& name) {
