@@ -15889,10 +15889,21 @@ public:
         bool first = false;
         {
             std::lock_guard const lock{mutex_};
-            first = posted_.empty();
+            first = posted_.empty() && asleep_;
             posted_.push_back(std::move(task));
         }
-        if (first) wake();  // else it has been, and the loop has not come to look yet
+        if (first) wake();  // else it has been, or looks before it sleeps
+    }
+    /// For a loop that says when it sleeps: at other times it need not be woken, since it looks here before. False:
+    /// there is something to run. Then end_sleep(), in any case.
+    [[nodiscard]] bool begin_sleep() {
+        std::lock_guard const lock{mutex_};
+        asleep_ = posted_.empty();
+        return asleep_;
+    }
+    void end_sleep() {
+        std::lock_guard const lock{mutex_};
+        asleep_ = false;
     }
     void wake() noexcept {
         std::uint64_t const one = 1;
@@ -15904,10 +15915,6 @@ public:
     void calm() noexcept {
         std::uint64_t count = 0;
         [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
-    }
-    [[nodiscard]] bool empty() {
-        std::lock_guard const lock{mutex_};
-        return posted_.empty();
     }
     /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
     void run() {
@@ -15924,6 +15931,7 @@ public:
 private:
     int event_;
     std::mutex mutex_;
+    bool asleep_ = true;  // as far as is known: whoever does not say is woken for each first one
     std::vector<unique_function<void()>> posted_;
     std::vector<unique_function<void()>> spare_;  // its memory
 };
@@ -16116,8 +16124,17 @@ private:
 
     // epoll counts in milliseconds; the last two of a wait are left to ppoll, which is exact.
     int await(epoll_event* ready, int room, microseconds until) {
-        bool const busy = !tasks_.empty() || stop_.load(std::memory_order_acquire);
-        if (busy) return ::epoll_wait(epoll_, ready, room, 0);
+        struct sleep {
+            explicit sleep(detail::posted_tasks& t) : tasks{t}, begun{t.begin_sleep()} {}
+            ~sleep() { tasks.end_sleep(); }
+            detail::posted_tasks& tasks;
+            bool begun;
+        } const nap{tasks_};
+        bool const busy = !nap.begun || stop_.load(std::memory_order_acquire);
+        if (busy) {  // every other time what is posted does not even wait for a look
+            passed_by_ = !passed_by_ && !nap.begun;
+            return passed_by_ ? 0 : ::epoll_wait(epoll_, ready, room, 0);
+        }
         if (!heap_.empty()) until = std::min(until, heap_.front()->due);
         auto const left = until - detail::io_now();
         if (left <= microseconds{0}) return ::epoll_wait(epoll_, ready, room, 0);
@@ -16199,6 +16216,7 @@ private:
 
     // For the thread that runs it.
     bool running_ = false;
+    bool passed_by_ = false;  // the last turn looked at no descriptor
     std::vector<timed*> heap_;
     std::uint64_t timers_started_ = 0;
     std::vector<std::unique_ptr<watched>> retired_watches_;

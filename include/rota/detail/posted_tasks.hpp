@@ -29,10 +29,21 @@ public:
         bool first = false;
         {
             std::lock_guard const lock{mutex_};
-            first = posted_.empty();
+            first = posted_.empty() && asleep_;
             posted_.push_back(std::move(task));
         }
-        if (first) wake();  // else it has been, and the loop has not come to look yet
+        if (first) wake();  // else it has been, or looks before it sleeps
+    }
+    /// For a loop that says when it sleeps: at other times it need not be woken, since it looks here before. False:
+    /// there is something to run. Then end_sleep(), in any case.
+    [[nodiscard]] bool begin_sleep() {
+        std::lock_guard const lock{mutex_};
+        asleep_ = posted_.empty();
+        return asleep_;
+    }
+    void end_sleep() {
+        std::lock_guard const lock{mutex_};
+        asleep_ = false;
     }
     void wake() noexcept {
         std::uint64_t const one = 1;
@@ -44,10 +55,6 @@ public:
     void calm() noexcept {
         std::uint64_t count = 0;
         [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
-    }
-    [[nodiscard]] bool empty() {
-        std::lock_guard const lock{mutex_};
-        return posted_.empty();
     }
     /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
     void run() {
@@ -64,6 +71,7 @@ public:
 private:
     int event_;
     std::mutex mutex_;
+    bool asleep_ = true;  // as far as is known: whoever does not say is woken for each first one
     std::vector<unique_function<void()>> posted_;
     std::vector<unique_function<void()>> spare_;  // its memory
 };

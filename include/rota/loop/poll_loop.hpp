@@ -217,8 +217,17 @@ private:
 
     // epoll counts in milliseconds; the last two of a wait are left to ppoll, which is exact.
     int await(epoll_event* ready, int room, microseconds until) {
-        bool const busy = !tasks_.empty() || stop_.load(std::memory_order_acquire);
-        if (busy) return ::epoll_wait(epoll_, ready, room, 0);
+        struct sleep {
+            explicit sleep(detail::posted_tasks& t) : tasks{t}, begun{t.begin_sleep()} {}
+            ~sleep() { tasks.end_sleep(); }
+            detail::posted_tasks& tasks;
+            bool begun;
+        } const nap{tasks_};
+        bool const busy = !nap.begun || stop_.load(std::memory_order_acquire);
+        if (busy) {  // every other time what is posted does not even wait for a look
+            passed_by_ = !passed_by_ && !nap.begun;
+            return passed_by_ ? 0 : ::epoll_wait(epoll_, ready, room, 0);
+        }
         if (!heap_.empty()) until = std::min(until, heap_.front()->due);
         auto const left = until - detail::io_now();
         if (left <= microseconds{0}) return ::epoll_wait(epoll_, ready, room, 0);
@@ -300,6 +309,7 @@ private:
 
     // For the thread that runs it.
     bool running_ = false;
+    bool passed_by_ = false;  // the last turn looked at no descriptor
     std::vector<timed*> heap_;
     std::uint64_t timers_started_ = 0;
     std::vector<std::unique_ptr<watched>> retired_watches_;
