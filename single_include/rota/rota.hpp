@@ -10024,10 +10024,11 @@ class handed_locks {
 public:
     struct entry {
         fencing_token token = 0;
-        microseconds ttl{};  // as it was granted
-        instant until{};     // belief
-        instant over{};      // it has ended at the server, too
-        bool spent = false;  // not to be taken any more: it goes back
+        microseconds ttl{};      // as it was granted
+        instant until{};         // belief
+        instant over{};          // it has ended at the server, too
+        bool spent = false;      // not to be taken any more: it goes back
+        bool goes_back = false;  // ... next
     };
 
     [[nodiscard]] bool empty() const { return all_.empty(); }
@@ -10053,7 +10054,11 @@ public:
     /// What has to be released before the schedule can be locked anew.
     [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
         auto const l = all_.find(schedule);
-        if (l == all_.end() || now >= l->second.over) return std::nullopt;
+        if (l == all_.end()) return std::nullopt;
+        if (now >= l->second.over) {
+            all_.erase(l);
+            return std::nullopt;
+        }
         l->second.spent = true;
         return l->second.token;
     }
@@ -10067,8 +10072,8 @@ public:
     /// The schedule is to go, or has gone: the lock is released next.
     void give_back(std::string const& schedule) {
         auto const l = all_.find(schedule);
-        if (l == all_.end()) return;
-        l->second.spent = true;
+        if (l == all_.end() || l->second.goes_back) return;
+        l->second.spent = l->second.goes_back = true;
         give_back(schedule, l->second.token);
     }
     /// One that may be at the server, and that nobody has a handle of.
@@ -10079,19 +10084,30 @@ public:
             if (!wanted(schedule, lock.token)) give_back(schedule);
         }
     }
+    /// The first schedule that is of use, with a lock that is not over and not on its way back: it is given back. False:
+    /// there is none.
+    template <typename OfUse>
+    bool give_one_back(instant now, OfUse of_use) {
+        for (auto const& [schedule, lock] : all_) {
+            if (lock.goes_back || now >= lock.over || !of_use(schedule)) continue;
+            give_back(schedule);
+            return true;
+        }
+        return false;
+    }
     [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
     [[nodiscard]] std::optional<op::release_locks> next_release() const {
         if (going_back_.empty()) return std::nullopt;
         op::release_locks request{.kind = op::lock_kind::schedule};
         auto const count = static_cast<std::ptrdiff_t>(std::min(going_back_.size(), op::max_batch));
-        request.items.assign(going_back_.begin(), going_back_.begin() + count);
+        request.items.assign(going_back_.rbegin(), going_back_.rbegin() + count);
         return request;
     }
     /// It is, or cannot be: then it runs out.
     void released(std::string const& schedule, fencing_token token) {
         auto const is_it = [&](auto const& l) { return l.token == token && l.name == schedule; };
-        if (!going_back_.empty() && is_it(going_back_.front())) {
-            going_back_.pop_front();
+        if (!going_back_.empty() && is_it(going_back_.back())) {  // as the answer to next_release() has them
+            going_back_.pop_back();
         } else {
             std::erase_if(going_back_, is_it);
         }
@@ -10115,7 +10131,7 @@ private:
     }
 
     std::map<std::string, entry, std::less<>> all_;
-    std::deque<late<op::lock_ref, T>> going_back_;  // in the order of requests
+    std::vector<late<op::lock_ref, T>> going_back_;  // the last one first
     std::size_t left_by_sweep_ = 0;
 };
 
@@ -11081,7 +11097,14 @@ public:
         }
         if (!entries.empty()) try_swap_ = true;
     }
-    /// After a request for the lock of a schedule of ours: somebody has it, says the server.
+    /// After a request for the lock of a schedule of ours: granted. What may have come with it is over.
+    void on_lock_granted(std::string const& schedule) {
+        if (!some_unheard_) return;
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || !s->second.unheard) return;
+        belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
+    }
+    /// ... refused: somebody has it, says the server.
     void on_locked_by_other(std::string const& schedule) {
         auto const s = belief_->table().find(schedule);
         if (s == belief_->table().end() || !s->second.unheard) return;
@@ -11804,6 +11827,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
+            some_unheard_ = some_unheard_ || !was_here || before->second.generation != s.generation;
             s.unheard = !was_here || before->second.generation != s.generation || before->second.unheard;
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
@@ -11911,18 +11935,20 @@ private:
             auto const other =
                 find_where(idle, [&](auto const& id) { return is_like(belief_->table().find(id)->second); });
             if (other == idle.end()) {
-                for (auto const& [id, mine] : belief_->table()) {  // idle but for the lock that it came with
-                    if (mine.moving_to != 0 || now < run_ends(id) || now >= handed_.over(id) || !is_like(mine))
-                        continue;
-                    handed_.give_back(id);
-                    break;
-                }
+                (void)handed_.give_one_back(now, [&](auto const& id) {  // idle but for the lock that it came with
+                    auto const s = belief_->table().find(id);
+                    return s != belief_->table().end() && s->second.moving_to == 0 && now >= run_ends(id) &&
+                           is_like(s->second);
+                });
                 continue;
             }
             auto const id = *other;
             idle.erase(other);
-            acknowledging_.push_back(
-                {{id, belief_->table().find(id)->second.generation, asked.moving_to, busy}, now, asked.moving_why});
+            auto const& mine = belief_->table().find(id)->second;
+            acknowledging_.push_back({.item = {id, mine.generation, asked.moving_to, busy},
+                                      .not_before = now,
+                                      .why = asked.moving_why,
+                                      .unheard = mine.unheard});
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
     }
@@ -12150,6 +12176,7 @@ private:
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
     handed_locks<Defects> handed_;
+    bool some_unheard_ = false;  // belief::ownership::unheard, of some
     std::vector<acknowledgement> acknowledging_;
     std::map<std::string, std::optional<op::outcome>, std::less<>> given_;  // by whom somebody waits for
     std::vector<event> events_;
@@ -13328,6 +13355,7 @@ private:
                 }
                 continue;
             }
+            if (kind == op::lock_kind::schedule) core.on_lock_granted(name);
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
@@ -15444,9 +15472,10 @@ private:
         std::shared_ptr<async_hold[]> page;
         for (std::size_t i = 0; i < granted.size(); ++i) {
             auto const place = i % op::max_batch;
-            if (place == 0) page.reset(new async_hold[std::min(granted.size() - i, op::max_batch)]);
+            if (place == 0) page.reset();
             auto& g = granted[i];
             if (g) {
+                if (!page) page.reset(new async_hold[std::min(granted.size() - (i - place), op::max_batch)]);
                 locks.push_back(
                     handle({page, &page[static_cast<std::ptrdiff_t>(place)]}, std::move(g->held), g->until));
             } else {
@@ -15917,18 +15946,33 @@ public:
         [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
     }
     /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
+    /// Where one throws, the others are there the next time, in front.
     void run() {
-        std::vector<unique_function<void()>> tasks = std::exchange(spare_, {});
-        {
-            std::lock_guard const lock{mutex_};
-            tasks.swap(posted_);
-        }
-        for (auto& task : tasks) task();
-        tasks.clear();
-        spare_ = std::move(tasks);
+        struct turn {
+            explicit turn(posted_tasks& t) : all{t}, tasks{std::exchange(t.spare_, {})} {
+                std::lock_guard const lock{all.mutex_};
+                tasks.swap(all.posted_);
+            }
+            ~turn() {
+                if (next < tasks.size()) all.put_back(tasks, next);
+                tasks.clear();
+                all.spare_ = std::move(tasks);
+            }
+            posted_tasks& all;
+            std::vector<unique_function<void()>> tasks;
+            std::size_t next = 0;
+        } now{*this};
+        while (now.next < now.tasks.size()) now.tasks[now.next++]();
     }
 
 private:
+    void put_back(std::vector<unique_function<void()>>& tasks, std::size_t from) {
+        std::lock_guard const lock{mutex_};
+        posted_.insert(posted_.begin(), std::make_move_iterator(tasks.begin() + static_cast<std::ptrdiff_t>(from)),
+                       std::make_move_iterator(tasks.end()));
+        wake();
+    }
+
     int event_;
     std::mutex mutex_;
     bool asleep_ = true;  // as far as is known: whoever does not say is woken for each first one

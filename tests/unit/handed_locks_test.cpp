@@ -137,6 +137,25 @@ TEST_CASE("a page does not tell of the lock that came along: whoever is refused 
         (*g.b)->on_locked_by_other("x");
         CHECK_FALSE(g.b->step());
     }
+    SECTION("over, and locked since: it is handed on in one step") {
+        g.now += 3s;
+        g.b->tick();
+        auto const run = g.acquire(*g.b);
+        REQUIRE(run.ok());
+        (*g.b)->on_lock_granted("x");
+        REQUIRE(g.b->ask_one(op::release_locks{.items = {{"x", run.token}}}).ok());
+        CHECK((*g.b)->give("x", (*g.c)->self().incarnation, g.now));
+    }
+    SECTION("it goes in the place of another") {
+        g.b->own_new("y");
+        auto const busy = g.b->ask_one((*g.b)->acquisition(op::lock_kind::schedule, {"y"}, 3s));
+        REQUIRE(busy.ok());
+        (*g.b)->on_acquired((*g.b)->entry_of(op::lock_kind::schedule, "y"), busy, g.now, g.now);
+        g.revoke("y", *g.b, *g.c, true);
+        g.b->hear();
+        g.b->drive();
+        CHECK(g.owner() == (*g.c)->self().incarnation);
+    }
     SECTION("handed on") {
         REQUIRE_FALSE((*g.b)->give("x", (*g.c)->self().incarnation, g.now));
         g.revoke("x", *g.b, *g.c);

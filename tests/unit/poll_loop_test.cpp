@@ -161,3 +161,19 @@ TEST_CASE("threads post to a poll_loop while it runs", "[threads]") {
     CHECK(loop.run_until([&] { return seen == 4000; }, 10s));
     for (auto& each : others) each.join();
 }
+
+TEST_CASE("poll_loop: a task that throws takes none of the others along") {
+    rota::poll_loop loop;
+    std::vector<int> ran;
+    for (int i = 0; i < 4; ++i) {
+        loop.post([&ran, i] {
+            ran.push_back(i);
+            if (i == 1) throw std::runtime_error("a task");
+        });
+    }
+    loop.post([&] { loop.post([&] { ran.push_back(9); }); });
+    CHECK_THROWS_AS(loop.run_for(10ms), std::runtime_error);
+    loop.post([&] { ran.push_back(8); });
+    loop.run_for(10ms);
+    CHECK(ran == std::vector<int>{0, 1, 2, 3, 8, 9});
+}

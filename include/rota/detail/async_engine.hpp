@@ -498,9 +498,10 @@ private:
         std::shared_ptr<async_hold[]> page;
         for (std::size_t i = 0; i < granted.size(); ++i) {
             auto const place = i % op::max_batch;
-            if (place == 0) page.reset(new async_hold[std::min(granted.size() - i, op::max_batch)]);
+            if (place == 0) page.reset();
             auto& g = granted[i];
             if (g) {
+                if (!page) page.reset(new async_hold[std::min(granted.size() - (i - place), op::max_batch)]);
                 locks.push_back(
                     handle({page, &page[static_cast<std::ptrdiff_t>(place)]}, std::move(g->held), g->until));
             } else {

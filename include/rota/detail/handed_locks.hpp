@@ -4,11 +4,11 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "../operations.hpp"
 #include "../types.hpp"
@@ -21,10 +21,11 @@ class handed_locks {
 public:
     struct entry {
         fencing_token token = 0;
-        microseconds ttl{};  // as it was granted
-        instant until{};     // belief
-        instant over{};      // it has ended at the server, too
-        bool spent = false;  // not to be taken any more: it goes back
+        microseconds ttl{};      // as it was granted
+        instant until{};         // belief
+        instant over{};          // it has ended at the server, too
+        bool spent = false;      // not to be taken any more: it goes back
+        bool goes_back = false;  // ... next
     };
 
     [[nodiscard]] bool empty() const { return all_.empty(); }
@@ -50,7 +51,11 @@ public:
     /// What has to be released before the schedule can be locked anew.
     [[nodiscard]] std::optional<fencing_token> in_the_way_of(std::string const& schedule, instant now) {
         auto const l = all_.find(schedule);
-        if (l == all_.end() || now >= l->second.over) return std::nullopt;
+        if (l == all_.end()) return std::nullopt;
+        if (now >= l->second.over) {
+            all_.erase(l);
+            return std::nullopt;
+        }
         l->second.spent = true;
         return l->second.token;
     }
@@ -64,8 +69,8 @@ public:
     /// The schedule is to go, or has gone: the lock is released next.
     void give_back(std::string const& schedule) {
         auto const l = all_.find(schedule);
-        if (l == all_.end()) return;
-        l->second.spent = true;
+        if (l == all_.end() || l->second.goes_back) return;
+        l->second.spent = l->second.goes_back = true;
         give_back(schedule, l->second.token);
     }
     /// One that may be at the server, and that nobody has a handle of.
@@ -76,19 +81,30 @@ public:
             if (!wanted(schedule, lock.token)) give_back(schedule);
         }
     }
+    /// The first schedule that is of use, with a lock that is not over and not on its way back: it is given back. False:
+    /// there is none.
+    template <typename OfUse>
+    bool give_one_back(instant now, OfUse of_use) {
+        for (auto const& [schedule, lock] : all_) {
+            if (lock.goes_back || now >= lock.over || !of_use(schedule)) continue;
+            give_back(schedule);
+            return true;
+        }
+        return false;
+    }
     [[nodiscard]] bool has_to_release() const { return !going_back_.empty(); }
     [[nodiscard]] std::optional<op::release_locks> next_release() const {
         if (going_back_.empty()) return std::nullopt;
         op::release_locks request{.kind = op::lock_kind::schedule};
         auto const count = static_cast<std::ptrdiff_t>(std::min(going_back_.size(), op::max_batch));
-        request.items.assign(going_back_.begin(), going_back_.begin() + count);
+        request.items.assign(going_back_.rbegin(), going_back_.rbegin() + count);
         return request;
     }
     /// It is, or cannot be: then it runs out.
     void released(std::string const& schedule, fencing_token token) {
         auto const is_it = [&](auto const& l) { return l.token == token && l.name == schedule; };
-        if (!going_back_.empty() && is_it(going_back_.front())) {
-            going_back_.pop_front();
+        if (!going_back_.empty() && is_it(going_back_.back())) {  // as the answer to next_release() has them
+            going_back_.pop_back();
         } else {
             std::erase_if(going_back_, is_it);
         }
@@ -112,7 +128,7 @@ private:
     }
 
     std::map<std::string, entry, std::less<>> all_;
-    std::deque<late<op::lock_ref, T>> going_back_;  // in the order of requests
+    std::vector<late<op::lock_ref, T>> going_back_;  // the last one first
     std::size_t left_by_sweep_ = 0;
 };
 

@@ -364,7 +364,14 @@ public:
         }
         if (!entries.empty()) try_swap_ = true;
     }
-    /// After a request for the lock of a schedule of ours: somebody has it, says the server.
+    /// After a request for the lock of a schedule of ours: granted. What may have come with it is over.
+    void on_lock_granted(std::string const& schedule) {
+        if (!some_unheard_) return;
+        auto const s = belief_->table().find(schedule);
+        if (s == belief_->table().end() || !s->second.unheard) return;
+        belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
+    }
+    /// ... refused: somebody has it, says the server.
     void on_locked_by_other(std::string const& schedule) {
         auto const s = belief_->table().find(schedule);
         if (s == belief_->table().end() || !s->second.unheard) return;
@@ -1087,6 +1094,7 @@ private:
                 tell_own(id, {}, self_, s.generation, change_reason::resynced);
             }
             bool const was_here = before != belief_->table().end();
+            some_unheard_ = some_unheard_ || !was_here || before->second.generation != s.generation;
             s.unheard = !was_here || before->second.generation != s.generation || before->second.unheard;
             if (was_here && before->second.generation == s.generation) {
                 s.done = before->second.done;
@@ -1194,18 +1202,20 @@ private:
             auto const other =
                 find_where(idle, [&](auto const& id) { return is_like(belief_->table().find(id)->second); });
             if (other == idle.end()) {
-                for (auto const& [id, mine] : belief_->table()) {  // idle but for the lock that it came with
-                    if (mine.moving_to != 0 || now < run_ends(id) || now >= handed_.over(id) || !is_like(mine))
-                        continue;
-                    handed_.give_back(id);
-                    break;
-                }
+                (void)handed_.give_one_back(now, [&](auto const& id) {  // idle but for the lock that it came with
+                    auto const s = belief_->table().find(id);
+                    return s != belief_->table().end() && s->second.moving_to == 0 && now >= run_ends(id) &&
+                           is_like(s->second);
+                });
                 continue;
             }
             auto const id = *other;
             idle.erase(other);
-            acknowledging_.push_back(
-                {{id, belief_->table().find(id)->second.generation, asked.moving_to, busy}, now, asked.moving_why});
+            auto const& mine = belief_->table().find(id)->second;
+            acknowledging_.push_back({.item = {id, mine.generation, asked.moving_to, busy},
+                                      .not_before = now,
+                                      .why = asked.moving_why,
+                                      .unheard = mine.unheard});
             belief_->change_table([&](auto& table) { table.erase(id); });
         }
     }
@@ -1433,6 +1443,7 @@ private:
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
     lock_table held_[2];
     handed_locks<Defects> handed_;
+    bool some_unheard_ = false;  // belief::ownership::unheard, of some
     std::vector<acknowledgement> acknowledging_;
     std::map<std::string, std::optional<op::outcome>, std::less<>> given_;  // by whom somebody waits for
     std::vector<event> events_;

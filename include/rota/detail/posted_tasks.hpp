@@ -1,7 +1,9 @@
 // Tasks that any thread posts to an event loop, and the descriptor that wakes it for them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -57,18 +59,33 @@ public:
         [[maybe_unused]] auto const ignored = ::read(event_, &count, sizeof count);
     }
     /// Runs what has been posted; what these post is for the next time, so that none can keep the loop from other work.
+    /// Where one throws, the others are there the next time, in front.
     void run() {
-        std::vector<unique_function<void()>> tasks = std::exchange(spare_, {});
-        {
-            std::lock_guard const lock{mutex_};
-            tasks.swap(posted_);
-        }
-        for (auto& task : tasks) task();
-        tasks.clear();
-        spare_ = std::move(tasks);
+        struct turn {
+            explicit turn(posted_tasks& t) : all{t}, tasks{std::exchange(t.spare_, {})} {
+                std::lock_guard const lock{all.mutex_};
+                tasks.swap(all.posted_);
+            }
+            ~turn() {
+                if (next < tasks.size()) all.put_back(tasks, next);
+                tasks.clear();
+                all.spare_ = std::move(tasks);
+            }
+            posted_tasks& all;
+            std::vector<unique_function<void()>> tasks;
+            std::size_t next = 0;
+        } now{*this};
+        while (now.next < now.tasks.size()) now.tasks[now.next++]();
     }
 
 private:
+    void put_back(std::vector<unique_function<void()>>& tasks, std::size_t from) {
+        std::lock_guard const lock{mutex_};
+        posted_.insert(posted_.begin(), std::make_move_iterator(tasks.begin() + static_cast<std::ptrdiff_t>(from)),
+                       std::make_move_iterator(tasks.end()));
+        wake();
+    }
+
     int event_;
     std::mutex mutex_;
     bool asleep_ = true;  // as far as is known: whoever does not say is woken for each first one

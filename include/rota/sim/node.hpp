@@ -564,6 +564,7 @@ private:
                     machine_->on_locked_by_other(r.name);
                 }
                 if (!answer || !first().ok()) return finish_run(t.run);
+                if (r.kind == op::lock_kind::schedule) machine_->on_lock_granted(r.name);
                 r.token = first().token;
                 r.until = machine_->on_acquired(r.kind, r.name, first(), sent_, now());
                 lock_is_held(t.run);

@@ -51,6 +51,7 @@ public:
     virtual std::optional<taken_lock> take_handed(std::string const& schedule, microseconds ttl, instant now) = 0;
     virtual std::optional<fencing_token> handed_in_the_way_of(std::string const& schedule, instant now) = 0;
     virtual void on_locked_by_other(std::string const& schedule) = 0;
+    virtual void on_lock_granted(std::string const& schedule) = 0;
     virtual instant on_extended(op::lock_kind, std::string const& name, op::outcome const&, instant sent,
                                 instant now) = 0;
     virtual void on_releasing(op::lock_kind, std::string const& name, fencing_token) = 0;
@@ -206,6 +207,7 @@ public:
         return core_.handed_in_the_way_of(schedule, now);
     }
     void on_locked_by_other(std::string const& schedule) override { core_.on_locked_by_other(schedule); }
+    void on_lock_granted(std::string const& schedule) override { core_.on_lock_granted(schedule); }
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) override {
         return core_.on_extended(kind, name, grant, sent, now);

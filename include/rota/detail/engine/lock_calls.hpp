@@ -212,6 +212,7 @@ private:
                 }
                 continue;
             }
+            if (kind == op::lock_kind::schedule) core.on_lock_granted(name);
             auto* const known = under_way ? under_way->entry(i) : nullptr;
             auto const until =
                 core.on_acquired(known != nullptr ? *known : core.entry_of(kind, name), granted[i], sent, at);
