@@ -91,7 +91,7 @@ public:
 
     /// Takes part until `stop` is requested (by any thread), leave() is called, or it is fenced: joins if needed, ticks
     /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss. (A join() that is
-    /// called before leave() has ended may keep it going.)
+    /// called before leave() has ended may keep it going.) A stop does not leave; leave() is answered before or after this.
     template <typename Handler>
     void run(std::stop_token stop, Handler handler) {
         engine().run(std::move(stop), std::move(handler));

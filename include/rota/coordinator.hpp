@@ -173,9 +173,10 @@ public:
     // ---------------------------------------------------------------- locks
 
     /// The right to process a schedule for `ttl`, if this node owns it. not_owner (also while it is being handed over),
-    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. One that came with its lock
-    /// (options::handoff_lock_ttl) is had without a request, for half of `ttl` or more: what happened to it elsewhere
-    /// meanwhile (it is to move on, it was unregistered) may be heard of later, as during any run.
+    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. Of a schedule that came
+    /// with its lock (options::handoff_lock_ttl) it takes that without a request: then half of `ttl` may be all that is
+    /// left, see remaining(), and what happened to the schedule elsewhere just now (it is to move on, it was unregistered)
+    /// may be heard of later, as during any run.
     [[nodiscard]] result<schedule_lock> try_lock(std::string schedule, std::chrono::microseconds ttl) {
         return engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl);
     }

@@ -57,11 +57,15 @@ struct options {
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
-    /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
-    /// the new owner's try_lock() for that time or longer then has it without a request, while half of what it asks for is
-    /// left. As with any lock that is held already, what others do meanwhile (move it on, unregister it) does not take it
-    /// away. One that nobody takes runs out, or goes back before the next lock or hand-over. 0: without; in a worker: its
-    /// lock_ttl, if that is long enough for it to be of use. 0 .. 30 days.
+    /// A schedule that this node hands over alone (a transfer, or a move that the leader asks for; not several at a time, nor
+    /// all by leave()) goes with a fresh lock for its new owner, for so long: that need not ask for one before its first
+    /// run. Its try_lock() takes it without a request if it is for that time or longer, and at least half of what it is for
+    /// is left, as counted from that node's last tick. So give all nodes the ttl that they lock for, if that is more than
+    /// two heartbeats. One that is not taken runs out; its node gives it back before that to lock the schedule by a request,
+    /// or to hand it on. As with any lock that is held, what others do to the schedule meanwhile (move it on, unregister it)
+    /// does not take it away. Its token is the generation.
+    /// 0: without; in a worker its lock_ttl, if half of that is more than a heartbeat, safety_margin and drift (there, 1 us
+    /// is as good as none). 0 .. 30 days.
     microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others

@@ -23,7 +23,7 @@ struct worker_options {
     /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
     /// most handlers wait for something. At most 1000.
     std::uint32_t threads = 0;
-    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
+    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 30 days.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
     /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.

@@ -1501,11 +1501,15 @@ struct options {
     double rebalance_threshold = 0.2;
     /// How long the run in hand may extend its lock when its schedule is to move; what was granted last runs to its end.
     microseconds handoff_deadline = std::chrono::seconds{30};
-    /// A schedule that this node hands over by itself (transfer(), a move alone) goes together with its lock, for so long:
-    /// the new owner's try_lock() for that time or longer then has it without a request, while half of what it asks for is
-    /// left. As with any lock that is held already, what others do meanwhile (move it on, unregister it) does not take it
-    /// away. One that nobody takes runs out, or goes back before the next lock or hand-over. 0: without; in a worker: its
-    /// lock_ttl, if that is long enough for it to be of use. 0 .. 30 days.
+    /// A schedule that this node hands over alone (a transfer, or a move that the leader asks for; not several at a time, nor
+    /// all by leave()) goes with a fresh lock for its new owner, for so long: that need not ask for one before its first
+    /// run. Its try_lock() takes it without a request if it is for that time or longer, and at least half of what it is for
+    /// is left, as counted from that node's last tick. So give all nodes the ttl that they lock for, if that is more than
+    /// two heartbeats. One that is not taken runs out; its node gives it back before that to lock the schedule by a request,
+    /// or to hand it on. As with any lock that is held, what others do to the schedule meanwhile (move it on, unregister it)
+    /// does not take it away. Its token is the generation.
+    /// 0: without; in a worker its lock_ttl, if half of that is more than a heartbeat, safety_margin and drift (there, 1 us
+    /// is as good as none). 0 .. 30 days.
     microseconds handoff_lock_ttl{};
     /// Longest time that a strategy may take for a plan; one that took longer is refused (plan_refused), since the group
     /// has gone on meanwhile. Not more than leader_lease. Nothing ends a strategy that never returns: the node then loses lease and life, and others
@@ -14645,9 +14649,10 @@ public:
     // ---------------------------------------------------------------- locks
 
     /// The right to process a schedule for `ttl`, if this node owns it. not_owner (also while it is being handed over),
-    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. One that came with its lock
-    /// (options::handoff_lock_ttl) is had without a request, for half of `ttl` or more: what happened to it elsewhere
-    /// meanwhile (it is to move on, it was unregistered) may be heard of later, as during any run.
+    /// unknown_schedule, locked_by_other. Do not wait in a loop: the owner's next run comes. Of a schedule that came
+    /// with its lock (options::handoff_lock_ttl) it takes that without a request: then half of `ttl` may be all that is
+    /// left, see remaining(), and what happened to the schedule elsewhere just now (it is to move on, it was unregistered)
+    /// may be heard of later, as during any run.
     [[nodiscard]] result<schedule_lock> try_lock(std::string schedule, std::chrono::microseconds ttl) {
         return engine().lock_one(op::lock_kind::schedule, std::move(schedule), ttl);
     }
@@ -15636,7 +15641,7 @@ public:
 
     /// Takes part until `stop` is requested (by any thread), leave() is called, or it is fenced: joins if needed, ticks
     /// when it is time, at once for what is pushed, retries while the server is away, rejoins after a loss. (A join() that is
-    /// called before leave() has ended may keep it going.)
+    /// called before leave() has ended may keep it going.) A stop does not leave; leave() is answered before or after this.
     template <typename Handler>
     void run(std::stop_token stop, Handler handler) {
         engine().run(std::move(stop), std::move(handler));
@@ -25024,7 +25029,7 @@ struct worker_options {
     /// Most runs at once on this node, each on a thread of its own. 0: the number of processors, and at least 4, since
     /// most handlers wait for something. At most 1000.
     std::uint32_t threads = 0;
-    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 1 day.
+    /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 30 days.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
     /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
