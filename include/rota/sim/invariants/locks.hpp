@@ -20,7 +20,8 @@ struct lock_grant {
     op::outcome out;
     fencing_token holder = 0;
     std::uint64_t nonce = 0;
-    std::int64_t until = 0;
+    microseconds ttl{};                  // as it was asked for
+    std::int64_t until = 0;              // as it was answered
     std::uint32_t process = no_process;  // if by a request
 };
 /// Those of a step.
@@ -35,6 +36,7 @@ struct lock_grant {
                            out[i],
                            q->incarnation,
                            q->nonce,
+                           q->ttl,
                            s.server_time + out[i].remaining.count(),
                            s.process});
         }
@@ -42,8 +44,12 @@ struct lock_grant {
         auto const& out = std::get<op::outcomes>(*s.answer).items;
         if (out.size() != 1 || !out[0].ok()) return all;
         auto const& item = q2->items[0];
-        all.push_back(
-            {{op::lock_kind::schedule, item.id}, out[0], item.to, 0, s.server_time + q2->lock_ttl.count(), no_process});
+        all.push_back({{op::lock_kind::schedule, item.id},
+                       out[0],
+                       item.to,
+                       0,
+                       q2->lock_ttl,
+                       s.server_time + q2->lock_ttl.count()});
     }
     return all;
 }
@@ -271,7 +277,7 @@ public:
         if (!group().promises_hold()) return until_.clear();
         for (auto const& g : locks_granted(s)) {
             auto& u = until_[g.key];
-            if (u.first != g.out.token) u = {g.out.token, g.until};
+            if (u.first != g.out.token) u = {g.out.token, s.server_time + g.ttl.count()};
         }
         if (auto* q = std::get_if<op::acquire_locks>(&s.request)) {
             auto const& out = std::get<op::outcomes>(*s.answer).items;
