@@ -79,8 +79,10 @@ template <typename = void>
 }
 
 /// `o` for the node of a worker: a schedule goes to its next owner with its lock, if enough would be left of that there
-/// (which counts from its last tick).
-[[nodiscard]] inline options handing_locks_on(options o, worker_options const& w) {
+/// (which counts from its last tick). What is wrong with them, run() says.
+template <typename = void>
+[[nodiscard]] options handing_locks_on(options o, worker_options const& w) {
+    if (!validate(o)) return o;
     auto const node = rota::with_defaults(o);
     auto const ttl = with_defaults(w, node).lock_ttl;
     auto const lost = node.heartbeat_interval + node.safety_margin + std::chrono::milliseconds{1} +

@@ -529,6 +529,21 @@ TEST_CASE("what is added while the worker runs is registered at once; what canno
     CHECK(seen.overlaps() == 0);
 }
 
+TEST_CASE("senseless options are not computed with before run() has refused them") {
+    memory_store store;
+    auto refused = [&](auto change) {
+        auto o = quick("a");
+        change(o);
+        rota::worker w{o, memory_transport{store}};
+        auto const r = w.run({}, [](job&) {});
+        REQUIRE_FALSE(r);
+        CHECK(r.error() == errc::invalid_argument);
+    };
+    refused([](auto& o) { o.heartbeat_interval = rota::microseconds::max(); });
+    refused([](auto& o) { o.safety_margin = rota::microseconds::max(); });
+    refused([](auto& o) { o.clock_drift = 1e300; });
+}
+
 TEST_CASE("run says why it cannot take part", "[threads]") {
     memory_store store;
     auto const nothing = [](job&) {};
