@@ -95,7 +95,27 @@ TEST_CASE("an heir that goes before its first tick passes it on to who comes nex
     CHECK(c.leads());
 }
 
-TEST_CASE("a leader whose heirs leave looks for others") {
+TEST_CASE(
+    "a leader that goes before its next tick passes leadership on to whom it has only read of, or heard of, since") {
+    core_group g;
+    auto& a = g.add("a");
+    a->want_join(g.now);
+    REQUIRE(a.step());  // a member
+    REQUIRE(a.step());  // the leader, alone
+    REQUIRE(a.leads());
+    bool const heard_of = GENERATE(false, true);
+    if (heard_of) a.drive();
+    auto& b = g.join("b");
+    if (heard_of) a.hear();
+    a.drive();
+    REQUIRE(g.leader() == "a");
+    GENERATE(false, true) ? a.leave() : a.renounce();
+    CHECK(g.leader() == "b");
+    b.hear();
+    CHECK(b.leads());
+}
+
+TEST_CASE("a leader whose heirs leave has others") {
     core_group g;
     auto& a = g.join("a");
     auto& b = g.join("b");

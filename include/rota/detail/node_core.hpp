@@ -145,6 +145,7 @@ public:
         if (self_.incarnation != 0 && standing_ == standing::member) {
             farewell_ = self_.incarnation;
             left_ = true;
+            name_heirs();
             if (Defects::has(defect::leave_first)) return;
             drop_everything(change_reason::lost);
         }
@@ -167,6 +168,7 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
+        name_heirs();
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = candidates_};
         if (!candidates_.empty()) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
@@ -807,6 +809,18 @@ private:
         if (belief_->last_leader().node.incarnation == was.incarnation) belief_->hear_of_leader({}, now);
     }
 
+    // Who may lead after us, for when we go: whom our last tick named, then others that the group's events tell of (they may
+    // have joined since), the longest there first. The server passes over those that have died.
+    void name_heirs() {
+        if (belief_->term() == 0) return;
+        feed_.picture().each_node([this](fencing_token incarnation, auto const& node) {
+            if (candidates_.size() >= most_heirs || !node.alive || incarnation == self_.incarnation) return;
+            if (std::find(candidates_.begin(), candidates_.end(), incarnation) != candidates_.end()) return;
+            candidates_.push_back(incarnation);
+        });
+    }
+    static constexpr std::size_t most_heirs = 3;  // as many as a tick names
+
     void end_leadership() {
         belief_->stop_leading();
         if (leads_told_) leadership_ended(belief_->now());
@@ -1313,15 +1327,12 @@ private:
     // ================================================================ the group, and leading it
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
-        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this, now](event e) {
+        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
             bool const observing = standing_ == standing::observing;
             auto const* const membership = std::get_if<membership_changed>(&e);
-            // To whom a leader passes leadership when it goes, its tick tells it.
-            bool const joined = membership && membership->change == membership_change::joined;
-            bool const missing = joined && candidates_.empty();
-            bool const gone = membership && membership->change != membership_change::joined &&
-                              std::erase(candidates_, membership->subject.incarnation) > 0;
-            if (leads_told_ && (missing || gone)) tick_at_ = std::min(tick_at_, now);
+            if (membership && membership->change != membership_change::joined) {
+                std::erase(candidates_, membership->subject.incarnation);
+            }
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
             if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
