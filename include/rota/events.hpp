@@ -105,7 +105,7 @@ struct plan_refused {
 };
 
 /// Something that an operator should know: that the server refuses this node's requests, may evict leases, was restarted;
-/// that schedules have no node with room. `what.code` is errc{} where nothing failed.
+/// that the group cannot be joined, attempt after attempt; that schedules have no node with room. `what.code` is errc{} where nothing failed.
 struct warning {
     error what{};
 };

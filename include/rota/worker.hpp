@@ -26,6 +26,7 @@
 
 #include "coordinator.hpp"
 #include "detail/late.hpp"
+#include "detail/say.hpp"
 #include "detail/signal_watch.hpp"
 #include "detail/worker_engine.hpp"
 #include "detail/worker_parts.hpp"
@@ -48,6 +49,9 @@ namespace rota {
 /// and at most worker_options::threads are in hand in all. The handler is asked to stop (job::stop_requested()) before
 /// its lock ends unextended, when max_run_time is over, and at the end of a drain. When a schedule is to go to another
 /// node, the run in hand may go on for options::handoff_deadline, and no other is started.
+///
+/// What an operator should look at goes to stderr, a line each, where nobody else asks for it: failed runs without
+/// on_report(), and trouble of the node (no group to join, contact lost and found, warnings) without a sink.
 ///
 /// Handlers: `void(job&)` or `rota::result<void>(job&)`. One object is called from many threads at once. What it throws, or
 /// the error that it returns, makes the run a failed one: reported, and repeated as worker_options::retry says.
@@ -129,26 +133,27 @@ public:
     }
 
     /// run() for a main function: SIGINT and SIGTERM call stop(), a second one (200 ms later or more) ends the
-    /// process at once. Returns the exit code: 0, or 1 after a line on stderr that says why. A handler that has not returned worker_options::stop_grace after
-    /// the hand-over does not keep the process: it is ended (std::_Exit, code 1; nothing is flushed), since a supervisor
-    /// would kill it next. Once per process at a time; the signals' former actions are put back.
+    /// process at once. Returns the exit code: 0, or 1 after a line on stderr that says why. A handler that has not returned
+    /// worker_options::stop_grace after the hand-over does not keep the process: it is ended (std::_Exit, code 1; nothing is
+    /// flushed), since a supervisor would kill it next. Once per process at a time; the signals' former actions are put back.
     template <typename Handler>
     [[nodiscard]] int run_until_signal(Handler&& handler) {
         handler_of<std::remove_reference_t<Handler>> erased{handler};
         detail::late<detail::signal_watch<>, set> const signals{[this] { stop(); }};
         auto const hung = [] {
-            std::fputs("rota: a handler does not return; the process ends without it\n", stderr);
+            detail::say("a handler does not return; the process ends without it");
             std::_Exit(1);
         };
         auto const ended = engine_.run({}, erased, hung);
         if (ended) return 0;
-        std::fprintf(stderr, "rota: %s\n", ended.error().message().c_str());
+        detail::say(ended.error().message());
         return 1;
     }
 
     /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
     /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
-    /// node leaves, and others own its schedules at once. A handler that still runs then has lost its lock; run() waits for
+    /// node leaves, and others own its schedules at once. Idle ones they get while it waits (its capacity is 0 until then),
+    /// unless more of the budget is left than options::handoff_deadline, which would end the runs too soon. A handler that still runs then has lost its lock; run() waits for
     /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
     void stop() { engine_.stop(); }
 
@@ -195,6 +200,19 @@ private:
         rota::result<void> take_part(std::stop_token stop) override { return node.run(std::move(stop)); }
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
+        void take_no_more() override {
+            auto none = node.attributes();
+            usual_capacity = none.capacity;
+            takes_none = true;
+            none.capacity = 0;
+            (void)node.set_attributes(std::move(none));
+        }
+        void take_again() override {
+            if (!std::exchange(takes_none, false)) return;
+            auto usual = node.attributes();
+            usual.capacity = usual_capacity;
+            (void)node.set_attributes(std::move(usual));  // told with the next join
+        }
         void leave() override { (void)node.leave(); }
         results<schedule_lock> lock(std::vector<std::string> names, microseconds ttl) override {
             return node.try_lock_each(std::move(names), ttl);
@@ -217,6 +235,8 @@ private:
 
         [[no_unique_address]] typename set::clock clock;
         [[no_unique_address]] trigger_type trigger;
+        std::optional<std::uint32_t> usual_capacity;
+        bool takes_none = false;
         coordinator_type node;
     };
 

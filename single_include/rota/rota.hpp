@@ -1443,7 +1443,7 @@ struct plan_refused {
 };
 
 /// Something that an operator should know: that the server refuses this node's requests, may evict leases, was restarted;
-/// that schedules have no node with room. `what.code` is errc{} where nothing failed.
+/// that the group cannot be joined, attempt after attempt; that schedules have no node with room. `what.code` is errc{} where nothing failed.
 struct warning {
     error what{};
 };
@@ -11354,9 +11354,12 @@ private:
             retry_at_ = now;
             return;
         }
-        // What retrying alone does not heal is an operator's business: said once, and again after a while.
+        // What retrying alone does not heal is an operator's business, and so is a group that cannot be joined: said once,
+        // and again after a while. (Losing contact later is told as such.)
         bool const transient = may_pass(why.code) || why.code == errc::conflict;
-        if (!transient && (warned_of_ != why || now >= warn_again_at_)) {
+        bool const shut_out = std::holds_alternative<op::join>(request) && may_pass(why.code) && failures_ > 0;
+        bool const news = transient ? !warned_of_ || warned_of_->code != why.code : warned_of_ != why;
+        if ((!transient || shut_out) && (news || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
             tell(warning{why});
@@ -24759,6 +24762,19 @@ struct on_demand {
 // before its lock ends. It cannot make a handler return: one that never looks at job::stop_requested() goes on without
 // its lock, and only its token, which newer ones supersede, tells the resource.
 
+// ---- rota/detail/say.hpp -------------------------------------------------------------------------------------------
+// A line for whoever operates the process.
+
+namespace rota::detail {
+
+/// To stderr, as one fwrite. That nobody can read it is no failure.
+inline void say(std::string line) {
+    line.insert(0, "rota: ") += '\n';
+    static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
+}
+
+}  // namespace rota::detail
+
 // ---- rota/detail/signal_watch.hpp ----------------------------------------------------------------------------------
 // SIGINT and SIGTERM as a wish to stop, while an object lives: the first calls a function, on a thread of this object's;
 // a second ends the process at once, with the exit code that a shell gives to it. (Not within 200 ms: who signals a process
@@ -25146,6 +25162,7 @@ struct worker_actions {
     bool look = false;                     ///< then tell what is owned (owns())
     std::vector<std::uint32_t> release;    ///< the run is over; the slot is free
     std::vector<std::uint32_t> let_go;     ///< the same of the lock, but its handler still runs
+    bool take_no_more = false;             ///< let the leader move what is idle here; comes once
     bool leave = false;                    ///< the group; comes once, then nothing is acquired or extended
     std::vector<std::uint32_t> extend;     ///< then extended() or not_extended() each
     std::vector<start> starts;             ///< then not_started() or ended() each
@@ -25154,8 +25171,8 @@ struct worker_actions {
     std::vector<run_report> reports;
 
     [[nodiscard]] bool empty() const {
-        return !look && !leave && release.empty() && let_go.empty() && extend.empty() && starts.empty() &&
-               acquire.empty() && done.empty() && reports.empty();
+        return !look && !take_no_more && !leave && release.empty() && let_go.empty() && extend.empty() &&
+               starts.empty() && acquire.empty() && done.empty() && reports.empty();
     }
 };
 
@@ -25170,10 +25187,13 @@ class worker_machine {
     using actions = late<worker_actions, T>;
 
 public:
-    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all.
-    worker_machine(worker_options const& w, microseconds outage_pause, trigger_port const& trigger, std::uint64_t seed)
+    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: as
+    /// of the node.
+    worker_machine(worker_options const& w, microseconds outage_pause, microseconds handoff_deadline,
+                   trigger_port const& trigger, std::uint64_t seed)
         : rules_{w},
           outage_pause_{outage_pause},
+          handoff_deadline_{handoff_deadline},
           refusal_pause_{std::max(w.lock_ttl / 16, microseconds{1000})},
           trigger_{trigger},
           random_{seed},
@@ -25435,6 +25455,7 @@ public:
         start_and_acquire(a, now);
         if (now >= tell_done_at_ || stopping_) a.done = std::exchange(done_, {});
         if (stopping_ && !left_ && (now >= drain_until_ || idle())) leave(a);
+        if (now >= take_no_more_from()) a.take_no_more = takes_no_more_ = true;
         a.reports = std::exchange(reports_, {});
         return a;
     }
@@ -25451,7 +25472,7 @@ public:
         }
         if (stopping_) {
             if (left_) return when;
-            return idle() ? instant::min() : std::min(when, drain_until_);
+            return idle() ? instant::min() : std::min({when, drain_until_, take_no_more_from()});
         }
         if (!contact_) return when;
         when = std::min(when, look_at_);
@@ -25661,6 +25682,14 @@ private:
     [[nodiscard]] bool idle() const {
         return std::all_of(runs_.begin(), runs_.end(), [](run const& r) { return r.at == stage::free; });
     }
+    // While runs go on, others may have what is idle. Those runs are to be handed over too then, so not so early that
+    // handoff_deadline would end them before drain_budget does.
+    [[nodiscard]] instant take_no_more_from() const {
+        if (!stopping_ || left_ || !contact_ || takes_no_more_) return instant::max();
+        bool const any = std::any_of(owned_.begin(), owned_.end(),
+                                     [](auto const& s) { return !s.second->busy && !s.second->revoked; });
+        return any ? drain_until_ - handoff_deadline_ : instant::max();
+    }
     // What still runs loses its lock by it.
     void leave(actions& a) {
         for (auto& r : runs_) r.lock_over = r.at == stage::running;
@@ -25673,6 +25702,7 @@ private:
 
     worker_options rules_;
     microseconds outage_pause_;
+    microseconds handoff_deadline_;
     microseconds refusal_pause_;
     trigger_port const& trigger_;
     std::uint64_t random_;
@@ -25693,6 +25723,7 @@ private:
     instant look_at_ = instant::max();
 
     bool stopping_ = false;
+    bool takes_no_more_ = false;
     bool left_ = false;
     instant drain_until_ = instant::max();
     instant ask_from_ = instant::max();
@@ -25852,6 +25883,9 @@ public:
     virtual result<void> take_part(std::stop_token) = 0;
     virtual result<void> take_part_briefly() = 0;
     virtual bool tick_is_due() const = 0;
+    /// Idle schedules may go to others at once; undone by take_again().
+    virtual void take_no_more() = 0;
+    virtual void take_again() = 0;
     virtual void leave() = 0;
     virtual results<schedule_lock> lock(std::vector<std::string>, microseconds ttl) = 0;
     virtual results<void> extend(std::span<schedule_lock>, microseconds ttl) = 0;
@@ -25938,6 +25972,7 @@ public:
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
             while (step(help, hung)) {}
         }
+        ports_->take_again();
         std::lock_guard const lock{mutex_};
         machine_.reset();
         locks_.clear();
@@ -25980,7 +26015,8 @@ private:
         std::lock_guard const lock{mutex_};
         rules_ = with_defaults(given_, node_);
         if (rules_.threads == 0) rules_.threads = std::max(4u, std::thread::hardware_concurrency());
-        machine_.emplace(rules_, node_.heartbeat_interval, *ports_, node_.jitter_seed.value_or(entropy()));
+        machine_.emplace(rules_, node_.heartbeat_interval, node_.handoff_deadline, *ports_,
+                         node_.jitter_seed.value_or(entropy()));
         locks_ = std::vector<schedule_lock>(rules_.threads);
         slots_ = std::vector<slot>(rules_.threads);
         taking_part_ = true;
@@ -26161,6 +26197,7 @@ private:
         for (auto s : a.let_go) static_cast<void>(locks_[s].release());
         if (!a.done.empty()) tell_done(a.done);  // before a hand-off that waits for the lock takes it along
         if (!over.empty()) ports_->release(over);
+        if (a.take_no_more) ports_->take_no_more();
         if (a.leave) leave();
         if (!a.extend.empty()) extend(a.extend);
         if (!a.acquire.empty()) acquire(a.acquire);
@@ -26233,7 +26270,7 @@ private:
         if (told_) {
             told_(r);
         } else if (is_trouble(r.kind)) {
-            fmt::print(stderr, "rota: {}\n", describe(r));
+            say(describe(r));
         }
     }
 
@@ -26397,14 +26434,26 @@ template <typename Id>
     return s;
 }
 
-/// Tells the worker's engine of each event, then the user's sink.
+/// What of a node an operator should look at, and that it is over.
+template <typename T = void>
+[[nodiscard]] bool is_trouble(event const& e) {
+    return std::holds_alternative<warning>(e) || std::holds_alternative<plan_refused>(e) ||
+           std::holds_alternative<node_suspended>(e) || std::holds_alternative<node_resumed>(e) ||
+           std::holds_alternative<node_lost>(e);
+}
+
+/// Tells the worker's engine of each event, then the user's sink; without one, stderr of trouble.
 template <typename Engine, typename Sink>
 class worker_sink {
 public:
     worker_sink(Engine& engine, Sink sink) : engine_{&engine}, sink_{std::move(sink)} {}
     void operator()(event const& e) {
         engine_->on_event(e);
-        deliver(sink_, e);
+        if constexpr (std::is_same_v<Sink, null_sink>) {
+            if (is_trouble(e)) say(describe(e));
+        } else {
+            deliver(sink_, e);
+        }
     }
 
 private:
@@ -26426,6 +26475,9 @@ namespace rota {
 /// and at most worker_options::threads are in hand in all. The handler is asked to stop (job::stop_requested()) before
 /// its lock ends unextended, when max_run_time is over, and at the end of a drain. When a schedule is to go to another
 /// node, the run in hand may go on for options::handoff_deadline, and no other is started.
+///
+/// What an operator should look at goes to stderr, a line each, where nobody else asks for it: failed runs without
+/// on_report(), and trouble of the node (no group to join, contact lost and found, warnings) without a sink.
 ///
 /// Handlers: `void(job&)` or `rota::result<void>(job&)`. One object is called from many threads at once. What it throws, or
 /// the error that it returns, makes the run a failed one: reported, and repeated as worker_options::retry says.
@@ -26507,26 +26559,27 @@ public:
     }
 
     /// run() for a main function: SIGINT and SIGTERM call stop(), a second one (200 ms later or more) ends the
-    /// process at once. Returns the exit code: 0, or 1 after a line on stderr that says why. A handler that has not returned worker_options::stop_grace after
-    /// the hand-over does not keep the process: it is ended (std::_Exit, code 1; nothing is flushed), since a supervisor
-    /// would kill it next. Once per process at a time; the signals' former actions are put back.
+    /// process at once. Returns the exit code: 0, or 1 after a line on stderr that says why. A handler that has not returned
+    /// worker_options::stop_grace after the hand-over does not keep the process: it is ended (std::_Exit, code 1; nothing is
+    /// flushed), since a supervisor would kill it next. Once per process at a time; the signals' former actions are put back.
     template <typename Handler>
     [[nodiscard]] int run_until_signal(Handler&& handler) {
         handler_of<std::remove_reference_t<Handler>> erased{handler};
         detail::late<detail::signal_watch<>, set> const signals{[this] { stop(); }};
         auto const hung = [] {
-            std::fputs("rota: a handler does not return; the process ends without it\n", stderr);
+            detail::say("a handler does not return; the process ends without it");
             std::_Exit(1);
         };
         auto const ended = engine_.run({}, erased, hung);
         if (ended) return 0;
-        std::fprintf(stderr, "rota: %s\n", ended.error().message().c_str());
+        detail::say(ended.error().message());
         return 1;
     }
 
     /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
     /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
-    /// node leaves, and others own its schedules at once. A handler that still runs then has lost its lock; run() waits for
+    /// node leaves, and others own its schedules at once. Idle ones they get while it waits (its capacity is 0 until then),
+    /// unless more of the budget is left than options::handoff_deadline, which would end the runs too soon. A handler that still runs then has lost its lock; run() waits for
     /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
     void stop() { engine_.stop(); }
 
@@ -26573,6 +26626,19 @@ private:
         rota::result<void> take_part(std::stop_token stop) override { return node.run(std::move(stop)); }
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
+        void take_no_more() override {
+            auto none = node.attributes();
+            usual_capacity = none.capacity;
+            takes_none = true;
+            none.capacity = 0;
+            (void)node.set_attributes(std::move(none));
+        }
+        void take_again() override {
+            if (!std::exchange(takes_none, false)) return;
+            auto usual = node.attributes();
+            usual.capacity = usual_capacity;
+            (void)node.set_attributes(std::move(usual));  // told with the next join
+        }
         void leave() override { (void)node.leave(); }
         results<schedule_lock> lock(std::vector<std::string> names, microseconds ttl) override {
             return node.try_lock_each(std::move(names), ttl);
@@ -26595,6 +26661,8 @@ private:
 
         [[no_unique_address]] typename set::clock clock;
         [[no_unique_address]] trigger_type trigger;
+        std::optional<std::uint32_t> usual_capacity;
+        bool takes_none = false;
         coordinator_type node;
     };
 

@@ -1,4 +1,5 @@
 // Transports that do what memory_transport never does: take their time, answer from another server, complain.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -16,6 +17,7 @@
 #include <rota/transport/memory.hpp>
 
 #include "../catch.hpp"
+#include "../support/core_group.hpp"
 #include "../support/poll_until.hpp"
 #include "../support/scenario.hpp"
 
@@ -168,6 +170,27 @@ TEST_CASE("a refusal that lasts is told once a minute, and a lack of contact not
     f.wire.refusal.reset();
     f.live(3s);
     CHECK(f.node.is_leader());
+}
+
+TEST_CASE("that the group cannot be joined is told once a minute, but for a first failure, which may pass") {
+    rota::test::core_group g;
+    auto& a = g.add("a");
+    a->want_join(g.now);
+    auto warnings = [&a] {
+        auto const told = a->take_events();
+        return std::count_if(told.begin(), told.end(),
+                             [](auto const& e) { return std::holds_alternative<rota::warning>(e); });
+    };
+    REQUIRE(a.step(true));
+    CHECK(warnings() == 0);
+    for (int i = 0; i < 149; ++i) {
+        g.now += 1s;
+        REQUIRE(a.step(true));
+    }
+    CHECK(warnings() == 3);
+    g.now += 1s;
+    a.drive();
+    CHECK(a.leads());
 }
 
 TEST_CASE("where each request takes longer than a heartbeat, ticks do not keep all else from being done") {

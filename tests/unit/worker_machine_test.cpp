@@ -48,7 +48,9 @@ struct script {
     instant now{1h};
     rota::detail::worker_actions did{};
 
-    explicit script(rota::worker_options o = rules(), Trigger t = {}) : trigger{t}, machine{o, 1s, trigger, 7} {
+    explicit script(rota::worker_options o = rules(), Trigger t = {}, microseconds handoff_deadline = 30s)
+        : trigger{t},
+          machine{o, 1s, handoff_deadline, trigger, 7} {
         machine.joined(now);
         next();
         CHECK(did.look);
@@ -382,6 +384,54 @@ TEST_CASE("a run that takes longer than allowed is asked to stop; one that does 
     CHECK(s.wanted() == names{"a"});
 }
 
+TEST_CASE("stop: while runs go on, what is idle may go to others, as early as that cuts no run short") {
+    auto const handoff_deadline = GENERATE(microseconds{30s}, microseconds{4s});  // the budget is 10 s
+    auto one = rules(1);
+    one.lock_ttl = 120s;
+    script<> s{one, {}, handoff_deadline};
+    s.own("a");
+    auto const slot = s.start("a", 10, 120s);
+    bool const any_idle = GENERATE(true, false);
+    if (any_idle) s.own("b");
+    s.machine.stop(s.now);
+    auto const from = s.now + (handoff_deadline < 10s ? microseconds{6s} : microseconds{});
+    if (!any_idle) {
+        CHECK_FALSE(s.next().take_no_more);
+        CHECK(s.machine.due() > from);
+        s.own("b");  // the leader could not know
+    }
+    if (s.now < from) {
+        CHECK_FALSE(s.next().take_no_more);
+        CHECK(s.machine.due() == from);
+        s.now = from;
+    }
+    SECTION("once") {
+        CHECK(s.next().take_no_more);
+        CHECK(s.machine.due() > s.now);
+        s.pass(1s);
+        CHECK_FALSE(s.next().take_no_more);
+        s.machine.revoked("a");
+        s.machine.revoked("b");
+        s.machine.lost("b");
+        CHECK(s.machine.stops(s.now).empty());
+        CHECK_FALSE(s.next().leave);
+        s.end(slot);
+        CHECK(s.next().leave);
+    }
+    SECTION("not without contact") {
+        s.machine.suspended();
+        CHECK_FALSE(s.next().take_no_more);
+        s.machine.resumed(s.now);
+        CHECK(s.next().take_no_more);
+    }
+    SECTION("not when there is nobody to wait for") {
+        s.end(slot);
+        s.next();
+        CHECK(s.did.leave);
+        CHECK_FALSE(s.did.take_no_more);
+    }
+}
+
 TEST_CASE("stop: runs may end within the budget, are asked near its end, and cut off at it") {
     script s;
     s.own("a");
@@ -609,7 +659,7 @@ public:
     explicit storm(std::uint64_t seed)
         : random_{seed},
           threads_{1 + static_cast<std::uint32_t>(below(4))},
-          machine_{options(), 1s, trigger_, seed},
+          machine_{options(), 1s, 30s, trigger_, seed},
           slots_(threads_) {
         machine_.joined(now_);
     }
@@ -744,6 +794,11 @@ private:
                 REQUIRE(now_ >= slots_[s].asked_at + 2s);
                 give_up(s, true);
             }
+            if (a.take_no_more) {
+                REQUIRE(stopped_);
+                REQUIRE(std::exchange(takes_more_, false));
+                REQUIRE(left_ == 0);
+            }
             if (a.leave) {
                 ++left_;
                 for (auto& s : slots_) given_up_ += std::exchange(s.holds, false) ? 1 : 0;
@@ -848,6 +903,7 @@ private:
     bool stopped_ = false;
     instant stopped_at_{};
     int left_ = 0;
+    bool takes_more_ = true;
     rota::fencing_token generation_ = 0;
     std::uint64_t granted_ = 0;
     std::uint64_t given_up_ = 0;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,6 +15,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include <rota/sink/recording_sink.hpp>
 #include <rota/transport/memory.hpp>
@@ -422,6 +425,29 @@ TEST_CASE("stop: nothing starts any more, what runs may end within the budget, t
         CHECK(notes.all(what::stop_requested).front().cause == rota::stop_cause::shutting_down);
         CHECK(notes.count(what::stop_ignored) == 0);
     }
+    SECTION("what is idle goes to others while a run goes on, which ends in peace") {
+        std::atomic<bool> let_go{false};
+        running r{w, [&](job& j) {
+                      ++runs;
+                      while (!let_go && !j.stop_requested()) std::this_thread::sleep_for(1ms);
+                  }};
+        REQUIRE(poll_until(5s, [&] { return runs == 4; }));
+        w.add("idle 1", "idle 2", "idle 3", "idle 4");
+        rota::basic_coordinator other{quick("b"), memory_transport{store}};
+        REQUIRE(other.join());
+        REQUIRE(
+            poll_until(5s, [&] { return other.tick(), other.owned().size() == 6; }));  // a runs four, and has two more
+        r.ask();
+        CHECK(poll_until(400ms, [&] { return other.tick(), other.owned().size() == 8; }));
+        CHECK_FALSE(r.over());
+        CHECK(w.node().owned().size() == 4);
+        let_go = true;
+        CHECK(poll_until(400ms, [&] { return r.over(); }));
+        CHECK(r.stop());
+        CHECK(notes.count(what::stop_requested) == 0);
+        CHECK(poll_until(5s, [&] { return other.tick(), other.owned().size() == 12; }));
+        CHECK(w.node().attributes().capacity == std::nullopt);
+    }
     SECTION("a deaf one does not keep the node") {
         std::atomic<bool> let_go{false};
         running r{w, [&](job& j) {
@@ -615,5 +641,71 @@ TEST_CASE("a busy worker goes on ticking, and hears at once that a schedule is t
     CHECK(poll_until(5s, has_it));
     CHECK(std::chrono::steady_clock::now() - began < 250ms);
     CHECK_FALSE(poll_until(2s, [&] { return w.node().owned().empty(); }));
+    CHECK(r.stop());
+}
+
+namespace {
+
+/// What goes to stderr while it lives: into a file, or nowhere.
+class redirected_stderr {
+public:
+    explicit redirected_stderr(bool closed) {
+        if (closed) {
+            ::close(STDERR_FILENO);
+        } else {
+            ::dup2(::fileno(file_), STDERR_FILENO);
+        }
+    }
+    ~redirected_stderr() {
+        ::dup2(before_, STDERR_FILENO);
+        ::close(before_);
+        std::fclose(file_);
+    }
+    redirected_stderr(redirected_stderr const&) = delete;
+    redirected_stderr& operator=(redirected_stderr const&) = delete;
+
+    [[nodiscard]] std::string text() const {
+        std::string all(4096, '\0');
+        auto const read = ::pread(::fileno(file_), all.data(), all.size(), 0);
+        all.resize(read > 0 ? static_cast<std::size_t>(read) : 0);
+        return all;
+    }
+    [[nodiscard]] bool has(std::string const& words) const { return text().find(words) != std::string::npos; }
+
+private:
+    std::FILE* file_ = std::tmpfile();
+    int before_ = ::dup(STDERR_FILENO);
+};
+
+}  // namespace
+
+TEST_CASE("without sink and on_report trouble goes to stderr, and it is none if that is closed", "[threads]") {
+    memory_store store;
+    memory_transport wire{store};
+    wire.refuse(true);
+    auto const closed = GENERATE(false, true);
+    redirected_stderr const said{closed};
+    rota::worker w{quick("a"), wire, short_ones()};
+    w.add("x");
+    std::atomic<int> runs{0};
+    running r{w, [&](job&) {
+                  ++runs;
+                  throw std::runtime_error{"no such feed"};
+              }};
+    if (closed) {
+        REQUIRE(poll_until(5s, [&] { return wire.requests() > 3; }));
+    } else {
+        REQUIRE(poll_until(5s, [&] { return said.has("rota: warning: unavailable"); }));
+        std::this_thread::sleep_for(200ms);
+        CHECK(said.text().find("warning") == said.text().rfind("warning"));
+    }
+    wire.refuse(false);
+    REQUIRE(poll_until(5s, [&] { return runs > 1; }));
+    if (!closed) CHECK(said.has("rota: \"x\": the run failed (attempt 1"));
+    wire.refuse(true);
+    REQUIRE(poll_until(5s, [&] { return w.node().owned().empty(); }));
+    if (!closed) CHECK(poll_until(5s, [&] { return said.has("is suspended: unavailable"); }));
+    wire.refuse(false);
+    CHECK(poll_until(5s, [&] { return !w.node().owned().empty(); }));
     CHECK(r.stop());
 }

@@ -60,6 +60,7 @@ struct history {
     std::uint64_t starts = 0;
     std::uint64_t asked = 0;
     std::uint64_t revoked = 0;
+    std::uint64_t took_no_more = 0;
 };
 
 class process {
@@ -79,7 +80,8 @@ public:
                                          .retry = {.attempts = 2, .first = 200ms, .most = 500ms}};
         rota::options const node{.node_id = name, .handoff_deadline = 4s};
         REQUIRE(rota::detail::check(given, node));
-        machine_ = std::make_unique<rota::detail::worker_machine<>>(given, 1s, trigger_, random.below(1'000'000));
+        machine_ = std::make_unique<rota::detail::worker_machine<>>(given, 1s, node.handoff_deadline, trigger_,
+                                                                    random.below(1'000'000));
         locks_ = std::vector<rota::schedule_lock>(given.threads);
         runs_ = std::vector<run>(given.threads);
         node_ = std::make_unique<coordinator>(node, wire, clock, sink{this});
@@ -249,6 +251,11 @@ private:
         for (auto const& one : a.starts) start(one);
         if (a.look) machine_->owns(node_->owned(), at());
         for (auto s : a.let_go) (void)locks_[s].release();
+        if (a.take_no_more) {
+            REQUIRE(leaving);
+            ++seen_.took_no_more;
+            (void)node_->set_attributes({.capacity = 0});
+        }
         if (a.leave) {
             (void)node_->leave();
             left = true;
@@ -424,9 +431,11 @@ TEST_CASE("workers: whatever befalls them, one run at a time, under rising token
         total.starts += all.seen.starts;
         total.asked += all.seen.asked;
         total.revoked += all.seen.revoked;
+        total.took_no_more += all.seen.took_no_more;
     }
     // It has been put to the test.
     CHECK(total.starts > rota_test::rounds(40) * 100);
     CHECK(total.asked > rota_test::rounds(40) * 3);
     CHECK(total.revoked > rota_test::rounds(40));
+    CHECK(total.took_no_more > rota_test::rounds(40) / 2);
 }

@@ -617,9 +617,12 @@ private:
             retry_at_ = now;
             return;
         }
-        // What retrying alone does not heal is an operator's business: said once, and again after a while.
+        // What retrying alone does not heal is an operator's business, and so is a group that cannot be joined: said once,
+        // and again after a while. (Losing contact later is told as such.)
         bool const transient = may_pass(why.code) || why.code == errc::conflict;
-        if (!transient && (warned_of_ != why || now >= warn_again_at_)) {
+        bool const shut_out = std::holds_alternative<op::join>(request) && may_pass(why.code) && failures_ > 0;
+        bool const news = transient ? !warned_of_ || warned_of_->code != why.code : warned_of_ != why;
+        if ((!transient || shut_out) && (news || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
             tell(warning{why});

@@ -27,6 +27,7 @@
 #include "../schedule_lock.hpp"
 #include "entropy.hpp"
 #include "late.hpp"
+#include "say.hpp"
 #include "worker_machine.hpp"
 #include "worker_pool.hpp"
 #include "worker_registrations.hpp"
@@ -39,6 +40,9 @@ public:
     virtual result<void> take_part(std::stop_token) = 0;
     virtual result<void> take_part_briefly() = 0;
     virtual bool tick_is_due() const = 0;
+    /// Idle schedules may go to others at once; undone by take_again().
+    virtual void take_no_more() = 0;
+    virtual void take_again() = 0;
     virtual void leave() = 0;
     virtual results<schedule_lock> lock(std::vector<std::string>, microseconds ttl) = 0;
     virtual results<void> extend(std::span<schedule_lock>, microseconds ttl) = 0;
@@ -125,6 +129,7 @@ public:
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
             while (step(help, hung)) {}
         }
+        ports_->take_again();
         std::lock_guard const lock{mutex_};
         machine_.reset();
         locks_.clear();
@@ -167,7 +172,8 @@ private:
         std::lock_guard const lock{mutex_};
         rules_ = with_defaults(given_, node_);
         if (rules_.threads == 0) rules_.threads = std::max(4u, std::thread::hardware_concurrency());
-        machine_.emplace(rules_, node_.heartbeat_interval, *ports_, node_.jitter_seed.value_or(entropy()));
+        machine_.emplace(rules_, node_.heartbeat_interval, node_.handoff_deadline, *ports_,
+                         node_.jitter_seed.value_or(entropy()));
         locks_ = std::vector<schedule_lock>(rules_.threads);
         slots_ = std::vector<slot>(rules_.threads);
         taking_part_ = true;
@@ -348,6 +354,7 @@ private:
         for (auto s : a.let_go) static_cast<void>(locks_[s].release());
         if (!a.done.empty()) tell_done(a.done);  // before a hand-off that waits for the lock takes it along
         if (!over.empty()) ports_->release(over);
+        if (a.take_no_more) ports_->take_no_more();
         if (a.leave) leave();
         if (!a.extend.empty()) extend(a.extend);
         if (!a.acquire.empty()) acquire(a.acquire);
@@ -420,7 +427,7 @@ private:
         if (told_) {
             told_(r);
         } else if (is_trouble(r.kind)) {
-            fmt::print(stderr, "rota: {}\n", describe(r));
+            say(describe(r));
         }
     }
 

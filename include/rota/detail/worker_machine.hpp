@@ -57,6 +57,7 @@ struct worker_actions {
     bool look = false;                     ///< then tell what is owned (owns())
     std::vector<std::uint32_t> release;    ///< the run is over; the slot is free
     std::vector<std::uint32_t> let_go;     ///< the same of the lock, but its handler still runs
+    bool take_no_more = false;             ///< let the leader move what is idle here; comes once
     bool leave = false;                    ///< the group; comes once, then nothing is acquired or extended
     std::vector<std::uint32_t> extend;     ///< then extended() or not_extended() each
     std::vector<start> starts;             ///< then not_started() or ended() each
@@ -65,8 +66,8 @@ struct worker_actions {
     std::vector<run_report> reports;
 
     [[nodiscard]] bool empty() const {
-        return !look && !leave && release.empty() && let_go.empty() && extend.empty() && starts.empty() &&
-               acquire.empty() && done.empty() && reports.empty();
+        return !look && !take_no_more && !leave && release.empty() && let_go.empty() && extend.empty() &&
+               starts.empty() && acquire.empty() && done.empty() && reports.empty();
     }
 };
 
@@ -81,10 +82,13 @@ class worker_machine {
     using actions = late<worker_actions, T>;
 
 public:
-    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all.
-    worker_machine(worker_options const& w, microseconds outage_pause, trigger_port const& trigger, std::uint64_t seed)
+    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: as
+    /// of the node.
+    worker_machine(worker_options const& w, microseconds outage_pause, microseconds handoff_deadline,
+                   trigger_port const& trigger, std::uint64_t seed)
         : rules_{w},
           outage_pause_{outage_pause},
+          handoff_deadline_{handoff_deadline},
           refusal_pause_{std::max(w.lock_ttl / 16, microseconds{1000})},
           trigger_{trigger},
           random_{seed},
@@ -346,6 +350,7 @@ public:
         start_and_acquire(a, now);
         if (now >= tell_done_at_ || stopping_) a.done = std::exchange(done_, {});
         if (stopping_ && !left_ && (now >= drain_until_ || idle())) leave(a);
+        if (now >= take_no_more_from()) a.take_no_more = takes_no_more_ = true;
         a.reports = std::exchange(reports_, {});
         return a;
     }
@@ -362,7 +367,7 @@ public:
         }
         if (stopping_) {
             if (left_) return when;
-            return idle() ? instant::min() : std::min(when, drain_until_);
+            return idle() ? instant::min() : std::min({when, drain_until_, take_no_more_from()});
         }
         if (!contact_) return when;
         when = std::min(when, look_at_);
@@ -572,6 +577,14 @@ private:
     [[nodiscard]] bool idle() const {
         return std::all_of(runs_.begin(), runs_.end(), [](run const& r) { return r.at == stage::free; });
     }
+    // While runs go on, others may have what is idle. Those runs are to be handed over too then, so not so early that
+    // handoff_deadline would end them before drain_budget does.
+    [[nodiscard]] instant take_no_more_from() const {
+        if (!stopping_ || left_ || !contact_ || takes_no_more_) return instant::max();
+        bool const any = std::any_of(owned_.begin(), owned_.end(),
+                                     [](auto const& s) { return !s.second->busy && !s.second->revoked; });
+        return any ? drain_until_ - handoff_deadline_ : instant::max();
+    }
     // What still runs loses its lock by it.
     void leave(actions& a) {
         for (auto& r : runs_) r.lock_over = r.at == stage::running;
@@ -584,6 +597,7 @@ private:
 
     worker_options rules_;
     microseconds outage_pause_;
+    microseconds handoff_deadline_;
     microseconds refusal_pause_;
     trigger_port const& trigger_;
     std::uint64_t random_;
@@ -604,6 +618,7 @@ private:
     instant look_at_ = instant::max();
 
     bool stopping_ = false;
+    bool takes_no_more_ = false;
     bool left_ = false;
     instant drain_until_ = instant::max();
     instant ask_from_ = instant::max();

@@ -6,14 +6,18 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "../attributes.hpp"
 #include "../events.hpp"
+#include "../sink/describe.hpp"
+#include "../sink/null_sink.hpp"
 #include "../trigger/continuous.hpp"
 #include "../trigger/trigger.hpp"
 #include "../worker_options.hpp"
 #include "deliver.hpp"
 #include "policy_set.hpp"
+#include "say.hpp"
 
 namespace rota::detail {
 
@@ -81,14 +85,26 @@ template <typename Id>
     return s;
 }
 
-/// Tells the worker's engine of each event, then the user's sink.
+/// What of a node an operator should look at, and that it is over.
+template <typename T = void>
+[[nodiscard]] bool is_trouble(event const& e) {
+    return std::holds_alternative<warning>(e) || std::holds_alternative<plan_refused>(e) ||
+           std::holds_alternative<node_suspended>(e) || std::holds_alternative<node_resumed>(e) ||
+           std::holds_alternative<node_lost>(e);
+}
+
+/// Tells the worker's engine of each event, then the user's sink; without one, stderr of trouble.
 template <typename Engine, typename Sink>
 class worker_sink {
 public:
     worker_sink(Engine& engine, Sink sink) : engine_{&engine}, sink_{std::move(sink)} {}
     void operator()(event const& e) {
         engine_->on_event(e);
-        deliver(sink_, e);
+        if constexpr (std::is_same_v<Sink, null_sink>) {
+            if (is_trouble(e)) say(describe(e));
+        } else {
+            deliver(sink_, e);
+        }
     }
 
 private:
