@@ -11,18 +11,36 @@ from pathlib import Path
 FEWER_LINES_THAN = 20
 
 
+def precompiled_header(compiler, folder):
+    """What to write, and the words that use it."""
+    if "clang" in Path(compiler).name:
+        header = folder / "precompiled.pch"
+        return header, ["-include-pch", str(header)]
+    return folder / "precompiled.hpp.gch", ["-Winvalid-pch", "-include", str(folder / "precompiled.hpp")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--include", required=True)
+    parser.add_argument("--precompiled", type=Path, required=True, help="a folder for the precompiled header")
+    parser.add_argument("--precompile", action="store_true", help="make it, of the header given as the program")
     parser.add_argument("program", type=Path)
     arguments = parser.parse_args()
+    compile_it = [arguments.compiler, "-std=c++20", f"-I{arguments.include}"]
+    header, use_it = precompiled_header(arguments.compiler, arguments.precompiled)
 
-    expected = re.findall(r"^// expect: *(.+?) *$", arguments.program.read_text(), re.MULTILINE)
+    if arguments.precompile:
+        arguments.precompiled.mkdir(parents=True, exist_ok=True)
+        sys.exit(subprocess.run([*compile_it, "-x", "c++-header", arguments.program, "-o", header]).returncode)
+
+    program = arguments.program.read_text()
+    expected = re.findall(r"^// expect: *(.+?) *$", program, re.MULTILINE)
     if not expected:
         sys.exit(f"{arguments.program} has no line `// expect: some words`")
+    alone = re.search(r"^// alone$", program, re.MULTILINE)
 
-    command = [arguments.compiler, "-std=c++20", "-fsyntax-only", f"-I{arguments.include}", str(arguments.program)]
+    command = [*compile_it, *([] if alone else use_it), "-fsyntax-only", str(arguments.program)]
     outcome = subprocess.run(
         command,
         env=os.environ | {"LC_ALL": "C"},

@@ -1,4 +1,5 @@
 // expect: rota: no hiredis
+// alone
 #define ROTA_NO_HIREDIS
 #include <rota/rota.hpp>
 
