@@ -32,12 +32,16 @@
 #include "detail/worker_parts.hpp"
 #include "job.hpp"
 #include "run_report.hpp"
+#include "strategy/layers.hpp"
 #include "trigger/continuous.hpp"
 #include "trigger/every.hpp"
 #include "trigger/on_demand.hpp"
 #include "worker_options.hpp"
 
 namespace rota {
+
+template <typename S>
+struct graced;
 
 /// A node that runs what it owns. Neither copied nor moved.
 ///
@@ -69,7 +73,7 @@ class worker {
                   "rota: two triggers given: a worker has one; make one that tells schedules apart");
 
     using engine_type = detail::late<detail::worker_engine<>, set>;
-    using sink_type = detail::worker_sink<engine_type, typename set::sink>;
+    using sink_type = detail::worker_sink<engine_type, typename set::sink, parts::has_sink>;
     template <typename T>
     using result = detail::late<rota::result<T>, set>;
     using report = detail::late<run_report, set>;
@@ -153,7 +157,8 @@ public:
     /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
     /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
     /// node leaves, and others own its schedules at once. Idle ones they get while it waits (its capacity is 0 until then),
-    /// unless more of the budget is left than options::handoff_deadline, which would end the runs too soon. A handler that still runs then has lost its lock; run() waits for
+    /// but not before options::handoff_deadline is enough for the rest of the budget, since the runs are to be handed over
+    /// then too; and not under graced<>, by which a restart moves nothing. A handler that still runs then has lost its lock; run() waits for
     /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
     void stop() { engine_.stop(); }
 
@@ -201,18 +206,23 @@ private:
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {
-            auto none = node.attributes();
-            usual_capacity = none.capacity;
-            takes_none = true;
-            none.capacity = 0;
-            (void)node.set_attributes(std::move(none));
+            if constexpr (!moves_nothing_at_restart) {
+                usual = node.attributes();
+                (void)node.set_attributes(without_capacity(*usual));
+            }
         }
         void take_again() override {
-            if (!std::exchange(takes_none, false)) return;
-            auto usual = node.attributes();
-            usual.capacity = usual_capacity;
-            (void)node.set_attributes(std::move(usual));  // told with the next join
+            if (!usual) return;
+            // Told with the next join. (Not if somebody has set others meanwhile.)
+            if (node.attributes() == without_capacity(*usual)) (void)node.set_attributes(*usual);
+            usual.reset();
         }
+        static node_attributes without_capacity(node_attributes a) {
+            a.capacity = 0;
+            return a;
+        }
+        static constexpr bool moves_nothing_at_restart =
+            detail::holds<graced, detail::unwrapped_t<typename set::strategy>>();
         void leave() override { (void)node.leave(); }
         results<schedule_lock> lock(std::vector<std::string> names, microseconds ttl) override {
             return node.try_lock_each(std::move(names), ttl);
@@ -235,8 +245,7 @@ private:
 
         [[no_unique_address]] typename set::clock clock;
         [[no_unique_address]] trigger_type trigger;
-        std::optional<std::uint32_t> usual_capacity;
-        bool takes_none = false;
+        std::optional<node_attributes> usual;  // while it takes no more
         coordinator_type node;
     };
 

@@ -8995,7 +8995,6 @@ ready(T) -> ready<T>;
 // Not thread-safe; beliefs are published through detail::belief, which any thread may read.
 
 #include <set>
-#include <unordered_map>
 
 // ---- rota/detail/find.hpp ------------------------------------------------------------------------------------------
 // What rota needs of <algorithm>, which brings the ranges and the parallel version of all it has along and so costs
@@ -10141,6 +10140,141 @@ private:
 
 }  // namespace rota::detail
 
+// ---- rota/detail/held_locks.hpp ------------------------------------------------------------------------------------
+// The locks of a node that somebody on it has a handle of, or asks for; and what follows from that for who wants to give a
+// schedule away: when no run of it can be under way. (Locks that nobody here has a handle of: handed_locks.hpp.)
+
+#include <unordered_map>
+
+namespace rota::detail {
+
+struct held_lock {
+    fencing_token token = 0;  // 0: not held
+    instant until{};          // belief
+    bool released = false;    // the handle is gone; the server may still have it
+    unsigned asking = 0;      // requests under way for it: several may be, while an earlier one is being released
+};
+
+/// For tables of names that are searched by views of them.
+struct name_hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
+};
+
+template <typename T = void>
+class held_locks {
+public:
+    using entry = std::pair<std::string const, late<held_lock, T>>;
+
+    /// The entry of a lock that is about to be held.
+    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) { return *of(kind).try_emplace(name).first; }
+
+    /// Of schedules: the entries of the items stay where they are until no_longer_asking().
+    [[nodiscard]] std::vector<entry*> asking(op::acquire_locks const& request) {
+        std::vector<entry*> entries;
+        entries.reserve(request.items.size());
+        for (auto const& item : request.items) {
+            auto& e = at(op::lock_kind::schedule, item.name);
+            ++e.second.asking;
+            entries.push_back(&e);
+        }
+        return entries;
+    }
+    void no_longer_asking(std::vector<entry*> const& entries) noexcept {
+        auto& table = of(op::lock_kind::schedule);
+        for (auto* const e : entries) {
+            if (--e->second.asking == 0 && e->second.token == 0) table.erase(table.find(e->first));
+        }
+    }
+
+    void granted(entry& e, fencing_token token, instant until) { e.second = {token, until, false, e.second.asking}; }
+    /// Until when it may be believed in now.
+    instant extended(op::lock_kind kind, std::string const& name, fencing_token token, instant until) {
+        auto* const l = find(kind, name, token);
+        if (!l) return until;
+        if (until > l->until) l->until = until;
+        return l->until;
+    }
+    /// The handle is invalid from now on.
+    void releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
+        if (auto* const l = find(kind, name, token)) l->released = true;
+    }
+    void released(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto* const l = find(kind, name, token);
+        if (!l) return;
+        if (l->asking == 0) {
+            of(kind).erase(of(kind).find(name));
+        } else {
+            *l = {.asking = l->asking};
+        }
+    }
+    /// All are over. What is asked for stays so until it is answered.
+    void drop() {
+        for (auto& table : tables_) {
+            std::erase_if(table, [](auto const& l) { return l.second.asking == 0; });
+            for (auto& [name, l] : table) l = {.asking = l.asking};
+        }
+    }
+
+    [[nodiscard]] bool has(std::string const& schedule, fencing_token token) {
+        return find(op::lock_kind::schedule, schedule, token) != nullptr;
+    }
+    /// From when on no run of that schedule can be under way; min: now, max: a lock is being asked for.
+    [[nodiscard]] instant run_ends(std::string const& schedule) const {
+        auto const l = tables_[0].find(schedule);
+        if (l == tables_[0].end()) return instant::min();
+        if (l->second.asking > 0) return instant::max();
+        return l->second.released ? instant::min() : l->second.until;
+    }
+
+private:
+    using table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
+
+    [[nodiscard]] table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
+    [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto const l = of(kind).find(name);
+        return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
+    }
+
+    table tables_[2];
+};
+
+}  // namespace rota::detail
+
+// ---- rota/detail/jitter_source.hpp ---------------------------------------------------------------------------------
+// Numbers that look random and are the same on every platform, for jitter and nonces.
+
+namespace rota::detail {
+
+/// A small generator (xorshift64*, Vigna 2016).
+class jitter_source {
+public:
+    explicit jitter_source(std::uint64_t seed) : state_{seed ? seed : 0x9e3779b97f4a7c15u} {}
+    std::uint64_t next() {
+        state_ ^= state_ >> 12;
+        state_ ^= state_ << 25;
+        state_ ^= state_ >> 27;
+        return state_ * 0x2545f4914f6cdd1du;
+    }
+    /// 0 .. most, inclusive.
+    microseconds up_to(microseconds most) {
+        if (most <= microseconds{}) return {};
+        return microseconds{static_cast<microseconds::rep>(next() % (static_cast<std::uint64_t>(most.count()) + 1))};
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+/// FNV-1a, for seeds.
+[[nodiscard]] inline std::uint64_t hash_of(std::string const& text) {
+    std::uint64_t h = 0xcbf29ce484222325u;
+    for (char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    return h;
+}
+
+}  // namespace rota::detail
+
 // ---- rota/detail/leader_machine.hpp --------------------------------------------------------------------------------
 // What the leader does beyond holding its lease: takes dead nodes out, places orphans, evens out the load. A to-do
 // list, not a script: next() looks at what is known and says what to ask the server for; replies change what is known.
@@ -10770,48 +10904,86 @@ private:
 
 }  // namespace rota::detail
 
+// ---- rota/detail/node_description.hpp ------------------------------------------------------------------------------
+// What a node says of itself (capacity, zone, labels, load), and what the group has been told of that.
+
 namespace rota::detail {
 
-/// A small generator for jitter (xorshift64*, Vigna 2016): the same on every platform.
-class jitter_source {
+template <typename T = void>
+class node_description {
 public:
-    explicit jitter_source(std::uint64_t seed) : state_{seed ? seed : 0x9e3779b97f4a7c15u} {}
-    std::uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545f4914f6cdd1du;
+    explicit node_description(options const& o)
+        : attributes_{o.max_schedules_per_node, o.zone, o.labels},
+          traits_{to_traits(attributes_)},
+          smoothing_{o.load_smoothing},
+          floor_{o.load_floor} {}
+
+    [[nodiscard]] node_attributes const& attributes() const { return attributes_; }
+    void set(node_attributes attributes) {
+        attributes_ = std::move(attributes);
+        traits_ = to_traits(attributes_, load_);
     }
-    /// 0 .. most, inclusive.
-    microseconds up_to(microseconds most) {
-        if (most <= microseconds{}) return {};
-        return microseconds{static_cast<microseconds::rep>(next() % (static_cast<std::uint64_t>(most.count()) + 1))};
+
+    /// A load as the user measures it, at any rate: smoothed (a first-order low-pass), and to be told only when it has
+    /// changed by a tenth, or by a tenth of the floor.
+    void measured(double load, instant now) {
+        if (!smooth_) {
+            smooth_ = load;
+        } else {
+            auto const since = static_cast<double>((now - measured_at_).count());
+            auto const constant = static_cast<double>(smoothing_.count());
+            auto const weight = since + constant > 0 ? since / (since + constant) : 1;
+            *smooth_ += (load - *smooth_) * weight;
+        }
+        measured_at_ = now;
+        auto const before = load_.value_or(0);
+        auto const differs = *smooth_ > before ? *smooth_ - before : before - *smooth_;
+        if (load_ && differs <= 0.1 * std::max(before, floor_)) return;
+        load_ = smooth_;
+        traits_ = to_traits(attributes_, load_);
     }
+
+    [[nodiscard]] std::uint32_t capacity() const { return attributes_.capacity.value_or(unlimited); }
+    [[nodiscard]] std::string const& traits() const { return traits_; }
+
+    // ---------------------------------------------------------------- as the group knows it
+
+    [[nodiscard]] std::uint32_t told_capacity() const { return told_capacity_; }
+    [[nodiscard]] std::string const& told_traits() const { return told_traits_; }
+    void told(std::uint32_t capacity, std::string traits) {
+        surely_ = true;
+        told_capacity_ = capacity;
+        told_traits_ = std::move(traits);
+    }
+    /// A request that tells it is under way: until told(), the group may know it as before or not. (Without a reply it may
+    /// take effect later.)
+    void telling() { surely_ = false; }
+    /// The server refused it.
+    void tell_again_from(instant when) { not_before_ = when; }
+
+    /// Whether the group knows this node as it is.
+    [[nodiscard]] bool is_told() const { return surely_ && capacity() == told_capacity_ && traits_ == told_traits_; }
+    [[nodiscard]] bool to_be_told(instant now) const { return !is_told() && now >= not_before_; }
 
 private:
-    std::uint64_t state_;
+    node_attributes attributes_;
+    std::optional<double> load_;
+    late<std::string, T> traits_;  // attributes and load
+
+    microseconds smoothing_;
+    double floor_;
+    std::optional<double> smooth_;
+    instant measured_at_{};
+
+    std::uint32_t told_capacity_ = unlimited;
+    std::string told_traits_;
+    bool surely_ = true;
+    instant not_before_{};
 };
 
-/// FNV-1a, for seeds.
-[[nodiscard]] inline std::uint64_t hash_of(std::string const& text) {
-    std::uint64_t h = 0xcbf29ce484222325u;
-    for (char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    return h;
-}
+}  // namespace rota::detail
 
-/// A lock that this node holds, may hold at the server, or asks for.
-struct held_lock {
-    fencing_token token = 0;  // 0: not held
-    instant until{};          // belief
-    bool released = false;    // the handle is gone; the server may still have it
-    unsigned asking = 0;      // requests under way for it: several may be, while an earlier one is being released
-};
-
-/// For tables of names that are searched by views of them.
-struct name_hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
-};
+namespace rota::detail {
 
 // (Outside of the template: g++ 12 compares the names within one with those of the program that includes this.)
 enum class standing : std::uint8_t {
@@ -10836,9 +11008,8 @@ public:
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
         : options_{with_defaults(std::move(given))},
           belief_{std::move(published)},
-          attributes_{options_.max_schedules_per_node, options_.zone, options_.labels},
+          description_{options_},
           leader_{options_, strategy},
-          traits_{to_traits(attributes_)},
           nonces_{entropy},
           jitter_{options_.jitter_seed.value_or(hash_of(options_.node_id))} {}
 
@@ -10905,42 +11076,21 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
+        renounced_ = term;
+        declined_ = 0;
+        bool const has_heirs = !candidates_.empty();
         name_heirs();
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = candidates_};
-        if (!candidates_.empty()) sit_out_until_ = now + options_.leader_lease;
+        if (has_heirs) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
 
     void rebalance_now() { leader_.rebalance_now(); }
 
-    [[nodiscard]] node_attributes const& attributes() const { return attributes_; }
-    /// Whether the group knows this node as it is.
-    [[nodiscard]] bool is_described() const { return !is_described_wrongly(); }
-    /// The group is told next.
-    void describe(node_attributes attributes) {
-        attributes_ = std::move(attributes);
-        traits_ = to_traits(attributes_, told_load_);
-    }
-
-    /// A load as the user measures it, at any rate: smoothed (a first-order low-pass, options::load_smoothing), and told
-    /// to the group only when it has changed by a tenth, or by a tenth of the floor.
-    void report_load(double load, instant now) {
-        if (!load_) {
-            load_ = load;
-        } else {
-            auto const since = static_cast<double>((now - load_at_).count());
-            auto const constant = static_cast<double>(options_.load_smoothing.count());
-            auto const weight = since + constant > 0 ? since / (since + constant) : 1;
-            *load_ += (load - *load_) * weight;
-        }
-        load_at_ = now;
-        auto const before = told_load_.value_or(0);
-        auto const differs = *load_ > before ? *load_ - before : before - *load_;
-        if (told_load_ && differs <= 0.1 * std::max(before, options_.load_floor)) return;
-        told_load_ = load_;
-        traits_ = to_traits(attributes_, told_load_);
-    }
+    /// What this node says of itself; where that changes, the group is told next.
+    [[nodiscard]] node_description<Defects>& description() { return description_; }
+    [[nodiscard]] node_description<Defects> const& description() const { return description_; }
 
     // ================================================================ the background lane: one operation at a time
 
@@ -10952,15 +11102,15 @@ public:
         if (standing_ == standing::joining) {
             // A repeat says what the first attempt said: that is what the server may have taken down.
             if (std::exchange(joining_as_, join_nonce_) != join_nonce_) {
-                is_described(attributes_.capacity.value_or(unlimited), traits_);
+                description_.told(description_.capacity(), description_.traits());
             }
             return op::join{.node_id = options_.node_id,
                             .nonce = join_nonce_,
                             .node_ttl = options_.node_ttl,
-                            .capacity = described_capacity_,
+                            .capacity = description_.told_capacity(),
                             .on_conflict = options_.on_conflict,
                             .seen = seen_,
-                            .traits = described_};
+                            .traits = description_.told_traits()};
         }
         if (standing_ == standing::observing) return next_to_observe(now);
         if (standing_ != standing::member) return std::nullopt;
@@ -11019,7 +11169,7 @@ public:
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
         if (handed_.has_to_release()) return true;
-        if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
+        if (description_.to_be_told(belief_->now())) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
     }
@@ -11080,27 +11230,17 @@ public:
     }
 
     /// What is known of a lock that this node has or asks for.
-    using lock_entry = std::pair<std::string const, late<held_lock, Defects>>;
+    using lock_entry = typename held_locks<Defects>::entry;
 
     /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. The entries
     /// of the items, which stay where they are until no_longer_acquiring(); none for locks of names.
     [[nodiscard]] std::vector<lock_entry*> on_acquiring(op::acquire_locks const& asked) {
-        std::vector<lock_entry*> entries;
-        if (asked.kind != op::lock_kind::schedule) return entries;
-        entries.reserve(asked.items.size());
-        for (auto const& item : asked.items) {
-            auto& entry = *held(asked.kind).try_emplace(item.name).first;
-            ++entry.second.asking;
-            entries.push_back(&entry);
-        }
-        return entries;
+        if (asked.kind != op::lock_kind::schedule) return {};
+        return held_.asking(asked);
     }
     /// After on_acquired() for those that were granted.
     void no_longer_acquiring(std::vector<lock_entry*> const& entries) noexcept {
-        auto& table = held(op::lock_kind::schedule);
-        for (auto* const entry : entries) {
-            if (--entry->second.asking == 0 && entry->second.token == 0) table.erase(table.find(entry->first));
-        }
+        held_.no_longer_asking(entries);
         if (!entries.empty()) try_swap_ = true;
     }
     /// After a request for the lock of a schedule of ours: granted. What may have come with it is over.
@@ -11118,16 +11258,13 @@ public:
         belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
     }
     /// Where there are no entries yet.
-    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
-        return *held(kind).try_emplace(name).first;
-    }
+    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) { return held_.at(kind, name); }
 
     /// Until when a granted lock may be believed in.
     instant on_acquired(lock_entry& entry, op::outcome const& grant, instant sent, instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto& l = entry.second;
-        l = {grant.token, until, false, l.asking};
+        held_.granted(entry, grant.token, until);
         return until;
     }
 
@@ -11143,8 +11280,7 @@ public:
         if (s == belief_->table().end() || s->second.moving_to != 0) return std::nullopt;
         auto const lock = handed_.take(schedule, s->second.generation, ttl, now);
         if (!lock) return std::nullopt;
-        auto& l = entry_of(op::lock_kind::schedule, schedule).second;
-        l = {lock->token, lock->until, false, l.asking};
+        held_.granted(held_.at(op::lock_kind::schedule, schedule), lock->token, lock->until);
         return taken_lock{lock->token, lock->until};
     }
     /// One that is to be released before the schedule is locked by a request.
@@ -11154,29 +11290,16 @@ public:
 
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) {
-        auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto l = held(kind).find(name);
-        if (l == held(kind).end() || l->second.token != grant.token) return until;
-        if (until > l->second.until) l->second.until = until;
-        return l->second.until;
+        return held_.extended(kind, name, grant.token, anchored<Defects>(options_, sent, now, grant.remaining));
     }
 
     /// The handle is invalid from now on; the server is told next.
     void on_releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto l = held(kind).find(name);
-        if (l != held(kind).end() && l->second.token == token) l->second.released = true;
+        held_.releasing(kind, name, token);
         if (kind == op::lock_kind::schedule) try_swap_ = true;
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto& table = held(kind);
-        auto const l = table.find(name);
-        if (l != table.end() && l->second.token == token) {
-            if (l->second.asking == 0) {
-                table.erase(l);
-            } else {
-                l->second = {.asking = l->second.asking};
-            }
-        }
+        held_.released(kind, name, token);
         if (kind != op::lock_kind::schedule) return;
         handed_.released(name, token);
         try_swap_ = true;
@@ -11254,8 +11377,6 @@ public:
     }
 
 private:
-    using lock_table = std::unordered_map<std::string, late<held_lock, Defects>, name_hash, std::equal_to<>>;
-
     // ================================================================ time
 
     // Belief that has run out is told of at once; it ended by itself, for whoever looked.
@@ -11271,11 +11392,10 @@ private:
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (auto back = handed_.next_release()) return back;
-        if (is_described_wrongly() && now >= describe_from_) {
-            described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
-            return op::describe_node{.incarnation = self_.incarnation,
-                                     .capacity = attributes_.capacity.value_or(unlimited),
-                                     .traits = traits_};
+        if (description_.to_be_told(now)) {
+            description_.telling();
+            return op::describe_node{
+                .incarnation = self_.incarnation, .capacity = description_.capacity(), .traits = description_.traits()};
         }
         if (feed_.active() && !leads(now)) return feed_.next();
         if (leads(now)) {
@@ -11284,16 +11404,6 @@ private:
                 [this] { return belief_->now(); });
         }
         return std::nullopt;
-    }
-
-    [[nodiscard]] bool is_described_wrongly() const {
-        return !described_surely_ || attributes_.capacity.value_or(unlimited) != described_capacity_ ||
-               traits_ != described_;
-    }
-    void is_described(std::uint32_t capacity, std::string traits) {
-        described_surely_ = true;
-        described_capacity_ = capacity;
-        described_ = std::move(traits);
     }
 
     void hear_the_time(fencing_token server_now, instant at) {
@@ -11357,8 +11467,8 @@ private:
         // What retrying alone does not heal is an operator's business, and so is a group that cannot be joined: said once,
         // and again after a while. (Losing contact later is told as such.)
         bool const transient = may_pass(why.code) || why.code == errc::conflict;
-        bool const shut_out = std::holds_alternative<op::join>(request) && may_pass(why.code) && failures_ > 0;
-        bool const news = transient ? !warned_of_ || warned_of_->code != why.code : warned_of_ != why;
+        bool const shut_out = std::holds_alternative<op::join>(request) && transient && failures_ > 0;
+        bool const news = !transient && warned_of_ != why;  // (what it fails with may alternate)
         if ((!transient || shut_out) && (news || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
@@ -11367,7 +11477,8 @@ private:
         // What the server refuses is not said again: the lease, or the life, ends by itself.
         if (!transient) {
             leader_.on_refused(request, now);
-            if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+            if (std::holds_alternative<op::describe_node>(request))
+                description_.tell_again_from(now + options_.heartbeat_interval);
             if (auto const* back = std::get_if<op::release_locks>(&request)) {
                 for (auto const& l : back->items) handed_.released(l.name, l.token);
             }
@@ -11577,7 +11688,7 @@ private:
     }
 
     void on(op::describe_node const& request, reply const&, instant, instant) {
-        is_described(request.capacity, request.traits);
+        description_.told(request.capacity, request.traits);
     }
 
     // A goodbye of the lane: to an incarnation whose state was lost or taken over.
@@ -11617,10 +11728,7 @@ private:
         if (options_.event_scope == event_scope::own) {
             for (auto& id : had) tell(ownership_changed{std::move(id), was, {}, 0, why});
         }
-        for (auto& table : held_) {  // what is asked for stays so until it is answered
-            std::erase_if(table, [](auto const& l) { return l.second.asking == 0; });
-            for (auto& [name, l] : table) l = {.asking = l.asking};
-        }
+        held_.drop();
         acknowledging_.clear();
         given_.clear();
         handed_.clear();
@@ -11785,9 +11893,19 @@ private:
         leadership_begins(belief_->now());
     }
 
-    // Who has just renounced does not want it back, not even from the next leader.
+    // Who has just renounced does not want it back, not even from the next leader: but only once. If it comes again, nobody
+    // else wants it either (two that decline in each other's favour would pass it to and fro).
     bool declines_to_lead(fencing_token term, std::vector<fencing_token> const& successors, instant now) {
         if (now >= sit_out_until_ || term == belief_->term()) return false;
+        if (term != renounced_) {
+            if (declined_ != 0 && term != declined_) {
+                sit_out_until_ = {};
+                return false;
+            }
+            declined_ = term;
+            // Others may take it; if none does, it is not left vacant for long.
+            sit_out_until_ = std::min(sit_out_until_, now + options_.heartbeat_interval / 2);
+        }
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = successors};
         return true;
     }
@@ -11871,20 +11989,15 @@ private:
     // The server says that it is locked. If this ownership was not heard of in our log, that may be the lock that came with
     // it, of which a page does not tell: then nobody has a handle of it.
     void may_have_come_locked(std::string const& id, fencing_token generation) {
-        auto const l = held_[0].find(id);
-        bool const has_handle = l != held_[0].end() && l->second.token == generation;
-        if (!has_handle) handed_.give_back(id, generation);
+        if (!held_.has(id, generation)) handed_.give_back(id, generation);
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant run_ends(std::string const& id) const {
-        auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return instant::min();
-        if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
-        return l->second.until;
+        auto const when = held_.run_ends(id);
+        return when != instant::max() && Defects::has(defect::ack_during_run) ? instant::min() : when;
     }
     // ... nor its lock be ours at the server because it came with it.
     [[nodiscard]] instant idle_from(std::string const& id) const { return std::max(run_ends(id), handed_.over(id)); }
@@ -12133,14 +12246,11 @@ private:
         ROTA_ASSERT(false);
     }
 
-    [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
-
     options options_;
     std::shared_ptr<late<belief, Defects>> belief_;
-    node_attributes attributes_;
+    node_description<Defects> description_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
-    std::string traits_;  // of this node
     jitter_source nonces_;
     jitter_source jitter_;
 
@@ -12153,12 +12263,14 @@ private:
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
-    std::uint64_t joining_as_ = 0;  // the nonce that described_ was told under
+    std::uint64_t joining_as_ = 0;  // the nonce under which the server was told who we are
     fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
     bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
     std::optional<late<op::renounce, Defects>> renouncing_;
+    fencing_token renounced_ = 0;  // the last term that was to be given up because the program wished it
+    fencing_token declined_ = 0;   // ... and one that came after
 
     instant tick_at_ = instant::max();
     instant tick_from_{};
@@ -12171,13 +12283,6 @@ private:
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
-    std::uint32_t described_capacity_ = unlimited;  // as the group knows us
-    std::string described_;
-    bool described_surely_ = true;  // no request that says otherwise is under way
-    instant describe_from_{};
-    std::optional<double> load_;  // as measured by the user, smoothed
-    std::optional<double> told_load_;
-    instant load_at_{};
     unsigned failures_ = 0;
     std::optional<error> failure_;
     std::optional<error> warned_of_;
@@ -12192,7 +12297,7 @@ private:
     std::optional<resync> resync_;
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
-    lock_table held_[2];
+    held_locks<Defects> held_;
     handed_locks<Defects> handed_;
     bool some_unheard_ = false;  // belief::ownership::unheard, of some
     std::vector<acknowledgement> acknowledging_;
@@ -13002,14 +13107,14 @@ public:
         }
         {
             auto const turn = driver_.mode.user_turn();
-            driver_.core.describe(std::move(attributes));
+            driver_.core.description().set(std::move(attributes));
         }
         co_return co_await told_to_group();
     }
 
     node_attributes attributes() {
         auto const turn = driver_.mode.user_turn();
-        return driver_.core.attributes();
+        return driver_.core.description().attributes();
     }
 
     flow<result<void>> report_load(double load) {
@@ -13020,7 +13125,7 @@ public:
         }
         {
             auto const turn = driver_.mode.user_turn();
-            driver_.core.report_load(load, driver_.now());
+            driver_.core.description().measured(load, driver_.now());
         }
         co_return co_await told_to_group();
     }
@@ -13066,7 +13171,7 @@ private:
         auto r = membership_.outcome_of_tick();
         driver_.deliver();
         auto const turn = driver_.mode.user_turn();
-        if (r && !driver_.core.is_described()) {
+        if (r && !driver_.core.description().is_told()) {
             co_return error{errc::unavailable, "not told yet: it goes out with the next contact"};
         }
         co_return r;
@@ -24765,11 +24870,41 @@ struct on_demand {
 // ---- rota/detail/say.hpp -------------------------------------------------------------------------------------------
 // A line for whoever operates the process.
 
+#include <signal.h>
+
 namespace rota::detail {
 
-/// To stderr, as one fwrite. That nobody can read it is no failure.
+/// Holds back the SIGPIPE that this thread may cause while it lives: no reason for a process to end.
+class without_sigpipe {
+public:
+    without_sigpipe() noexcept {
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        was_pending_ = is_pending();
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~without_sigpipe() {
+        int number = 0;
+        if (!was_pending_ && is_pending()) ::sigwait(&pipe_, &number);
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    without_sigpipe(without_sigpipe const&) = delete;
+    without_sigpipe& operator=(without_sigpipe const&) = delete;
+
+private:
+    [[nodiscard]] static bool is_pending() noexcept {
+        sigset_t pending;
+        return ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    }
+    sigset_t pipe_;
+    sigset_t before_;
+    bool was_pending_ = false;
+};
+
+/// To stderr, as one fwrite. That nobody reads it, or there is no room, is no failure.
 inline void say(std::string line) {
     line.insert(0, "rota: ") += '\n';
+    without_sigpipe const quiet;
     static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
 }
 
@@ -24782,7 +24917,6 @@ inline void say(std::string line) {
 // What was in force before is put back by the destructor. The handler does nothing but write to a pipe.
 
 #include <fcntl.h>
-#include <signal.h>
 
 namespace rota::detail {
 
@@ -25187,8 +25321,8 @@ class worker_machine {
     using actions = late<worker_actions, T>;
 
 public:
-    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: as
-    /// of the node.
+    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: the
+    /// leader's, which should be that of this node.
     worker_machine(worker_options const& w, microseconds outage_pause, microseconds handoff_deadline,
                    trigger_port const& trigger, std::uint64_t seed)
         : rules_{w},
@@ -26197,10 +26331,10 @@ private:
         for (auto s : a.let_go) static_cast<void>(locks_[s].release());
         if (!a.done.empty()) tell_done(a.done);  // before a hand-off that waits for the lock takes it along
         if (!over.empty()) ports_->release(over);
-        if (a.take_no_more) ports_->take_no_more();
         if (a.leave) leave();
         if (!a.extend.empty()) extend(a.extend);
         if (!a.acquire.empty()) acquire(a.acquire);
+        if (a.take_no_more) ports_->take_no_more();
         for (auto const& r : a.reports) tell(r);
     }
 
@@ -26405,6 +26539,7 @@ template <typename... Parts>
 struct worker_parts {
     using set = typename policies_among<type_list<>, Parts...>::type;
     using trigger = typename first_trigger<Parts...>::type;
+    static constexpr bool has_sink = (false || ... || std::is_same_v<Parts, typename set::sink>);
     static constexpr std::size_t triggers = (std::size_t{0} + ... + (is_trigger<Parts> ? 1 : 0));
 };
 
@@ -26434,25 +26569,24 @@ template <typename Id>
     return s;
 }
 
-/// What of a node an operator should look at, and that it is over.
+/// What of a node an operator should look at, and that it is over. (Not plan_refused, of which there may be many.)
 template <typename T = void>
 [[nodiscard]] bool is_trouble(event const& e) {
-    return std::holds_alternative<warning>(e) || std::holds_alternative<plan_refused>(e) ||
-           std::holds_alternative<node_suspended>(e) || std::holds_alternative<node_resumed>(e) ||
-           std::holds_alternative<node_lost>(e);
+    return std::holds_alternative<warning>(e) || std::holds_alternative<node_suspended>(e) ||
+           std::holds_alternative<node_resumed>(e) || std::holds_alternative<node_lost>(e);
 }
 
 /// Tells the worker's engine of each event, then the user's sink; without one, stderr of trouble.
-template <typename Engine, typename Sink>
+template <typename Engine, typename Sink, bool Given>
 class worker_sink {
 public:
     worker_sink(Engine& engine, Sink sink) : engine_{&engine}, sink_{std::move(sink)} {}
     void operator()(event const& e) {
         engine_->on_event(e);
-        if constexpr (std::is_same_v<Sink, null_sink>) {
-            if (is_trouble(e)) say(describe(e));
-        } else {
+        if constexpr (Given) {
             deliver(sink_, e);
+        } else {
+            if (is_trouble(e)) say(describe(e));
         }
     }
 
@@ -26464,6 +26598,9 @@ private:
 }  // namespace rota::detail
 
 namespace rota {
+
+template <typename S>
+struct graced;
 
 /// A node that runs what it owns. Neither copied nor moved.
 ///
@@ -26495,7 +26632,7 @@ class worker {
                   "rota: two triggers given: a worker has one; make one that tells schedules apart");
 
     using engine_type = detail::late<detail::worker_engine<>, set>;
-    using sink_type = detail::worker_sink<engine_type, typename set::sink>;
+    using sink_type = detail::worker_sink<engine_type, typename set::sink, parts::has_sink>;
     template <typename T>
     using result = detail::late<rota::result<T>, set>;
     using report = detail::late<run_report, set>;
@@ -26579,7 +26716,8 @@ public:
     /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
     /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
     /// node leaves, and others own its schedules at once. Idle ones they get while it waits (its capacity is 0 until then),
-    /// unless more of the budget is left than options::handoff_deadline, which would end the runs too soon. A handler that still runs then has lost its lock; run() waits for
+    /// but not before options::handoff_deadline is enough for the rest of the budget, since the runs are to be handed over
+    /// then too; and not under graced<>, by which a restart moves nothing. A handler that still runs then has lost its lock; run() waits for
     /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
     void stop() { engine_.stop(); }
 
@@ -26627,18 +26765,23 @@ private:
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {
-            auto none = node.attributes();
-            usual_capacity = none.capacity;
-            takes_none = true;
-            none.capacity = 0;
-            (void)node.set_attributes(std::move(none));
+            if constexpr (!moves_nothing_at_restart) {
+                usual = node.attributes();
+                (void)node.set_attributes(without_capacity(*usual));
+            }
         }
         void take_again() override {
-            if (!std::exchange(takes_none, false)) return;
-            auto usual = node.attributes();
-            usual.capacity = usual_capacity;
-            (void)node.set_attributes(std::move(usual));  // told with the next join
+            if (!usual) return;
+            // Told with the next join. (Not if somebody has set others meanwhile.)
+            if (node.attributes() == without_capacity(*usual)) (void)node.set_attributes(*usual);
+            usual.reset();
         }
+        static node_attributes without_capacity(node_attributes a) {
+            a.capacity = 0;
+            return a;
+        }
+        static constexpr bool moves_nothing_at_restart =
+            detail::holds<graced, detail::unwrapped_t<typename set::strategy>>();
         void leave() override { (void)node.leave(); }
         results<schedule_lock> lock(std::vector<std::string> names, microseconds ttl) override {
             return node.try_lock_each(std::move(names), ttl);
@@ -26661,8 +26804,7 @@ private:
 
         [[no_unique_address]] typename set::clock clock;
         [[no_unique_address]] trigger_type trigger;
-        std::optional<std::uint32_t> usual_capacity;
-        bool takes_none = false;
+        std::optional<node_attributes> usual;  // while it takes no more
         coordinator_type node;
     };
 

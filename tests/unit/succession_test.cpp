@@ -1,4 +1,6 @@
 // Leadership that is passed on: what the heir makes of it when it hears, step by step.
+#include <set>
+
 #include "../support/core_group.hpp"
 
 using namespace std::chrono_literals;
@@ -113,6 +115,55 @@ TEST_CASE(
     CHECK(g.leader() == "b");
     b.hear();
     CHECK(b.leads());
+}
+
+TEST_CASE("two that have just renounced do not pass leadership to and fro: who declined once takes it") {
+    core_group g;
+    auto& a = g.join("a");
+    auto& b = g.join("b");
+    a.hear();
+    a.drive();
+    g.tick({&b, &a});
+    a.renounce();
+    b.hear();
+    b.drive();
+    REQUIRE(b.leads());
+    b.renounce();
+    bool const pushed = GENERATE(true, false);
+    std::set<fencing_token> seen;
+    for (int i = 0; i < 150; ++i) {
+        g.now += 10ms;
+        for (auto* each : {&a, &b}) {
+            if (pushed) each->hear();
+            (*each)->want_full_tick(g.now);
+            each->drive();
+            if (!g.leader().empty()) seen.insert(g.store.leader().term);
+        }
+    }
+    CHECK(seen.size() <= 3);
+    CHECK(a.leads() != b.leads());
+}
+
+TEST_CASE("a leader that renounces where nobody can follow leads again soon") {
+    core_group g;
+    auto& a = g.join("a");
+    auto& b = g.join("b");  // and is never heard of again
+    a.hear();
+    a.drive();
+    for (int i = 0; i < 5; ++i) {
+        g.now += 1s;
+        a.tick();
+    }
+    g.now += 1500ms;
+    a->want_tick(g.now);
+    REQUIRE(a.step());  // it hears that b has expired, and has not taken it out yet
+    REQUIRE(a.leads());
+    REQUIRE(a->feed().picture().is_listed(b->self().incarnation));
+    a.renounce();
+    REQUIRE(g.leader().empty());
+    g.now += 500ms;
+    a.drive();
+    CHECK(a.leads());
 }
 
 TEST_CASE("a leader whose heirs leave has others") {

@@ -18,8 +18,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -30,51 +28,13 @@
 #include "find.hpp"
 #include "group_feed.hpp"
 #include "handed_locks.hpp"
+#include "held_locks.hpp"
+#include "jitter_source.hpp"
 #include "late.hpp"
 #include "leader_machine.hpp"
+#include "node_description.hpp"
 
 namespace rota::detail {
-
-/// A small generator for jitter (xorshift64*, Vigna 2016): the same on every platform.
-class jitter_source {
-public:
-    explicit jitter_source(std::uint64_t seed) : state_{seed ? seed : 0x9e3779b97f4a7c15u} {}
-    std::uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545f4914f6cdd1du;
-    }
-    /// 0 .. most, inclusive.
-    microseconds up_to(microseconds most) {
-        if (most <= microseconds{}) return {};
-        return microseconds{static_cast<microseconds::rep>(next() % (static_cast<std::uint64_t>(most.count()) + 1))};
-    }
-
-private:
-    std::uint64_t state_;
-};
-
-/// FNV-1a, for seeds.
-[[nodiscard]] inline std::uint64_t hash_of(std::string const& text) {
-    std::uint64_t h = 0xcbf29ce484222325u;
-    for (char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    return h;
-}
-
-/// A lock that this node holds, may hold at the server, or asks for.
-struct held_lock {
-    fencing_token token = 0;  // 0: not held
-    instant until{};          // belief
-    bool released = false;    // the handle is gone; the server may still have it
-    unsigned asking = 0;      // requests under way for it: several may be, while an earlier one is being released
-};
-
-/// For tables of names that are searched by views of them.
-struct name_hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
-};
 
 // (Outside of the template: g++ 12 compares the names within one with those of the program that includes this.)
 enum class standing : std::uint8_t {
@@ -99,9 +59,8 @@ public:
     node_core(options given, planner strategy, std::shared_ptr<belief> published, std::uint64_t entropy)
         : options_{with_defaults(std::move(given))},
           belief_{std::move(published)},
-          attributes_{options_.max_schedules_per_node, options_.zone, options_.labels},
+          description_{options_},
           leader_{options_, strategy},
-          traits_{to_traits(attributes_)},
           nonces_{entropy},
           jitter_{options_.jitter_seed.value_or(hash_of(options_.node_id))} {}
 
@@ -168,42 +127,21 @@ public:
     [[nodiscard]] std::optional<operation> begin_renounce(instant now) {
         auto const term = belief_->term();
         if (term == 0) return std::nullopt;
+        renounced_ = term;
+        declined_ = 0;
+        bool const has_heirs = !candidates_.empty();
         name_heirs();
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = candidates_};
-        if (!candidates_.empty()) sit_out_until_ = now + options_.leader_lease;
+        if (has_heirs) sit_out_until_ = now + options_.leader_lease;
         if (!Defects::has(defect::renounce_first)) end_leadership();
         return *renouncing_;
     }
 
     void rebalance_now() { leader_.rebalance_now(); }
 
-    [[nodiscard]] node_attributes const& attributes() const { return attributes_; }
-    /// Whether the group knows this node as it is.
-    [[nodiscard]] bool is_described() const { return !is_described_wrongly(); }
-    /// The group is told next.
-    void describe(node_attributes attributes) {
-        attributes_ = std::move(attributes);
-        traits_ = to_traits(attributes_, told_load_);
-    }
-
-    /// A load as the user measures it, at any rate: smoothed (a first-order low-pass, options::load_smoothing), and told
-    /// to the group only when it has changed by a tenth, or by a tenth of the floor.
-    void report_load(double load, instant now) {
-        if (!load_) {
-            load_ = load;
-        } else {
-            auto const since = static_cast<double>((now - load_at_).count());
-            auto const constant = static_cast<double>(options_.load_smoothing.count());
-            auto const weight = since + constant > 0 ? since / (since + constant) : 1;
-            *load_ += (load - *load_) * weight;
-        }
-        load_at_ = now;
-        auto const before = told_load_.value_or(0);
-        auto const differs = *load_ > before ? *load_ - before : before - *load_;
-        if (told_load_ && differs <= 0.1 * std::max(before, options_.load_floor)) return;
-        told_load_ = load_;
-        traits_ = to_traits(attributes_, told_load_);
-    }
+    /// What this node says of itself; where that changes, the group is told next.
+    [[nodiscard]] node_description<Defects>& description() { return description_; }
+    [[nodiscard]] node_description<Defects> const& description() const { return description_; }
 
     // ================================================================ the background lane: one operation at a time
 
@@ -215,15 +153,15 @@ public:
         if (standing_ == standing::joining) {
             // A repeat says what the first attempt said: that is what the server may have taken down.
             if (std::exchange(joining_as_, join_nonce_) != join_nonce_) {
-                is_described(attributes_.capacity.value_or(unlimited), traits_);
+                description_.told(description_.capacity(), description_.traits());
             }
             return op::join{.node_id = options_.node_id,
                             .nonce = join_nonce_,
                             .node_ttl = options_.node_ttl,
-                            .capacity = described_capacity_,
+                            .capacity = description_.told_capacity(),
                             .on_conflict = options_.on_conflict,
                             .seen = seen_,
-                            .traits = described_};
+                            .traits = description_.told_traits()};
         }
         if (standing_ == standing::observing) return next_to_observe(now);
         if (standing_ != standing::member) return std::nullopt;
@@ -282,7 +220,7 @@ public:
     [[nodiscard]] bool has_to_ask() const {
         if (renouncing_ || resync_ || read_to_the_end_ || server_version_ > version_) return true;
         if (handed_.has_to_release()) return true;
-        if (is_described_wrongly() && belief_->now() >= describe_from_) return true;
+        if (description_.to_be_told(belief_->now())) return true;
         bool const follows = feed_.active() && (!leads_told_ || leader_.active());
         return follows && !feed_.current();
     }
@@ -343,27 +281,17 @@ public:
     }
 
     /// What is known of a lock that this node has or asks for.
-    using lock_entry = std::pair<std::string const, late<held_lock, Defects>>;
+    using lock_entry = typename held_locks<Defects>::entry;
 
     /// Over a transport that has several requests under way: a schedule for which a lock is asked is not idle. The entries
     /// of the items, which stay where they are until no_longer_acquiring(); none for locks of names.
     [[nodiscard]] std::vector<lock_entry*> on_acquiring(op::acquire_locks const& asked) {
-        std::vector<lock_entry*> entries;
-        if (asked.kind != op::lock_kind::schedule) return entries;
-        entries.reserve(asked.items.size());
-        for (auto const& item : asked.items) {
-            auto& entry = *held(asked.kind).try_emplace(item.name).first;
-            ++entry.second.asking;
-            entries.push_back(&entry);
-        }
-        return entries;
+        if (asked.kind != op::lock_kind::schedule) return {};
+        return held_.asking(asked);
     }
     /// After on_acquired() for those that were granted.
     void no_longer_acquiring(std::vector<lock_entry*> const& entries) noexcept {
-        auto& table = held(op::lock_kind::schedule);
-        for (auto* const entry : entries) {
-            if (--entry->second.asking == 0 && entry->second.token == 0) table.erase(table.find(entry->first));
-        }
+        held_.no_longer_asking(entries);
         if (!entries.empty()) try_swap_ = true;
     }
     /// After a request for the lock of a schedule of ours: granted. What may have come with it is over.
@@ -381,16 +309,13 @@ public:
         belief_->change_table([&](auto& table) { table.find(schedule)->second.unheard = false; });
     }
     /// Where there are no entries yet.
-    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) {
-        return *held(kind).try_emplace(name).first;
-    }
+    [[nodiscard]] lock_entry& entry_of(op::lock_kind kind, std::string const& name) { return held_.at(kind, name); }
 
     /// Until when a granted lock may be believed in.
     instant on_acquired(lock_entry& entry, op::outcome const& grant, instant sent, instant now) {
         see(grant.token);
         auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto& l = entry.second;
-        l = {grant.token, until, false, l.asking};
+        held_.granted(entry, grant.token, until);
         return until;
     }
 
@@ -406,8 +331,7 @@ public:
         if (s == belief_->table().end() || s->second.moving_to != 0) return std::nullopt;
         auto const lock = handed_.take(schedule, s->second.generation, ttl, now);
         if (!lock) return std::nullopt;
-        auto& l = entry_of(op::lock_kind::schedule, schedule).second;
-        l = {lock->token, lock->until, false, l.asking};
+        held_.granted(held_.at(op::lock_kind::schedule, schedule), lock->token, lock->until);
         return taken_lock{lock->token, lock->until};
     }
     /// One that is to be released before the schedule is locked by a request.
@@ -417,29 +341,16 @@ public:
 
     instant on_extended(op::lock_kind kind, std::string const& name, op::outcome const& grant, instant sent,
                         instant now) {
-        auto const until = anchored<Defects>(options_, sent, now, grant.remaining);
-        auto l = held(kind).find(name);
-        if (l == held(kind).end() || l->second.token != grant.token) return until;
-        if (until > l->second.until) l->second.until = until;
-        return l->second.until;
+        return held_.extended(kind, name, grant.token, anchored<Defects>(options_, sent, now, grant.remaining));
     }
 
     /// The handle is invalid from now on; the server is told next.
     void on_releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto l = held(kind).find(name);
-        if (l != held(kind).end() && l->second.token == token) l->second.released = true;
+        held_.releasing(kind, name, token);
         if (kind == op::lock_kind::schedule) try_swap_ = true;
     }
     void on_released(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto& table = held(kind);
-        auto const l = table.find(name);
-        if (l != table.end() && l->second.token == token) {
-            if (l->second.asking == 0) {
-                table.erase(l);
-            } else {
-                l->second = {.asking = l->second.asking};
-            }
-        }
+        held_.released(kind, name, token);
         if (kind != op::lock_kind::schedule) return;
         handed_.released(name, token);
         try_swap_ = true;
@@ -517,8 +428,6 @@ public:
     }
 
 private:
-    using lock_table = std::unordered_map<std::string, late<held_lock, Defects>, name_hash, std::equal_to<>>;
-
     // ================================================================ time
 
     // Belief that has run out is told of at once; it ended by itself, for whoever looked.
@@ -534,11 +443,10 @@ private:
         if (auto read = next_own_read()) return read;
         if (auto ack = next_acknowledgement(now)) return ack;
         if (auto back = handed_.next_release()) return back;
-        if (is_described_wrongly() && now >= describe_from_) {
-            described_surely_ = false;  // whatever comes of it: a request without a reply may take effect later
-            return op::describe_node{.incarnation = self_.incarnation,
-                                     .capacity = attributes_.capacity.value_or(unlimited),
-                                     .traits = traits_};
+        if (description_.to_be_told(now)) {
+            description_.telling();
+            return op::describe_node{
+                .incarnation = self_.incarnation, .capacity = description_.capacity(), .traits = description_.traits()};
         }
         if (feed_.active() && !leads(now)) return feed_.next();
         if (leads(now)) {
@@ -547,16 +455,6 @@ private:
                 [this] { return belief_->now(); });
         }
         return std::nullopt;
-    }
-
-    [[nodiscard]] bool is_described_wrongly() const {
-        return !described_surely_ || attributes_.capacity.value_or(unlimited) != described_capacity_ ||
-               traits_ != described_;
-    }
-    void is_described(std::uint32_t capacity, std::string traits) {
-        described_surely_ = true;
-        described_capacity_ = capacity;
-        described_ = std::move(traits);
     }
 
     void hear_the_time(fencing_token server_now, instant at) {
@@ -620,8 +518,8 @@ private:
         // What retrying alone does not heal is an operator's business, and so is a group that cannot be joined: said once,
         // and again after a while. (Losing contact later is told as such.)
         bool const transient = may_pass(why.code) || why.code == errc::conflict;
-        bool const shut_out = std::holds_alternative<op::join>(request) && may_pass(why.code) && failures_ > 0;
-        bool const news = transient ? !warned_of_ || warned_of_->code != why.code : warned_of_ != why;
+        bool const shut_out = std::holds_alternative<op::join>(request) && transient && failures_ > 0;
+        bool const news = !transient && warned_of_ != why;  // (what it fails with may alternate)
         if ((!transient || shut_out) && (news || now >= warn_again_at_)) {
             warned_of_ = why;
             warn_again_at_ = now + std::chrono::minutes{1};
@@ -630,7 +528,8 @@ private:
         // What the server refuses is not said again: the lease, or the life, ends by itself.
         if (!transient) {
             leader_.on_refused(request, now);
-            if (std::holds_alternative<op::describe_node>(request)) describe_from_ = now + options_.heartbeat_interval;
+            if (std::holds_alternative<op::describe_node>(request))
+                description_.tell_again_from(now + options_.heartbeat_interval);
             if (auto const* back = std::get_if<op::release_locks>(&request)) {
                 for (auto const& l : back->items) handed_.released(l.name, l.token);
             }
@@ -840,7 +739,7 @@ private:
     }
 
     void on(op::describe_node const& request, reply const&, instant, instant) {
-        is_described(request.capacity, request.traits);
+        description_.told(request.capacity, request.traits);
     }
 
     // A goodbye of the lane: to an incarnation whose state was lost or taken over.
@@ -880,10 +779,7 @@ private:
         if (options_.event_scope == event_scope::own) {
             for (auto& id : had) tell(ownership_changed{std::move(id), was, {}, 0, why});
         }
-        for (auto& table : held_) {  // what is asked for stays so until it is answered
-            std::erase_if(table, [](auto const& l) { return l.second.asking == 0; });
-            for (auto& [name, l] : table) l = {.asking = l.asking};
-        }
+        held_.drop();
         acknowledging_.clear();
         given_.clear();
         handed_.clear();
@@ -1048,9 +944,19 @@ private:
         leadership_begins(belief_->now());
     }
 
-    // Who has just renounced does not want it back, not even from the next leader.
+    // Who has just renounced does not want it back, not even from the next leader: but only once. If it comes again, nobody
+    // else wants it either (two that decline in each other's favour would pass it to and fro).
     bool declines_to_lead(fencing_token term, std::vector<fencing_token> const& successors, instant now) {
         if (now >= sit_out_until_ || term == belief_->term()) return false;
+        if (term != renounced_) {
+            if (declined_ != 0 && term != declined_) {
+                sit_out_until_ = {};
+                return false;
+            }
+            declined_ = term;
+            // Others may take it; if none does, it is not left vacant for long.
+            sit_out_until_ = std::min(sit_out_until_, now + options_.heartbeat_interval / 2);
+        }
         renouncing_ = op::renounce{.incarnation = self_.incarnation, .term = term, .successors = successors};
         return true;
     }
@@ -1134,20 +1040,15 @@ private:
     // The server says that it is locked. If this ownership was not heard of in our log, that may be the lock that came with
     // it, of which a page does not tell: then nobody has a handle of it.
     void may_have_come_locked(std::string const& id, fencing_token generation) {
-        auto const l = held_[0].find(id);
-        bool const has_handle = l != held_[0].end() && l->second.token == generation;
-        if (!has_handle) handed_.give_back(id, generation);
+        if (!held_.has(id, generation)) handed_.give_back(id, generation);
     }
 
     // ================================================================ hand-offs
 
     // From when on no run of ours can be under way.
     [[nodiscard]] instant run_ends(std::string const& id) const {
-        auto const l = held_[0].find(id);
-        if (l == held_[0].end()) return instant::min();
-        if (l->second.asking > 0) return instant::max();
-        if (l->second.released || Defects::has(defect::ack_during_run)) return instant::min();
-        return l->second.until;
+        auto const when = held_.run_ends(id);
+        return when != instant::max() && Defects::has(defect::ack_during_run) ? instant::min() : when;
     }
     // ... nor its lock be ours at the server because it came with it.
     [[nodiscard]] instant idle_from(std::string const& id) const { return std::max(run_ends(id), handed_.over(id)); }
@@ -1396,14 +1297,11 @@ private:
         ROTA_ASSERT(false);
     }
 
-    [[nodiscard]] lock_table& held(op::lock_kind k) { return held_[k == op::lock_kind::schedule ? 0 : 1]; }
-
     options options_;
     std::shared_ptr<late<belief, Defects>> belief_;
-    node_attributes attributes_;
+    node_description<Defects> description_;
     leader_machine<Defects> leader_;
     group_feed<Defects> feed_;
-    std::string traits_;  // of this node
     jitter_source nonces_;
     jitter_source jitter_;
 
@@ -1416,12 +1314,14 @@ private:
     fencing_token epoch_ = 0;
     fencing_token seen_ = 0;
     std::uint64_t join_nonce_ = 0;
-    std::uint64_t joining_as_ = 0;  // the nonce that described_ was told under
+    std::uint64_t joining_as_ = 0;  // the nonce under which the server was told who we are
     fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
     bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
     std::optional<late<op::renounce, Defects>> renouncing_;
+    fencing_token renounced_ = 0;  // the last term that was to be given up because the program wished it
+    fencing_token declined_ = 0;   // ... and one that came after
 
     instant tick_at_ = instant::max();
     instant tick_from_{};
@@ -1434,13 +1334,6 @@ private:
     instant reap_from_{};
     fencing_token server_time_ = 0;
     instant server_time_at_{};
-    std::uint32_t described_capacity_ = unlimited;  // as the group knows us
-    std::string described_;
-    bool described_surely_ = true;  // no request that says otherwise is under way
-    instant describe_from_{};
-    std::optional<double> load_;  // as measured by the user, smoothed
-    std::optional<double> told_load_;
-    instant load_at_{};
     unsigned failures_ = 0;
     std::optional<error> failure_;
     std::optional<error> warned_of_;
@@ -1455,7 +1348,7 @@ private:
     std::optional<resync> resync_;
     std::set<late<std::string, Defects>, std::less<>> handing_over_;  // owned, but another is to have it
     bool try_swap_ = false;  // an idle schedule might go in the place of a busy one
-    lock_table held_[2];
+    held_locks<Defects> held_;
     handed_locks<Defects> handed_;
     bool some_unheard_ = false;  // belief::ownership::unheard, of some
     std::vector<acknowledgement> acknowledging_;

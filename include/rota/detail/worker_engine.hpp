@@ -354,10 +354,10 @@ private:
         for (auto s : a.let_go) static_cast<void>(locks_[s].release());
         if (!a.done.empty()) tell_done(a.done);  // before a hand-off that waits for the lock takes it along
         if (!over.empty()) ports_->release(over);
-        if (a.take_no_more) ports_->take_no_more();
         if (a.leave) leave();
         if (!a.extend.empty()) extend(a.extend);
         if (!a.acquire.empty()) acquire(a.acquire);
+        if (a.take_no_more) ports_->take_no_more();
         for (auto const& r : a.reports) tell(r);
     }
 

@@ -82,8 +82,8 @@ class worker_machine {
     using actions = late<worker_actions, T>;
 
 public:
-    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: as
-    /// of the node.
+    /// `w`: filled in and checked, `threads` too. `outage_pause`: after a failure that concerns all. `handoff_deadline`: the
+    /// leader's, which should be that of this node.
     worker_machine(worker_options const& w, microseconds outage_pause, microseconds handoff_deadline,
                    trigger_port const& trigger, std::uint64_t seed)
         : rules_{w},

@@ -11,7 +11,6 @@
 #include "../attributes.hpp"
 #include "../events.hpp"
 #include "../sink/describe.hpp"
-#include "../sink/null_sink.hpp"
 #include "../trigger/continuous.hpp"
 #include "../trigger/trigger.hpp"
 #include "../worker_options.hpp"
@@ -56,6 +55,7 @@ template <typename... Parts>
 struct worker_parts {
     using set = typename policies_among<type_list<>, Parts...>::type;
     using trigger = typename first_trigger<Parts...>::type;
+    static constexpr bool has_sink = (false || ... || std::is_same_v<Parts, typename set::sink>);
     static constexpr std::size_t triggers = (std::size_t{0} + ... + (is_trigger<Parts> ? 1 : 0));
 };
 
@@ -85,25 +85,24 @@ template <typename Id>
     return s;
 }
 
-/// What of a node an operator should look at, and that it is over.
+/// What of a node an operator should look at, and that it is over. (Not plan_refused, of which there may be many.)
 template <typename T = void>
 [[nodiscard]] bool is_trouble(event const& e) {
-    return std::holds_alternative<warning>(e) || std::holds_alternative<plan_refused>(e) ||
-           std::holds_alternative<node_suspended>(e) || std::holds_alternative<node_resumed>(e) ||
-           std::holds_alternative<node_lost>(e);
+    return std::holds_alternative<warning>(e) || std::holds_alternative<node_suspended>(e) ||
+           std::holds_alternative<node_resumed>(e) || std::holds_alternative<node_lost>(e);
 }
 
 /// Tells the worker's engine of each event, then the user's sink; without one, stderr of trouble.
-template <typename Engine, typename Sink>
+template <typename Engine, typename Sink, bool Given>
 class worker_sink {
 public:
     worker_sink(Engine& engine, Sink sink) : engine_{&engine}, sink_{std::move(sink)} {}
     void operator()(event const& e) {
         engine_->on_event(e);
-        if constexpr (std::is_same_v<Sink, null_sink>) {
-            if (is_trouble(e)) say(describe(e));
-        } else {
+        if constexpr (Given) {
             deliver(sink_, e);
+        } else {
+            if (is_trouble(e)) say(describe(e));
         }
     }
 

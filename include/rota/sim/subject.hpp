@@ -178,8 +178,8 @@ public:
     void finish_leave(bool done) override { core_.finish_leave(done); }
     std::optional<operation> begin_renounce(instant now) override { return core_.begin_renounce(now); }
     void rebalance_now() override { core_.rebalance_now(); }
-    void describe(node_attributes attributes) override { core_.describe(std::move(attributes)); }
-    void report_load(double load, instant now) override { core_.report_load(load, now); }
+    void describe(node_attributes attributes) override { core_.description().set(std::move(attributes)); }
+    void report_load(double load, instant now) override { core_.description().measured(load, now); }
     std::optional<operation> next(instant now) override { return core_.next(now); }
     void done(operation const& request, result<reply> const& answer, instant sent, instant now) override {
         core_.done(request, answer, sent, now);
@@ -255,7 +255,7 @@ public:
         return {n.id, n.alive, n.capacity, n.traits, n.owned, n.alive && all.is_drained(n.id)};
     }
     bool pictures_maintenance() const override { return core_.feed().picture().maintenance(); }
-    node_attributes const& attributes() const override { return core_.attributes(); }
+    node_attributes const& attributes() const override { return core_.description().attributes(); }
     plan const& last_plan() override { return core_.leading().last_plan(); }
     bool suffers_from(detail::defect d) const override {
         if constexpr (std::is_same_v<Defects, detail::sound>) {

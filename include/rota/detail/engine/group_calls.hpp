@@ -168,14 +168,14 @@ public:
         }
         {
             auto const turn = driver_.mode.user_turn();
-            driver_.core.describe(std::move(attributes));
+            driver_.core.description().set(std::move(attributes));
         }
         co_return co_await told_to_group();
     }
 
     node_attributes attributes() {
         auto const turn = driver_.mode.user_turn();
-        return driver_.core.attributes();
+        return driver_.core.description().attributes();
     }
 
     flow<result<void>> report_load(double load) {
@@ -186,7 +186,7 @@ public:
         }
         {
             auto const turn = driver_.mode.user_turn();
-            driver_.core.report_load(load, driver_.now());
+            driver_.core.description().measured(load, driver_.now());
         }
         co_return co_await told_to_group();
     }
@@ -232,7 +232,7 @@ private:
         auto r = membership_.outcome_of_tick();
         driver_.deliver();
         auto const turn = driver_.mode.user_turn();
-        if (r && !driver_.core.is_described()) {
+        if (r && !driver_.core.description().is_told()) {
             co_return error{errc::unavailable, "not told yet: it goes out with the next contact"};
         }
         co_return r;

@@ -1,0 +1,109 @@
+// The locks of a node that somebody on it has a handle of, or asks for; and what follows from that for who wants to give a
+// schedule away: when no run of it can be under way. (Locks that nobody here has a handle of: handed_locks.hpp.)
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "../operations.hpp"
+#include "../types.hpp"
+#include "late.hpp"
+
+namespace rota::detail {
+
+struct held_lock {
+    fencing_token token = 0;  // 0: not held
+    instant until{};          // belief
+    bool released = false;    // the handle is gone; the server may still have it
+    unsigned asking = 0;      // requests under way for it: several may be, while an earlier one is being released
+};
+
+/// For tables of names that are searched by views of them.
+struct name_hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
+};
+
+template <typename T = void>
+class held_locks {
+public:
+    using entry = std::pair<std::string const, late<held_lock, T>>;
+
+    /// The entry of a lock that is about to be held.
+    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) { return *of(kind).try_emplace(name).first; }
+
+    /// Of schedules: the entries of the items stay where they are until no_longer_asking().
+    [[nodiscard]] std::vector<entry*> asking(op::acquire_locks const& request) {
+        std::vector<entry*> entries;
+        entries.reserve(request.items.size());
+        for (auto const& item : request.items) {
+            auto& e = at(op::lock_kind::schedule, item.name);
+            ++e.second.asking;
+            entries.push_back(&e);
+        }
+        return entries;
+    }
+    void no_longer_asking(std::vector<entry*> const& entries) noexcept {
+        auto& table = of(op::lock_kind::schedule);
+        for (auto* const e : entries) {
+            if (--e->second.asking == 0 && e->second.token == 0) table.erase(table.find(e->first));
+        }
+    }
+
+    void granted(entry& e, fencing_token token, instant until) { e.second = {token, until, false, e.second.asking}; }
+    /// Until when it may be believed in now.
+    instant extended(op::lock_kind kind, std::string const& name, fencing_token token, instant until) {
+        auto* const l = find(kind, name, token);
+        if (!l) return until;
+        if (until > l->until) l->until = until;
+        return l->until;
+    }
+    /// The handle is invalid from now on.
+    void releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
+        if (auto* const l = find(kind, name, token)) l->released = true;
+    }
+    void released(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto* const l = find(kind, name, token);
+        if (!l) return;
+        if (l->asking == 0) {
+            of(kind).erase(of(kind).find(name));
+        } else {
+            *l = {.asking = l->asking};
+        }
+    }
+    /// All are over. What is asked for stays so until it is answered.
+    void drop() {
+        for (auto& table : tables_) {
+            std::erase_if(table, [](auto const& l) { return l.second.asking == 0; });
+            for (auto& [name, l] : table) l = {.asking = l.asking};
+        }
+    }
+
+    [[nodiscard]] bool has(std::string const& schedule, fencing_token token) {
+        return find(op::lock_kind::schedule, schedule, token) != nullptr;
+    }
+    /// From when on no run of that schedule can be under way; min: now, max: a lock is being asked for.
+    [[nodiscard]] instant run_ends(std::string const& schedule) const {
+        auto const l = tables_[0].find(schedule);
+        if (l == tables_[0].end()) return instant::min();
+        if (l->second.asking > 0) return instant::max();
+        return l->second.released ? instant::min() : l->second.until;
+    }
+
+private:
+    using table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
+
+    [[nodiscard]] table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
+    [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
+        auto const l = of(kind).find(name);
+        return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
+    }
+
+    table tables_[2];
+};
+
+}  // namespace rota::detail
