@@ -163,7 +163,7 @@ public:
     [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
 
     /// Passes leadership to the node that was heard of last, if there is another; then sits out one lease, unless it is
-    /// alone. not_leader.
+    /// alone, or the others do not want it either (what comes back is declined once). not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
     /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;

@@ -5741,7 +5741,8 @@ void constrained<S>::make_plan(detail::late<cluster_view, S> const& view, detail
 // ---- rota/strategy/graced.hpp --------------------------------------------------------------------------------------
 // graced<S>: gives a node that has gone time to come back before its schedules move. So a restart moves nothing: its
 // schedules wait, nobody's, until the same node_id is a member again (with whatever incarnation) and are then given back
-// to it at once; or until the grace is over, and they are placed like any orphan.
+// to it at once; or until the grace is over, and they are placed like any orphan. (A worker that stops keeps what is idle
+// for the same reason, while its last runs end.)
 //
 // The price is that they do not run meanwhile. That is why only nodes that *left* are waited for, unless asked: whoever
 // leaves says so because it restarts, but who crashed may have gone for good.
@@ -10228,15 +10229,15 @@ public:
     }
 
 private:
-    using table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
+    using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
-    [[nodiscard]] table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
+    [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
     [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto const l = of(kind).find(name);
         return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
     }
 
-    table tables_[2];
+    lock_table tables_[2];
 };
 
 }  // namespace rota::detail
@@ -14758,7 +14759,7 @@ public:
     [[nodiscard]] result<bool> try_become_leader() { return engine().try_become_leader(); }
 
     /// Passes leadership to the node that was heard of last, if there is another; then sits out one lease, unless it is
-    /// alone. not_leader.
+    /// alone, or the others do not want it either (what comes back is declined once). not_leader.
     [[nodiscard]] result<void> renounce_leadership() { return engine().renounce(); }
 
     /// Evens out the load now, whatever rebalance_threshold says. not_leader; conflict: the group is under maintenance;

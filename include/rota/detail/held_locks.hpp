@@ -95,15 +95,15 @@ public:
     }
 
 private:
-    using table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
+    using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
-    [[nodiscard]] table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
+    [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
     [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto const l = of(kind).find(name);
         return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
     }
 
-    table tables_[2];
+    lock_table tables_[2];
 };
 
 }  // namespace rota::detail

@@ -1,6 +1,7 @@
 // graced<S>: gives a node that has gone time to come back before its schedules move. So a restart moves nothing: its
 // schedules wait, nobody's, until the same node_id is a member again (with whatever incarnation) and are then given back
-// to it at once; or until the grace is over, and they are placed like any orphan.
+// to it at once; or until the grace is over, and they are placed like any orphan. (A worker that stops keeps what is idle
+// for the same reason, while its last runs end.)
 //
 // The price is that they do not run meanwhile. That is why only nodes that *left* are waited for, unless asked: whoever
 // leaves says so because it restarts, but who crashed may have gone for good.
