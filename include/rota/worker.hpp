@@ -156,10 +156,12 @@ public:
 
     /// Ends run() in order, and returns at once: nothing more is started; runs in hand may end within
     /// worker_options::drain_budget, and are asked to stop when stop_grace (at most half the budget) is left of it; then the
-    /// node leaves, and others own its schedules at once. Idle ones they get while it waits (its capacity is 0 until then),
-    /// but not before options::handoff_deadline is enough for the rest of the budget, since the runs are to be handed over
-    /// then too; and not under graced<>, by which a restart moves nothing. A handler that still runs then has lost its lock; run() waits for
+    /// node leaves, and others own its schedules at once. A handler that still runs then has lost its lock; run() waits for
     /// it. Before run(): that then returns at once. Not from a signal handler: see run_until_signal().
+    ///
+    /// While it waits, others get what is idle here (its capacity is 0 until then): as soon as what is left of drain_budget
+    /// is no more than options::handoff_deadline (the leader's), since the runs are to be handed over then too, and must not
+    /// be cut short by that. Not under graced<>, by which a restart moves nothing.
     void stop() { engine_.stop(); }
 
     /// The node, for whatever else is wanted of it: looking, claiming, unregistering, transferring, orders. From a handler

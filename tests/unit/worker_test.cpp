@@ -440,7 +440,7 @@ TEST_CASE("stop: nothing starts any more, what runs may end within the budget, t
                       while (j.schedule() == "s0" ? !let_go : !j.stop_requested()) std::this_thread::sleep_for(1ms);
                   }};
         REQUIRE(poll_until(5s, [&] { return runs >= 4; }));
-        rota::basic_coordinator other{quick("b"), memory_transport{store}};
+        rota::basic_coordinator other{steady("b"), memory_transport{store}};
         REQUIRE(other.join());
         r.ask();
         CHECK(poll_until(5s, [&] { return other.tick(), other.owned().size() == 8; }));
@@ -590,19 +590,29 @@ TEST_CASE("run says why it cannot take part", "[threads]") {
     }
 }
 
+namespace {
+
+/// A handler whose runs go on until they are let go, or asked to stop.
+struct held_runs {
+    void operator()(job& j) {
+        ++runs;
+        while (!let_go && !j.stop_requested()) std::this_thread::sleep_for(1ms);
+    }
+    std::atomic<int> runs{0};
+    std::atomic<bool> let_go{false};
+};
+
+}  // namespace
+
 TEST_CASE("stop: what is idle goes to others while runs go on, which end in peace", "[threads]") {
     memory_store store;
     rota::worker w{steady("a"), memory_transport{store}, rota::worker_options{.threads = 4, .drain_budget = 20s}};
     notebook notes;
     w.on_report(notes.writer());
     w.add(some(8));
-    std::atomic<int> runs{0};
-    std::atomic<bool> let_go{false};
-    running r{w, [&](job& j) {
-                  ++runs;
-                  while (!let_go && !j.stop_requested()) std::this_thread::sleep_for(1ms);
-              }};
-    REQUIRE(poll_until(5s, [&] { return runs == 4; }));
+    held_runs held;
+    running r{w, std::ref(held)};
+    REQUIRE(poll_until(5s, [&] { return held.runs >= 4; }));
     w.add("idle 1", "idle 2", "idle 3", "idle 4");
     rota::basic_coordinator other{steady("b"), memory_transport{store}};
     REQUIRE(other.join());
@@ -614,38 +624,31 @@ TEST_CASE("stop: what is idle goes to others while runs go on, which end in peac
     CHECK(others(8));
     CHECK_FALSE(r.over());
     CHECK(w.node().owned().size() == 4);
-    let_go = true;
+    held.let_go = true;
     CHECK(others(12));
     CHECK(poll_until(5s, [&] { return r.over(); }));
     CHECK(r.stop());
-    CHECK(runs == 4);
+    CHECK(held.runs == 4);
     CHECK(notes.count(what::stop_requested) == 0);
     CHECK(w.node().attributes().capacity == std::nullopt);  // should it run again
 }
+
 TEST_CASE("stop: under graced<> what is idle stays, since a restart is to move nothing", "[threads]") {
     memory_store store;
     using graced = rota::graced<>;
     rota::worker w{steady("a"), memory_transport{store}, graced{},
                    rota::worker_options{.threads = 1, .drain_budget = 20s}};
     w.add(some(4));
-    std::atomic<int> runs{0};
-    std::atomic<bool> let_go{false};
-    running r{w, [&](job& j) {
-                  ++runs;
-                  while (!let_go && !j.stop_requested()) std::this_thread::sleep_for(1ms);
-              }};
-    REQUIRE(poll_until(5s, [&] { return runs == 1; }));
+    held_runs held;
+    running r{w, std::ref(held)};
+    REQUIRE(poll_until(5s, [&] { return held.runs >= 1; }));
     rota::basic_coordinator other{steady("b"), memory_transport{store}, graced{}};
     REQUIRE(other.join());
     REQUIRE(poll_until(5s, [&] { return other.tick(), other.owned().size() == 2; }));
     w.stop();
-    for (int i = 0; i < 5; ++i) {
-        std::this_thread::sleep_for(100ms);
-        CHECK(other.tick());
-        CHECK(other.owned().size() == 2);
-    }
+    CHECK_FALSE(poll_until(500ms, [&] { return other.tick(), other.owned().size() != 2; }));
     CHECK_FALSE(r.over());
-    let_go = true;
+    held.let_go = true;
     CHECK(poll_until(5s, [&] { return r.over(); }));
     CHECK(r.stop());
 }
@@ -756,7 +759,8 @@ TEST_CASE("without sink and on_report trouble goes to stderr, and is none if nob
               }};
     REQUIRE(poll_until(5s, [&] { return wire.requests() > 3; }));
     CHECK(says("rota: warning: unavailable"));
-    std::this_thread::sleep_for(200ms);
+    auto const tries = wire.requests();
+    REQUIRE(poll_until(5s, [&] { return wire.requests() > tries + 3; }));
     CHECK(said.text().find("warning") == said.text().rfind("warning"));
     wire.refuse(false);
     REQUIRE(poll_until(5s, [&] { return runs > 1; }));
