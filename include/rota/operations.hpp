@@ -435,6 +435,7 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
+    bool to_leader = true;    ///< a single item's `to` may be the leader, which follows all events: for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens

@@ -1022,6 +1022,7 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
+    bool to_leader = true;    ///< a single item's `to` may be the leader, which follows all events: for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens
@@ -11048,7 +11049,7 @@ public:
         want_tick(now);
     }
 
-    /// Drops all belief at once. Then leave_operation() is to be performed.
+    /// Drops all belief at once. Then what leave_operation() returns is to be performed, until it returns nothing.
     void begin_leave() {
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
@@ -11056,6 +11057,7 @@ public:
             left_ = true;
             name_heirs();
             if (Defects::has(defect::leave_first)) return;
+            passing_on_ = belief_->term();
             drop_everything(change_reason::lost);
         }
         feed_.interrupt();
@@ -11063,12 +11065,19 @@ public:
         standing_ = standing::out;
     }
 
+    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. (Both name
+    /// the heirs: one of them may have gone meanwhile.)
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
+        if (passing_on_ != 0) {
+            return op::renounce{.incarnation = farewell_, .term = passing_on_, .successors = candidates_};
+        }
         return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
+    /// Of what leave_operation() returned last; what fails is not followed by more.
     void finish_leave(bool done) {
+        if (std::exchange(passing_on_, 0) != 0 && done) return;
         auto const gone = std::exchange(farewell_, 0);
         if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
@@ -11485,7 +11494,11 @@ private:
             }
         }
         if (!transient || why.code == errc::conflict) {
-            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
+            if (std::holds_alternative<op::renounce>(request)) {
+                renouncing_.reset();
+                passing_on_ = 0;
+                sit_out_until_ = {};
+            }
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
         ++failures_;
@@ -11684,6 +11697,7 @@ private:
 
     void on(op::renounce const&, reply const&, instant, instant now) {
         renouncing_.reset();
+        passing_on_ = 0;
         if (Defects::has(defect::renounce_first)) end_leadership();
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
@@ -12043,6 +12057,8 @@ private:
         if (request.items.empty()) return std::nullopt;
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
+        auto const leader = told_leader_.incarnation;
+        request.to_leader = leader == 0 || leader == request.items.front().to;
         return request;
     }
 
@@ -12266,6 +12282,7 @@ private:
     std::uint64_t join_nonce_ = 0;
     std::uint64_t joining_as_ = 0;  // the nonce under which the server was told who we are
     fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
+    fencing_token passing_on_ = 0;  // the term of that, if it led, until that was said
     bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;
@@ -12373,16 +12390,20 @@ public:
 
     // One request of the user's, in a turn: repeated (every operation has one effect) while that may help and the time
     // allowed is not up.
-    auto attempt(operation const& request) {
+    auto attempt(operation const& request) { return attempt(request, time_allowed()); }
+    auto attempt(operation const& request, instant limit) {
         if constexpr (Mode::interleaves) {
-            return attempt_by_flow(request);
+            return attempt_by_flow(request, limit);
         } else {  // (the hot path of a blocking coordinator)
-            attempts tries{*this};
+            attempts tries{*this, limit};
             auto answer = mode.perform(request, tries.time_left()).value;
             while (tries.again_after(answer)) answer = mode.perform(request, tries.time_left()).value;
             return ready<result<reply>>{std::move(answer)};
         }
     }
+
+    // For a call that begins now.
+    [[nodiscard]] instant time_allowed() const { return now() + core.settings().operation_timeout; }
 
     flow<result<reply>> perform_any(operation request) {
         auto const turn = mode.user_turn();
@@ -12552,7 +12573,7 @@ public:
 private:
     class attempts {
     public:
-        explicit attempts(driver& d) : driver_{d}, limit_{d.now() + d.core.settings().operation_timeout} {}
+        attempts(driver& d, instant limit) : driver_{d}, limit_{limit} {}
 
         [[nodiscard]] microseconds time_left() const { return std::max(limit_ - driver_.now(), microseconds{1000}); }
         bool again_after(result<reply>& answer) {
@@ -12575,8 +12596,8 @@ private:
         bool unknown_ = false;
     };
 
-    flow<result<reply>> attempt_by_flow(operation const& request) {
-        attempts tries{*this};
+    flow<result<reply>> attempt_by_flow(operation const& request, instant limit) {
+        attempts tries{*this, limit};
         auto answer = co_await mode.perform(request, tries.time_left());
         while (tries.again_after(answer)) answer = co_await mode.perform(request, tries.time_left());
         co_return answer;
@@ -12702,7 +12723,7 @@ public:
         if (auto r = driver_.enter(); !r) co_return r;
         auto const began = co_await begin_join();
         if (!began) co_return began.error();
-        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        auto const limit = driver_.time_allowed();
         bool unknown = false;
         for (unsigned n = 1;; ++n) {
             co_await driver_.drive();
@@ -12807,10 +12828,10 @@ public:
         {
             auto const turn = co_await driver_.mode.whole_turn();
             driver_.core.begin_leave();
-            auto request = driver_.core.leave_operation();
-            if (request) {
+            auto const limit = driver_.time_allowed();
+            while (auto const request = driver_.core.leave_operation()) {
                 driver_.collect();
-                auto const reply = co_await driver_.attempt(*request);
+                auto const reply = co_await driver_.attempt(*request, limit);
                 driver_.core.finish_leave(reply.has_value());
                 if (!reply) answer = reply.error();
             }
@@ -13791,7 +13812,7 @@ private:
 
     // An idle schedule of ours goes in one step, with the lane.
     flow<result<void>> outcome_of_gift(std::string const& id) {
-        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        auto const limit = driver_.time_allowed();
         for (unsigned n = 1;; ++n) {
             co_await driver_.drive();
             auto const turn = driver_.mode.user_turn();
@@ -17141,13 +17162,19 @@ template <typename T = void>
 // event_left or limit_events are replaced by their numbers before a script is sent, within quotes as well.
 //
 // Numbers are kept as the text they have in Redis and compared as text; arithmetic makes them doubles, exact below
-// 2^53, which only '%.0f' turns back into text without loss (`..` keeps 14 digits).
+// 2^53, which only fmt(int, n) turns back into text without loss (`..` keeps 14 digits). What is given to a command is
+// text where it can be: a number costs Redis a conversion to floating point notation, which is half the price of a call.
 
 namespace rota::detail::lua {
 
 // For a script that has not the next piece.
 inline constexpr char shorthands[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
+)lua";
+
+// How to format a whole number: %d takes half the time of %.0f, where the server's long has 64 bits.
+inline constexpr char whole[] = R"lua(
+local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
 )lua";
 
 // KEYS of every script that changes more than locks; ARGV[1] is the number of the connection, ARGV[2] what all keys
@@ -17247,7 +17274,7 @@ end
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
 local function ensure_epoch(seen)
     if epoch and counters[4] and fence >= seen then return end
-    epoch, founded = fmt('%.0f', mint(seen)), true
+    epoch, founded = fmt(int, mint(seen)), true
     if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
 end
 
@@ -17281,16 +17308,16 @@ local function commit_step()
         seq = seq + 1
     end
     local set = {}
-    if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
+    if counted then set = {k_epoch, epoch, k_fence, fmt(int, fence), k_seq, fmt(int, seq)} end
     local n = #set
     for _, v in ipairs(versions) do
         local version = v[2]
-        call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
+        call('XADD', v[1], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', table.concat(v[4]))
         set[n + 1], set[n + 2] = v[3], version
         n = n + 2
     end
     if #events > 0 then
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt(int, seq), 'e',
              table.concat(events))
     end
     if n > 0 then call('MSET', unpack(set)) end
@@ -17374,7 +17401,9 @@ local function commit_nodes()
         call('HSET', k_pending, unpack(pending))
     end
 end
+)lua";
 
+inline constexpr char leadership[] = R"lua(
 local function leads(inc, term)
     if not leader then return false end
     local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
@@ -17442,14 +17471,17 @@ local function commit_departures()
 end
 )lua";
 
-// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
-inline constexpr char record[] = R"lua(
+inline constexpr char weights[] = R"lua(
+-- weight;traits
 local function is_weight(text)
     local number = match(text, '^[^;|]*')
     local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
     return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
 end
+)lua";
 
+// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
+inline constexpr char record[] = R"lua(
 -- Of 16 digits at most, and as text unlike any other.
 local function is_token(text)
     return text == '0' or #text <= 16 and string.byte(text) ~= 48
@@ -17468,8 +17500,8 @@ inline constexpr char schedules[] = R"lua(
 local records = {}
 local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
 local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
--- Of a token, an owner and a weight. %d is twice as fast where it can count as far.
-local record_format = (fmt('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f') .. '|%s|%s'
+-- Of a token, an owner and a weight.
+local record_format = int .. '|%s|%s'
 
 -- What own and moves hold of the schedules whose ids are ARGV[first..last].
 local function read_own(first, last)
@@ -17636,8 +17668,8 @@ local function commit_burial()
     local set, scores = {}, {}
     for i, id in ipairs(buried) do
         local g = stones[id]
-        set[2 * i - 1], set[2 * i] = id, fmt('%s|%.0f|%.0f|%s', g.owner, g.ends, g.kept, g.nonce)
-        scores[2 * i - 1], scores[2 * i] = fmt('%.0f', math.max(g.ends, g.kept)), id
+        set[2 * i - 1], set[2 * i] = id, fmt('%s|' .. int .. '|' .. int .. '|%s', g.owner, g.ends, g.kept, g.nonce)
+        scores[2 * i - 1], scores[2 * i] = fmt(int, math.max(g.ends, g.kept)), id
     end
     call('HSET', k_gone, unpack(set))
     call('ZADD', k_buried, unpack(scores))
@@ -17708,7 +17740,7 @@ local version, from = redis.call('GET', KEYS[2]) or '0', tonumber(ARGV[2])
 local newest = tonumber(version)
 if from == newest then return {0, 0, version, {}} end
 local first = string.format('%.0f-0', from + 1)
-local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', limit_change_steps) or {}
+local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', 'limit_change_steps') or {}
 -- Versions have no holes: if the next is not the first one found, it is kept no more.
 if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
 return {0, 0, version, entries}
@@ -17732,7 +17764,7 @@ return {0, 0, head, limit > 0 and entries or {}}
 inline constexpr char schedules_page[] = R"lua(
 local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
 -- After nothing is after the empty id, which none has.
-local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
 if #ids == 0 then return {0, version, {}, {}, {}} end
 return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
         redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
@@ -17745,7 +17777,7 @@ local call = redis.call
 local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
 local maintenance = call('HEXISTS', KEYS[9], '')
 local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
-local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
 if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
 local nodes = {}
 for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
@@ -17784,9 +17816,9 @@ namespace rota::detail::lua {
 // ARGV: connection, incarnation, ttl, nonce, seen, name, generation; for a name without the last.
 // Reply: code, token, remaining.
 inline constexpr char acquire_one[] = R"lua(
-local call = redis.call
+local call, fmt = redis.call, string.format
 local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
@@ -17811,16 +17843,16 @@ if lock then
         return {0, errc_locked_by_other, 0, deadline - now}
     end
 end
-local text = string.format('%.0f|%.0f|%s|%s', now + ttl, token, inc, ARGV[4])
+local text = fmt(int .. '|' .. int .. '|%s|%s', now + ttl, token, inc, ARGV[4])
 -- In ms and twice as long: it only collects garbage.
-local kept = math.max(math.ceil(ttl / 500), 1)
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
 if lock then
     call('SET', KEYS[3], text, 'PX', kept)
 elseif not call('SET', KEYS[3], text, 'NX', 'PX', kept) then
     -- There, but MGET did not show it: not a string, which GET says.
     call('GET', KEYS[3])
 end
-call('SET', KEYS[2], string.format('%.0f', token))
+call('SET', KEYS[2], fmt(int, token))
 return {0, 0, token, ttl}
 )lua";
 
@@ -17879,14 +17911,14 @@ end
 if #granted == 0 then return answer end
 
 local token = math.max(tonumber(v[2] or 0) + 1, now)
-local head, tail = fmt('%.0f|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
-local kept = math.max(math.ceil(ttl / 500), 1)
+local head, tail = fmt(int .. '|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
 for _, i in ipairs(granted) do
-    call('SET', KEYS[6 + i], head .. fmt('%.0f', token) .. tail, 'PX', kept)
+    call('SET', KEYS[6 + i], head .. fmt(int, token) .. tail, 'PX', kept)
     answer[3 * i], answer[3 * i + 1] = token, ttl
     token = token + 1
 end
-call('SET', KEYS[2], fmt('%.0f', token - 1))
+call('SET', KEYS[2], fmt(int, token - 1))
 return answer
 )lua";
 
@@ -17903,6 +17935,7 @@ if not call('ZSCORE', KEYS[2], inc) then return {errc_not_joined} end
 local moves = locks > 0 and #ARGV > 3 + locks and call('HMGET', KEYS[3], unpack(ARGV, 4 + locks)) or {}
 
 local answer, till = {0}, now + ttl
+local head, kept = string.format(int .. '|', till), string.format(int, math.ceil(ttl / 500))
 for i = 1, locks do
     local code, remaining = errc_lock_lost, 0
     if v[i + 1] then
@@ -17915,7 +17948,7 @@ for i = 1, locks do
                 code = 0
                 if till > deadline then
                     deadline = till
-                    call('SET', KEYS[3 + i], string.format('%.0f|', till) .. token .. rest, 'PX', math.ceil(ttl / 500))
+                    call('SET', KEYS[3 + i], head .. token .. rest, 'PX', kept)
                 end
                 remaining = deadline - now
             end
@@ -17977,7 +18010,7 @@ call('ZCARD', k_roster)
 call('HLEN', k_info)
 
 ensure_epoch(seen)
-local inc = fmt('%.0f', mint(seen))
+local inc = fmt(int, mint(seen))
 if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
 emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
 refused = verify_step()
@@ -18082,7 +18115,7 @@ end
 
 local function emit(record, id)
     seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+    call('XADD', KEYS[10], 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt('%.0f', seq), 'e',
          record .. '|' .. #id .. ':' .. id)
 end
 
@@ -18182,22 +18215,25 @@ inline constexpr char succession[] = R"lua(
 -- The leader's record from then on; nothing: it is vacant.
 local function give_up_lead(first)
     local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
+    local infos, deadlines = {}, {}
+    if first <= #ARGV then
+        infos, deadlines = call('HMGET', k_info, unpack(ARGV, first)), call('ZMSCORE', k_nodes, unpack(ARGV, first))
+    end
     for i = first, #ARGV do
-        local inc = ARGV[i]
-        if inc ~= holder and is_target(inc) then
-            local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
+        local inc, info, deadline = ARGV[i], infos[i - first + 1], deadlines[i - first + 1]
+        if inc ~= holder and info and deadline and tonumber(deadline) > now then
+            local id, term = match(info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt(int, mint(0))
             local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
             for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
             words[#words + 1] = '|' .. #id .. ':' .. id
             emit_and_tell(inc, words)
-            return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
+            return fmt(int, now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
         end
     end
     local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
     emit(record, '')
     for i = first, #ARGV do
-        local n = node(ARGV[i])
-        if n and n.live then tell(ARGV[i], record, '') end
+        if ARGV[i] ~= holder and infos[i - first + 1] and deadlines[i - first + 1] then tell(ARGV[i], record, '') end
     end
 end
 
@@ -18210,7 +18246,6 @@ end
 inline constexpr char leave[] = R"lua(
 local inc = ARGV[3]
 local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
-read_nodes(3, led and #ARGV or 3)
 local n = node(inc)
 local grants_early = false
 if n and n.live then
@@ -18235,7 +18270,6 @@ return {0}
 // ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
-read_nodes(5, #ARGV)
 local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end
@@ -18355,7 +18389,7 @@ local function mend(i)
     if not holder and (mended or not generation or owner ~= '0' or not unowned) then
         mended = true
         if not generation then weight = '1' end
-        generation = fmt('%.0f', mint(seen))
+        generation = fmt(int, mint(seen))
         local text = generation .. '|0|' .. weight
         own_set[#own_set + 1] = id
         own_set[#own_set + 1] = text
@@ -18366,7 +18400,7 @@ local function mend(i)
         if not owner_lists then relist(owner, id, true) end
         if mended or not is_listed then
             mended = true
-            generation = fmt('%.0f', mint(seen))
+            generation = fmt(int, mint(seen))
             local text = generation .. '|' .. owner .. '|' .. weight
             own_set[#own_set + 1] = id
             own_set[#own_set + 1] = text
@@ -18488,7 +18522,7 @@ for i = 3, 2 + n do
     else
         local weight, before = untriggered(s.weight)
         if done == '0' then
-            token = fmt('%.0f', mint(0))
+            token = fmt(int, mint(0))
             s.weight = triggered(weight, token)
             local holder = node(owner)
             if holder and holder.live then
@@ -18681,7 +18715,7 @@ read_nodes(last_way + 1, #ARGV)
 -- anew takes as long as half the loop.
 fence = math.max(fence, now - 1, seen)
 local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
-hundreds = fmt('%.0f', (fence - two) / 100)
+hundreds = fmt(int, (fence - two) / 100)
 local answer, done, sources, i, set = {0}, {}, {}, 0, 0
 for w = first_way, last_way do
     local way = way_at(w)
@@ -18710,7 +18744,7 @@ for w = first_way, last_way do
             fence = fence + 1
             token = fence
             two = two + 1
-            if two == 100 then two, hundreds = 0, fmt('%.0f', fence / 100) end
+            if two == 100 then two, hundreds = 0, fmt(int, fence / 100) end
             local ending = last_two[two]
             if not ending then
                 ending = digit[(two - two % 10) / 10] .. digit[two % 10]
@@ -18779,7 +18813,7 @@ local refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
-local answer, deadline, begun, i = {0}, fmt('|%.0f|', now + handoff), {}, 0
+local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
 for w = first_way, last_way do
     local way = way_at(w)
     local from, to, target = way.from, way.to, way.target
@@ -18830,14 +18864,14 @@ return answer
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
 // ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not). Reply: code, token, remaining.
+// goes with it (0: it does not), 1 if `to` may be the leader. Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not v[i] then call('GET', KEYS[i]) end
 end
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, seen, id, expected, to = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
@@ -18873,12 +18907,12 @@ end
 local loads = call('HMGET', KEYS[10], inc, to)
 local load_before, load = counter(loads[1]), counter(loads[2])
 local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
-local capacity = info and match(info, '^%d+')
 -- Who takes any number need not be counted for, unless the count is to change.
-local pending = (move or capacity and capacity ~= 'limit_unlimited') and counter(call('HGET', KEYS[11], to)) or 0
+local limited = info and string.find(info, 'limit_unlimited|', 1, true) ~= 1
+local pending = (move or limited) and counter(call('HGET', KEYS[11], to)) or 0
 if not info then
     code = errc_unknown_node
-elseif capacity ~= 'limit_unlimited' and load + pending >= capacity + (move and 1 or 0) then
+elseif limited and load + pending >= match(info, '^%d+') + (move and 1 or 0) then
     code = errc_capacity_exceeded
 end
 if code ~= 0 and not move then return {0, code, 0, 0} end
@@ -18886,7 +18920,10 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
-call('XLEN', KEYS[15])
+-- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader. But for one that
+-- reads both logs, which up to Redis 7.0 is woken by the first of them, and has to ask for the second.
+local is_last = code == 0 and ARGV[9] ~= '1'
+call('XLEN', KEYS[is_last and 18 or 15]) -- the other is written first of all, so that it need not be looked at before
 call('ZCARD', KEYS[16])
 if code ~= 0 then
     call('ZCARD', KEYS[14])
@@ -18897,20 +18934,22 @@ end
 call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
+local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
--- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
--- may know.
-local version = code == 0 and (v[5] or 0) + 1 .. ''
-if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told) end
-call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
+local version = code == 0 and fmt(int, (v[5] or 0) + 1)
+local function tell_it()
+    call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
+end
+if version and not is_last then tell_it() end
+call('XADD', KEYS[15], 'MAXLEN', '~', 'limit_events', v[2] .. '-' .. seq, 'e', told)
+if is_last then tell_it() end
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
 if lease then
     -- In ms and twice as long: it only collects garbage.
     local kept = math.max(math.ceil(lease / 500), 1)
-    call('SET', KEYS[6], fmt('%.0f|', now + lease) .. token .. '|' .. to .. '|0', 'PX', kept)
+    call('SET', KEYS[6], fmt(int .. '|%s|%s|0', now + lease, token, to), 'PX', fmt(int, kept))
 end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
@@ -19259,8 +19298,9 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
         }
     };
-    auto const add_of_schedules = [&add](auto const&... pieces) {
-        add(lua::group, lua::step, lua::nodes, lua::record, lua::schedules, pieces...);
+    auto const add_of_group = [&add](auto const&... pieces) { add(lua::whole, lua::group, lua::step, pieces...); };
+    auto const add_of_schedules = [&add_of_group](auto const&... pieces) {
+        add_of_group(lua::nodes, lua::weights, lua::record, lua::schedules, pieces...);
     };
     switch (id) {
         case script_id::session: add(lua::session); return text;
@@ -19273,20 +19313,18 @@ inline void append_resolved(std::string& into, std::string_view text) {
         default: add_clock(); break;
     }
     switch (id) {
-        case script_id::join: add(lua::group, lua::step, lua::join); break;
+        case script_id::join: add_of_group(lua::join); break;
         case script_id::tick: add(lua::tick); break;
         case script_id::brief_tick: add(lua::brief_tick); break;
-        case script_id::leave:
-            add(lua::group, lua::step, lua::nodes, lua::departures, lua::succession, lua::leave);
-            break;
-        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::succession, lua::renounce); break;
-        case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
-        case script_id::acquire_one: add(lua::acquire_one); break;
-        case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
-        case script_id::extend: add(lua::extend); break;
+        case script_id::leave: add_of_group(lua::nodes, lua::departures, lua::succession, lua::leave); break;
+        case script_id::renounce: add_of_group(lua::leadership, lua::succession, lua::renounce); break;
+        case script_id::reap: add_of_group(lua::nodes, lua::leadership, lua::departures, lua::reap); break;
+        case script_id::acquire_one: add(lua::whole, lua::acquire_one); break;
+        case script_id::acquire_many: add(lua::whole, lua::strings, lua::acquire_many); break;
+        case script_id::extend: add(lua::whole, lua::extend); break;
         case script_id::release: add(lua::release); break;
-        case script_id::describe_node: add(lua::group, lua::step, lua::describe_node); break;
-        case script_id::give_order: add(lua::group, lua::step, lua::give_order); break;
+        case script_id::describe_node: add_of_group(lua::describe_node); break;
+        case script_id::give_order: add_of_group(lua::give_order); break;
         case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
         case script_id::update_schedules: add_of_schedules(lua::triggers, lua::update_schedules); break;
         case script_id::trigger: add_of_schedules(lua::triggers, lua::trigger); break;
@@ -19294,11 +19332,13 @@ inline void append_resolved(std::string& into, std::string_view text) {
             add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
             break;
         case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
-        case script_id::adopt: add_of_schedules(lua::departures, lua::tombstones, lua::ways, lua::adopt); break;
-        case script_id::revoke: add_of_schedules(lua::ways, lua::revoke); break;
-        case script_id::acknowledge_one: add(lua::shorthands, lua::record, lua::acknowledge_one); break;
+        case script_id::adopt:
+            add_of_schedules(lua::leadership, lua::departures, lua::tombstones, lua::ways, lua::adopt);
+            break;
+        case script_id::revoke: add_of_schedules(lua::leadership, lua::ways, lua::revoke); break;
+        case script_id::acknowledge_one: add(lua::shorthands, lua::whole, lua::weights, lua::acknowledge_one); break;
         case script_id::acknowledge_many: add_of_schedules(lua::acknowledge_many); break;
-        case script_id::mend: add_of_schedules(lua::tombstones, lua::burial, lua::mend); break;
+        case script_id::mend: add_of_schedules(lua::leadership, lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;
     }
@@ -19813,6 +19853,7 @@ struct redis_encoder {
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
+        w.arg(std::uint64_t{r.to_leader});
     }
 
     void operator()(op::mend const& r) const {
@@ -23832,7 +23873,9 @@ private:
         }
         emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});
         for (auto incarnation : successors) {
-            if (live(incarnation)) tell(incarnation, {.kind = op::change_kind::vacancy});
+            if (incarnation != before.incarnation && live(incarnation)) {
+                tell(incarnation, {.kind = op::change_kind::vacancy});
+            }
         }
     }
 

@@ -8,6 +8,8 @@
 #include "../support/describe.hpp"
 #include "../support/effort.hpp"
 
+namespace async_conformance_test {
+
 using namespace rota::test;
 
 TEST_CASE("hiredis_async answers as operations.hpp says, on each event loop") {
@@ -24,3 +26,5 @@ TEST_CASE("hiredis_async answers as operations.hpp says, on each event loop") {
         }
     }
 }
+
+}  // namespace async_conformance_test

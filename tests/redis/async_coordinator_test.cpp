@@ -17,6 +17,8 @@
 #include "../support/redis_server.hpp"
 #include "../support/tcp_proxy.hpp"
 
+namespace async_coordinator_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::result;
@@ -313,3 +315,5 @@ TEST_CASE("async over Redis: many coordinators on one loop") {
     REQUIRE(loop.run_until(even, 20s));
     CHECK(loop.run_until([&] { return leaders() == 1; }, 10s));
 }
+
+}  // namespace async_coordinator_test

@@ -22,6 +22,8 @@
 #include "../support/reference_store.hpp"
 #include "../support/script_clock_transport.hpp"
 
+namespace differential_test {
+
 using namespace rota;
 using namespace rota::test;
 using namespace std::chrono_literals;
@@ -400,6 +402,7 @@ private:
             }
         }
         if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
+        r.to_leader = chance(500);
         return r;
     }
     // What nobody asked for.
@@ -410,6 +413,7 @@ private:
             r.items.push_back({id, about(at(id).generation), any_node(), {}, true});
         }
         if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
+        r.to_leader = chance(500);
         return r;
     }
     operation trigger() {
@@ -915,3 +919,5 @@ TEST_CASE("the reference store and Redis through hiredis_async answer alike") {
     async_store redis{server, std::make_unique<poll_loop_driver>()};
     (void)play_duels(redis, 40, census);
 }
+
+}  // namespace differential_test

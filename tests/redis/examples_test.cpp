@@ -20,6 +20,8 @@
 #if __has_include("programs.hpp")
 #include "programs.hpp"
 
+namespace examples_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -90,5 +92,7 @@ TEST_CASE("the examples share their feeds, poll them, and hand them over when th
         if (!running.empty()) CHECK(poll_until(2s, even));
     }
 }
+
+}  // namespace examples_test
 
 #endif

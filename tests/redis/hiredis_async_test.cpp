@@ -22,6 +22,8 @@
 #include "../support/tcp_peer.hpp"
 #include "../support/tcp_proxy.hpp"
 
+namespace hiredis_async_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::hiredis_async;
@@ -693,3 +695,5 @@ TEST_CASE("a server that does not let us listen is complained of once") {
     CHECK_THAT(warnings[0].detail, contains("NOPERM") && contains("listening"));
     CHECK(pushes == 0);
 }
+
+}  // namespace hiredis_async_test

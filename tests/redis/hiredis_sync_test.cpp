@@ -17,6 +17,8 @@
 #include "../support/tcp_peer.hpp"
 #include "../support/tcp_proxy.hpp"
 
+namespace hiredis_sync_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::hiredis_sync;
@@ -995,3 +997,5 @@ TEST_CASE("a server that does not let us listen is complained of once, and not a
     REQUIRE(warnings.size() == 1);
     CHECK_THAT(warnings[0].detail, contains("NOPERM") && contains("listening"));
 }
+
+}  // namespace hiredis_sync_test

@@ -1,6 +1,8 @@
 // The adapters of other libraries' event loops do what an event loop must. (Here, since these are linked with libraries.)
 #include "../unit/loop_conformance.hpp"
 
+namespace loops_test {
+
 TEST_CASE("every adapter does what an event loop must") {
     for (auto const& [name, make] : rota::test::loop_drivers()) {
         if (name == "poll_loop") continue;  // in unit/
@@ -10,3 +12,5 @@ TEST_CASE("every adapter does what an event loop must") {
         }
     }
 }
+
+}  // namespace loops_test

@@ -10,6 +10,8 @@
 #include "../catch.hpp"
 #include "../support/redis_server.hpp"
 
+namespace own_loop_test {
+
 using namespace std::chrono_literals;
 using rota::test::redis_server;
 
@@ -57,3 +59,5 @@ TEST_CASE("a loop of its own ticks once per heartbeat while nothing happens, and
     node.tick();
     CHECK(::poll(&watched, 1, 0) == 0);
 }
+
+}  // namespace own_loop_test

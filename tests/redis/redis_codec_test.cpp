@@ -12,6 +12,8 @@
 #include "../support/script_clock_transport.hpp"
 #include "../unit/conformance.hpp"
 
+namespace redis_codec_test {
+
 using namespace rota;
 using namespace rota::test;
 
@@ -236,3 +238,5 @@ TEST_CASE("durations travel without overflowing what the server can count") {
     rota::detail::encode(op::acquire_locks{.incarnation = 1, .items = {{"x", 4}}, .ttl = -5s}, "p", 1, 2, command);
     CHECK(texts_of(command.args)[2] == "0");
 }
+
+}  // namespace redis_codec_test

@@ -10,6 +10,8 @@
 #include "../support/describe.hpp"
 #include "../support/script_clock_transport.hpp"
 
+namespace redis_conformance_test {
+
 using namespace rota;
 using namespace rota::test;
 
@@ -143,6 +145,7 @@ struct busy_group {
             op::revoke{.incarnation = a, .items = {{"x", x, a, b}}, .handoff_deadline = 5s},
             op::acknowledge{.incarnation = a, .items = {{"moving", moving, b, {}}}},
             op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}, true}}},
+            op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}, true}}, .lock_ttl = 5s, .to_leader = false},
             op::acknowledge{.incarnation = a, .items = {{"moving", moving, b, {}}, {"y", y, b, {}, true}}},
             op::acknowledge{.incarnation = a, .items = {{"y", y, b, "moving"}}},
             op::trigger{{{"x", a}, {"free", 0}, {"y", 0, 5}}},
@@ -428,3 +431,5 @@ TEST_CASE("the probe finds every command that is not allowed, and leaves nothing
     redis.command({"RPUSH", redis.key("probe"), "x"});
     CHECK(redis.probe() == "OK");
 }
+
+}  // namespace redis_conformance_test

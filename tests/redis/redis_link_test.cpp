@@ -13,6 +13,8 @@
 
 #include "../support/redis_server.hpp"
 
+namespace redis_link_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::result;
@@ -234,3 +236,5 @@ TEST_CASE("operations beyond the limit of a shared connection are unavailable") 
     a->nodes([&](result<std::vector<rota::node_status>> r) { again = r.has_value(); });
     CHECK(loop.run_until([&] { return again; }, 5s));
 }
+
+}  // namespace redis_link_test

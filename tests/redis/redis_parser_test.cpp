@@ -12,6 +12,8 @@
 
 #include "../catch.hpp"
 
+namespace redis_parser_test {
+
 using namespace rota;
 using namespace rota::detail;
 
@@ -137,3 +139,5 @@ TEST_CASE("what is not Redis is refused, at any place of a reply") {
     CHECK(why("*2000000000\r\n").find("more elements") != std::string::npos);
     CHECK(why("HTTP/1.1 200 OK\r\n").find("does not speak Redis") != std::string::npos);
 }
+
+}  // namespace redis_parser_test

@@ -13,6 +13,8 @@
 #include "../support/redis_server.hpp"
 #include "programs.hpp"
 
+namespace rights_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::test::redis_server;
@@ -106,3 +108,5 @@ TEST_CASE("without any one of the ACL line's commands, join is refused before th
     }
     live_a_life(url_of(server));
 }
+
+}  // namespace rights_test

@@ -30,6 +30,8 @@
 #include "programs.hpp"  // written by the build
 #endif
 
+namespace scheduling_node_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -651,3 +653,5 @@ TEST_CASE("A node that is replaced by a newer process of its name says so, and e
     CHECK(older.last("node-1", "fenced"));
     CHECK(newer.wait(5s, [](run_history const& history) { return !history.runs().empty(); }));
 }
+
+}  // namespace scheduling_node_test

@@ -32,6 +32,8 @@
 #include "../support/redis_server.hpp"
 #include "../support/run_history.hpp"
 
+namespace worker_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -288,3 +290,5 @@ TEST_CASE("a second signal ends a worker at once", "[worker]") {
     REQUIRE(group["w1"].signal(SIGTERM));
     CHECK(group["w1"].exit_status(1s) == rota::test::process_exit{.code = 128 + SIGTERM});
 }
+
+}  // namespace worker_test

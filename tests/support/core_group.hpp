@@ -149,9 +149,11 @@ inline void core_node::hear() { core_.hear(group_.store.news_for(core_.what_to_l
 inline result<reply> core_node::ask(operation const& request) { return group_.perform(request, from_); }
 inline void core_node::leave() {
     core_.begin_leave();
-    auto const request = core_.leave_operation();
+    auto request = core_.leave_operation();
     REQUIRE(request);
-    core_.finish_leave(group_.perform(*request, from_).has_value());
+    for (; request; request = core_.leave_operation()) {
+        core_.finish_leave(group_.perform(*request, from_).has_value());
+    }
 }
 inline void core_node::renounce() {
     auto const request = core_.begin_renounce(group_.now);

@@ -10,6 +10,8 @@
 
 #include "../catch.hpp"
 
+namespace assignment_flow_test {
+
 namespace {
 
 using flow = rota::detail::assignment_flow<>;
@@ -225,3 +227,5 @@ TEST_CASE("assignment_flow: what an earlier goal needs is not given up for a lat
     CHECK(bands[0] == flow::band{4, 4});
     CHECK(bands[1] == flow::band{0, 0});
 }
+
+}  // namespace assignment_flow_test

@@ -12,6 +12,8 @@
 
 #include "../support/manual_loop.hpp"
 
+namespace async_coordinator_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::result;
@@ -734,3 +736,5 @@ TEST_CASE("async: extending after leave() says that the lock is lost") {
     REQUIRE(extended.calls == 1);
     CHECK(extended.error() == errc::lock_lost);
 }
+
+}  // namespace async_coordinator_test

@@ -5,6 +5,8 @@
 
 #include <rota/attributes.hpp>
 
+namespace attributes_test {
+
 using rota::attributes_of;
 using rota::node_attributes;
 using rota::placement_rules;
@@ -65,3 +67,5 @@ TEST_CASE("what is not understood is passed over") {
     CHECK_FALSE(reported_load_of("m=-3"));
     CHECK_FALSE(reported_load_of("m=nan"));
 }
+
+}  // namespace attributes_test

@@ -2,6 +2,8 @@
 // reported; nobody owns at the same time what another does meanwhile.
 #include "../support/scenario.hpp"
 
+namespace audit_test {
+
 using namespace std::chrono_literals;
 using rota::change_reason;
 using rota::ownership_changed;
@@ -106,3 +108,5 @@ TEST_CASE("a node that is listed without right is told, and the owner stays") {
     group.whole();
     CHECK(group.a->orphaned().value().empty());
 }
+
+}  // namespace audit_test

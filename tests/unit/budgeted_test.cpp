@@ -11,6 +11,8 @@
 #include "../catch.hpp"
 #include "../support/view_builder.hpp"
 
+namespace budgeted_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -272,3 +274,5 @@ TEST_CASE("budgeted: without a bound it is what S plans") {
     CHECK(made.moves == whole.moves);
     CHECK(made.spread_after == whole.spread_after);
 }
+
+}  // namespace budgeted_test

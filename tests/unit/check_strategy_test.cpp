@@ -25,6 +25,8 @@
 #include "../support/effort.hpp"
 #include "../support/poll_until.hpp"
 
+namespace check_strategy_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -405,3 +407,5 @@ TEST_CASE("check_strategy: ping-pong of what has a family, which a strategy read
     });
     CHECK_THAT(text, contains("never comes to rest"));
 }
+
+}  // namespace check_strategy_test

@@ -17,6 +17,8 @@
 #include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
+namespace constrained_test {
+
 namespace {
 
 using rota::change_reason;
@@ -931,3 +933,5 @@ TEST_CASE("constrained: more groups and nodes than a network is built for") {
     builder.apply(plan);
     CHECK(plan_of(builder.view()).moves.empty());
 }
+
+}  // namespace constrained_test

@@ -9,6 +9,8 @@
 
 #include "../support/manual_loop.hpp"
 
+namespace coro_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota_test::async_memory_transport;
@@ -135,3 +137,5 @@ TEST_CASE("coro: a coroutine sleeps for a time, or until it is rung for") {
     pass(0ms);
     CHECK(log.size() == 3);
 }
+
+}  // namespace coro_test

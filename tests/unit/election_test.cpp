@@ -1,6 +1,8 @@
 // Who leads: by lease, under a rising term, at most one at any instant (scenario::check looks at every step).
 #include "../support/scenario.hpp"
 
+namespace election_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::leadership_changed;
@@ -319,3 +321,5 @@ TEST_CASE("a quiet group costs one request per node and heartbeat") {
         CHECK(used <= 20);
     }
 }
+
+}  // namespace election_test

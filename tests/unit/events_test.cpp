@@ -5,6 +5,8 @@
 
 #include <optional>
 
+namespace events_test {
+
 using namespace std::chrono_literals;
 using rota::event_scope;
 using rota::membership_change;
@@ -377,3 +379,5 @@ TEST_CASE("contact is lost for a while, at any point: the same") {
         group.check_told();
     }
 }
+
+}  // namespace events_test

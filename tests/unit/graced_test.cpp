@@ -13,6 +13,8 @@
 #include "../catch.hpp"
 #include "../support/view_builder.hpp"
 
+namespace graced_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -262,3 +264,5 @@ TEST_CASE("graced: keeps the contract with every S, on whatever group") {
     check(rota::graced<rota::rendezvous>{.crashed_too = true});
     check(rota::graced<rota::constrained<>>{});
 }
+
+}  // namespace graced_test

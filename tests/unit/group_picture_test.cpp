@@ -11,6 +11,8 @@
 
 #include <rota/detail/group_picture.hpp>
 
+namespace group_picture_test {
+
 namespace {
 
 using rota::cluster_view;
@@ -247,3 +249,5 @@ TEST_CASE("moves of the last hour are remembered, those of the last minute taken
     CHECK(fresh.view(0).recent_moves.size() == 2);
     CHECK(fresh.view(0).recent_moves.back() == 100'000'000);
 }
+
+}  // namespace group_picture_test

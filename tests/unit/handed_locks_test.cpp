@@ -2,6 +2,8 @@
 // believed in, and what becomes of those that nobody takes.
 #include "../support/core_group.hpp"
 
+namespace handed_locks_test {
+
 using namespace std::chrono_literals;
 using namespace rota;
 using rota::test::core_group;
@@ -303,3 +305,5 @@ TEST_CASE("without the option, schedules go alone") {
     CHECK_FALSE(b->has_handed_locks());
     CHECK(g.store.locks(op::lock_kind::schedule).empty());
 }
+
+}  // namespace handed_locks_test

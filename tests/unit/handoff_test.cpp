@@ -2,6 +2,8 @@
 // lock when the run is over; whoever dies in between, the schedule has an owner again and never two.
 #include "../support/scenario.hpp"
 
+namespace handoff_test {
+
 using namespace std::chrono_literals;
 using rota::change_reason;
 using rota::errc;
@@ -530,3 +532,5 @@ TEST_CASE("a node that goes while an acknowledgement is unanswered tells that it
     for (auto& e : group.owner.told<ownership_changed>()) told += e.from.id == "owner" ? 1 : 0;
     CHECK(told == 1);
 }
+
+}  // namespace handoff_test

@@ -14,6 +14,8 @@
 #include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
+namespace least_moves_test {
+
 namespace {
 
 using rota_test::node_spec;
@@ -652,3 +654,5 @@ TEST_CASE("balance_target: the water level under capacities") {
     builder.reset({{0, 1}, {0, 3}, {5, 4}}, 4);
     CHECK(rota::balance_target_of(builder.view()).overcommitted);
 }
+
+}  // namespace least_moves_test

@@ -3,6 +3,8 @@
 
 #include <optional>
 
+namespace locks_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::schedule_lock;
@@ -432,3 +434,5 @@ TEST_CASE("an extension that gets no answer leaves the handle as it was") {
     group.a.wire.lose_replies(0);
     CHECK(lock.extend(20s));
 }
+
+}  // namespace locks_test

@@ -19,6 +19,8 @@
 #include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
+namespace measured_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -302,3 +304,5 @@ TEST_CASE("measured: keeps the contract, alone and in company, whatever is repor
     check(rota::budgeted<rota::graced<rota::measured<>>>{.moves_per_round = 2, .moves_per_minute = 9});
     check(rota::measured<rota::thresholded<weighted_least_moves>>{.tolerance = 0});
 }
+
+}  // namespace measured_test

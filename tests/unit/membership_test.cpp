@@ -1,6 +1,8 @@
 // Taking part: join, heartbeat, being taken for dead, leaving, and two processes under one id.
 #include "../support/scenario.hpp"
 
+namespace membership_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota_test::member;
@@ -529,3 +531,5 @@ TEST_CASE("next_tick is a heartbeat after a tick, and zero when there is somethi
     REQUIRE(a->leave());
     CHECK(a->next_tick() > 24h);
 }
+
+}  // namespace membership_test

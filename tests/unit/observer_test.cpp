@@ -5,6 +5,8 @@
 #include <string>
 #include <variant>
 
+namespace observer_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota_test::member;
@@ -163,3 +165,5 @@ TEST_CASE("an observer of a group that begins only later hears of it") {
     CHECK(owners_told(eye) == owners_in_fact(group, 2));
     CHECK(eye.told<rota::membership_changed>().size() == 1);
 }
+
+}  // namespace observer_test

@@ -21,6 +21,8 @@
 #include "../support/poll_until.hpp"
 #include "../support/scenario.hpp"
 
+namespace odd_wires_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::microseconds;
@@ -422,3 +424,5 @@ TEST_CASE("schedules that no node has room for are warned of, once") {
         }
     }
 }
+
+}  // namespace odd_wires_test

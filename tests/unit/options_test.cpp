@@ -7,6 +7,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace options_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::microseconds;
@@ -183,3 +185,5 @@ TEST_CASE("constructors refuse nothing and connect to nothing") {
     CHECK(node.join().error() == errc::invalid_argument);
     CHECK(node.nodes().error() == errc::invalid_argument);
 }
+
+}  // namespace options_test

@@ -2,6 +2,8 @@
 // ask: what would be done, what if, and do it.
 #include "../support/scenario.hpp"
 
+namespace orders_test {
+
 using namespace std::chrono_literals;
 using rota::change_reason;
 using rota::errc;
@@ -303,3 +305,5 @@ TEST_CASE("under maintenance a proposal moves nothing") {
     REQUIRE(p.voluntary == 3);
     CHECK(group.a->apply(p).error() == errc::conflict);
 }
+
+}  // namespace orders_test

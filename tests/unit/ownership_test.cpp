@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+namespace ownership_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::ownership_changed;
@@ -475,3 +477,5 @@ TEST_CASE("more than one page of nodes") {
     group.pass(3s, 100ms);
     for (std::size_t i = 0; i < 205; ++i) REQUIRE(group[i].owned().size() == 2);
 }
+
+}  // namespace ownership_test

@@ -11,6 +11,8 @@
 
 #include "../catch.hpp"
 
+namespace policies_test {
+
 using namespace std::chrono_literals;
 using rota::basic_coordinator;
 using rota::options;
@@ -267,3 +269,5 @@ TEST_CASE("sinks: lambdas, functions, some event types or all, and compositions"
         CHECK(record.events().size() == 2);
     }
 }
+
+}  // namespace policies_test

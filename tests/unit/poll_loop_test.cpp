@@ -11,6 +11,8 @@
 
 #include "loop_conformance.hpp"
 
+namespace poll_loop_test {
+
 using namespace rota::test;
 using rota::poll_loop;
 
@@ -177,3 +179,5 @@ TEST_CASE("poll_loop: a task that throws takes none of the others along") {
     loop.run_for(10ms);
     CHECK(ran == std::vector<int>{0, 1, 2, 3, 8, 9});
 }
+
+}  // namespace poll_loop_test

@@ -4,6 +4,8 @@
 
 #include <stdexcept>
 
+namespace rebalancing_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::ownership_changed;
@@ -464,3 +466,5 @@ TEST_CASE("a plan made on yesterday's picture does no harm") {
     CHECK(group.b.owns("new001"));
     group.check_told();
 }
+
+}  // namespace rebalancing_test

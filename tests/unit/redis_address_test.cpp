@@ -3,6 +3,8 @@
 
 #include "../catch.hpp"
 
+namespace redis_address_test {
+
 using rota::errc;
 using rota::detail::parse_redis_address;
 using rota::detail::redacted;
@@ -144,3 +146,5 @@ TEST_CASE("no message holds a password, wherever a mistake has put it") {
     CHECK_THAT(redacted(good("redis://me:hun/ter2@cache")), !contains("ter2"));
     CHECK_THAT(redacted(good("unix://me:hunter2@/run/x")), !contains("hunter2"));
 }
+
+}  // namespace redis_address_test

@@ -3,6 +3,8 @@
 
 #include "../catch.hpp"
 
+namespace redis_error_test {
+
 using rota::errc;
 using rota::detail::after_error;
 using rota::detail::meaning_of;
@@ -81,3 +83,5 @@ TEST_CASE("a secret is taken out wherever it stands") {
     CHECK(without("a", "") == "a");
     CHECK(without("****", "*") == "************");
 }
+
+}  // namespace redis_error_test

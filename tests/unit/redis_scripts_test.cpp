@@ -7,6 +7,8 @@
 
 #include "../catch.hpp"
 
+namespace redis_scripts_test {
+
 using namespace rota::detail;
 
 namespace {
@@ -83,3 +85,5 @@ TEST_CASE("the probe tries every command that the scripts call") {
     }
     CHECK(tried.contains("XREAD"));
 }
+
+}  // namespace redis_scripts_test

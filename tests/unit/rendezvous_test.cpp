@@ -17,6 +17,8 @@
 #include "../support/random_views.hpp"
 #include "../support/view_builder.hpp"
 
+namespace rendezvous_test {
+
 namespace {
 
 using rota_test::node_spec;
@@ -455,3 +457,5 @@ TEST_CASE("rendezvous: without nodes, without schedules, all drained") {
     CHECK(plan_of(rota::rendezvous{}, builder.view()).moves.empty());
     CHECK(plan_of(rota::bounded_rendezvous{}, builder.view()).unplaced == 1);
 }
+
+}  // namespace rendezvous_test

@@ -8,6 +8,8 @@
 
 #include "../catch.hpp"
 
+namespace result_test {
+
 using rota::errc;
 using rota::error;
 using rota::result;
@@ -114,3 +116,5 @@ TEST_CASE("errors compare by kind, or by kind and detail") {
     CHECK(error{errc::conflict, "a"} != error{errc::conflict, "b"});
     CHECK(error{errc::conflict}.message() == "conflict");
 }
+
+}  // namespace result_test

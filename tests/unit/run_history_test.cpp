@@ -11,6 +11,8 @@
 
 #include "../catch.hpp"
 
+namespace run_history_test {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -316,3 +318,5 @@ TEST_CASE("A line that is not of the agreed form is refused", "[run_history]") {
     }
     CHECK_NOTHROW(history.add(R"({"mono_us":1,"node":"a","event":"something_new","more":[1,{"x":null}]})"));
 }
+
+}  // namespace run_history_test

@@ -26,6 +26,8 @@
 
 #include "../catch.hpp"
 
+namespace sinks_test {
+
 namespace {
 
 using rota::event;
@@ -329,10 +331,10 @@ template <typename Variant>
 struct every;
 template <typename... Events>
 struct every<std::variant<Events...>> {
-    static constexpr bool has_words = (::has_words<Events> && ...);
+    static constexpr bool have_words = (has_words<Events> && ...);
     static std::vector<event> as_made() { return {event{Events{}}...}; }
 };
-static_assert(every<event>::has_words, "an event type has no words_for() in describe.hpp");
+static_assert(every<event>::have_words, "an event type has no words_for() in describe.hpp");
 
 struct worded {
     event what;
@@ -603,3 +605,5 @@ TEST_CASE("a recording_sink may be read while it records", "[sinks][threads]") {
 }
 
 }  // namespace
+
+}  // namespace sinks_test

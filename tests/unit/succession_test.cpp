@@ -3,6 +3,8 @@
 
 #include "../support/core_group.hpp"
 
+namespace succession_test {
+
 using namespace std::chrono_literals;
 using namespace rota;
 using rota::detail::standing;
@@ -247,3 +249,42 @@ TEST_CASE("a renounce that the server refuses leaves the leader what it is") {
     a.tick();
     CHECK(a.leads());
 }
+
+TEST_CASE("a leader that leaves passes leadership on first, and then goes") {
+    core_group g;
+    auto& a = g.join("a");
+    auto& b = g.join("b");
+    g.tick({&b, &a});
+    a->begin_leave();
+    CHECK_FALSE(a.leads());
+    auto const first = a->leave_operation();
+    REQUIRE(first);
+    REQUIRE(std::holds_alternative<op::renounce>(*first));
+
+    SECTION("the heir need not wait for the rest") {
+        REQUIRE(a.ask(*first));
+        b.hear();
+        CHECK(b.leads());
+        a->finish_leave(true);
+        auto const second = a->leave_operation();
+        REQUIRE(second);
+        REQUIRE(std::holds_alternative<op::leave>(*second));
+        REQUIRE(a.ask(*second));
+        a->finish_leave(true);
+        CHECK_FALSE(a->leave_operation());
+        CHECK(g.leader() == "b");
+        b.tick();
+        CHECK(b.leads());
+    }
+    SECTION("what fails is not followed by more, which would take as long again") {
+        a->finish_leave(false);
+        CHECK_FALSE(a->leave_operation());
+    }
+    SECTION("a goodbye that comes without it passes leadership on as well") {
+        a->finish_leave(true);
+        REQUIRE(a.ask(*a->leave_operation()));
+        CHECK(g.leader() == "b");
+    }
+}
+
+}  // namespace succession_test

@@ -2,6 +2,8 @@
 #include "../support/effort.hpp"
 #include "../support/scenario.hpp"
 
+namespace takeover_test {
+
 using namespace std::chrono_literals;
 using rota_test::ids;
 using rota_test::member;
@@ -111,3 +113,5 @@ TEST_CASE("a tick of the leader costs one request however many schedules there a
     group.pass(500ms);
     CHECK(a.wire.requests() - before <= 8);
 }
+
+}  // namespace takeover_test

@@ -18,6 +18,8 @@
 #include "../catch.hpp"
 #include "../support/poll_until.hpp"
 
+namespace threads_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::memory_store;
@@ -528,3 +530,5 @@ TEST_CASE("a sink that waits for what a caller holds does not wait for ever", "[
     CHECK(node.try_lock_name("name", 5s));  // returns although the sink does not
     held.unlock();
 }
+
+}  // namespace threads_test

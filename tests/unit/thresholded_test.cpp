@@ -9,6 +9,8 @@
 #include "../catch.hpp"
 #include "../support/view_builder.hpp"
 
+namespace thresholded_test {
+
 namespace {
 
 using rota_test::plan_fault;
@@ -104,3 +106,5 @@ TEST_CASE("thresholded: no ping-pong over 10,000 rounds of loads that jitter bel
     }
     CHECK(uneven > 9'000);  // without the threshold nearly each of them would have moved something
 }
+
+}  // namespace thresholded_test

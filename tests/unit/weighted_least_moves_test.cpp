@@ -18,6 +18,8 @@
 #include "../support/reachable.hpp"
 #include "../support/view_builder.hpp"
 
+namespace weighted_least_moves_test {
+
 namespace {
 
 using rota_test::makespan_bound;
@@ -104,7 +106,7 @@ public:
           after_{state_after(view, plan)} {
         weights_.resize(view.nodes.size());
         counts_.resize(view.nodes.size());
-        heaviest_ = ::heaviest(after_);
+        heaviest_ = weighted_least_moves_test::heaviest(after_);
         lightest_ = lightest_member(view, after_);
         deal(0, 0);
     }
@@ -670,3 +672,5 @@ TEST_CASE("weighted_least_moves: weights that are no weights end in a valid plan
         CHECK(builder.view().nodes[3].load == 0);
     }
 }
+
+}  // namespace weighted_least_moves_test

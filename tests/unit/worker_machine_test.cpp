@@ -14,6 +14,8 @@
 
 #include "../catch.hpp"
 
+namespace worker_machine_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::instant;
@@ -928,3 +930,5 @@ TEST_CASE(
     CHECK(starts > 10'000);
     CHECK(stopped > 1'000);
 }
+
+}  // namespace worker_machine_test

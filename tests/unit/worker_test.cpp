@@ -27,6 +27,8 @@
 #include "../catch.hpp"
 #include "../support/poll_until.hpp"
 
+namespace worker_test {
+
 using namespace std::chrono_literals;
 using rota::errc;
 using rota::job;
@@ -783,3 +785,5 @@ TEST_CASE("a null_sink that was asked for is quiet", "[threads]") {
     CHECK(r.stop());
     CHECK(said.text().empty());
 }
+
+}  // namespace worker_test

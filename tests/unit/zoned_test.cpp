@@ -17,6 +17,8 @@
 #include "../support/effort.hpp"
 #include "../support/view_builder.hpp"
 
+namespace zoned_test {
+
 namespace {
 
 using rota_test::node_spec;
@@ -327,3 +329,5 @@ TEST_CASE("zone_shortfall: what has no place once a zone is lost") {
     view_builder nobody;
     CHECK(rota::zone_shortfall(nobody.view()) == 0);
 }
+
+}  // namespace zoned_test

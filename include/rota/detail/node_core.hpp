@@ -98,7 +98,7 @@ public:
         want_tick(now);
     }
 
-    /// Drops all belief at once. Then leave_operation() is to be performed.
+    /// Drops all belief at once. Then what leave_operation() returns is to be performed, until it returns nothing.
     void begin_leave() {
         if (standing_ == standing::fenced) return;
         if (self_.incarnation != 0 && standing_ == standing::member) {
@@ -106,6 +106,7 @@ public:
             left_ = true;
             name_heirs();
             if (Defects::has(defect::leave_first)) return;
+            passing_on_ = belief_->term();
             drop_everything(change_reason::lost);
         }
         feed_.interrupt();
@@ -113,12 +114,19 @@ public:
         standing_ = standing::out;
     }
 
+    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. (Both name
+    /// the heirs: one of them may have gone meanwhile.)
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
+        if (passing_on_ != 0) {
+            return op::renounce{.incarnation = farewell_, .term = passing_on_, .successors = candidates_};
+        }
         return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
+    /// Of what leave_operation() returned last; what fails is not followed by more.
     void finish_leave(bool done) {
+        if (std::exchange(passing_on_, 0) != 0 && done) return;
         auto const gone = std::exchange(farewell_, 0);
         if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
@@ -535,7 +543,11 @@ private:
             }
         }
         if (!transient || why.code == errc::conflict) {
-            if (std::holds_alternative<op::renounce>(request)) renouncing_.reset(), sit_out_until_ = {};
+            if (std::holds_alternative<op::renounce>(request)) {
+                renouncing_.reset();
+                passing_on_ = 0;
+                sit_out_until_ = {};
+            }
             if (std::holds_alternative<op::leave>(request)) farewell_ = 0;
         }
         ++failures_;
@@ -734,6 +746,7 @@ private:
 
     void on(op::renounce const&, reply const&, instant, instant now) {
         renouncing_.reset();
+        passing_on_ = 0;
         if (Defects::has(defect::renounce_first)) end_leadership();
         election_at_ = std::max(sit_out_until_, now + options_.heartbeat_interval / 4);
     }
@@ -1093,6 +1106,8 @@ private:
         if (request.items.empty()) return std::nullopt;
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
+        auto const leader = told_leader_.incarnation;
+        request.to_leader = leader == 0 || leader == request.items.front().to;
         return request;
     }
 
@@ -1316,6 +1331,7 @@ private:
     std::uint64_t join_nonce_ = 0;
     std::uint64_t joining_as_ = 0;  // the nonce under which the server was told who we are
     fencing_token farewell_ = 0;    // an incarnation that is still to take its leave
+    fencing_token passing_on_ = 0;  // the term of that, if it led, until that was said
     bool left_ = false;             // ... because it was told to
     node_ref told_leader_;
     std::vector<fencing_token> candidates_;

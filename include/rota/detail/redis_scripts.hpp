@@ -188,8 +188,9 @@ inline void append_resolved(std::string& into, std::string_view text) {
             text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
         }
     };
-    auto const add_of_schedules = [&add](auto const&... pieces) {
-        add(lua::group, lua::step, lua::nodes, lua::record, lua::schedules, pieces...);
+    auto const add_of_group = [&add](auto const&... pieces) { add(lua::whole, lua::group, lua::step, pieces...); };
+    auto const add_of_schedules = [&add_of_group](auto const&... pieces) {
+        add_of_group(lua::nodes, lua::weights, lua::record, lua::schedules, pieces...);
     };
     switch (id) {
         case script_id::session: add(lua::session); return text;
@@ -202,20 +203,18 @@ inline void append_resolved(std::string& into, std::string_view text) {
         default: add_clock(); break;
     }
     switch (id) {
-        case script_id::join: add(lua::group, lua::step, lua::join); break;
+        case script_id::join: add_of_group(lua::join); break;
         case script_id::tick: add(lua::tick); break;
         case script_id::brief_tick: add(lua::brief_tick); break;
-        case script_id::leave:
-            add(lua::group, lua::step, lua::nodes, lua::departures, lua::succession, lua::leave);
-            break;
-        case script_id::renounce: add(lua::group, lua::step, lua::nodes, lua::succession, lua::renounce); break;
-        case script_id::reap: add(lua::group, lua::step, lua::nodes, lua::departures, lua::reap); break;
-        case script_id::acquire_one: add(lua::acquire_one); break;
-        case script_id::acquire_many: add(lua::strings, lua::acquire_many); break;
-        case script_id::extend: add(lua::extend); break;
+        case script_id::leave: add_of_group(lua::nodes, lua::departures, lua::succession, lua::leave); break;
+        case script_id::renounce: add_of_group(lua::leadership, lua::succession, lua::renounce); break;
+        case script_id::reap: add_of_group(lua::nodes, lua::leadership, lua::departures, lua::reap); break;
+        case script_id::acquire_one: add(lua::whole, lua::acquire_one); break;
+        case script_id::acquire_many: add(lua::whole, lua::strings, lua::acquire_many); break;
+        case script_id::extend: add(lua::whole, lua::extend); break;
         case script_id::release: add(lua::release); break;
-        case script_id::describe_node: add(lua::group, lua::step, lua::describe_node); break;
-        case script_id::give_order: add(lua::group, lua::step, lua::give_order); break;
+        case script_id::describe_node: add_of_group(lua::describe_node); break;
+        case script_id::give_order: add_of_group(lua::give_order); break;
         case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
         case script_id::update_schedules: add_of_schedules(lua::triggers, lua::update_schedules); break;
         case script_id::trigger: add_of_schedules(lua::triggers, lua::trigger); break;
@@ -223,11 +222,13 @@ inline void append_resolved(std::string& into, std::string_view text) {
             add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
             break;
         case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
-        case script_id::adopt: add_of_schedules(lua::departures, lua::tombstones, lua::ways, lua::adopt); break;
-        case script_id::revoke: add_of_schedules(lua::ways, lua::revoke); break;
-        case script_id::acknowledge_one: add(lua::shorthands, lua::record, lua::acknowledge_one); break;
+        case script_id::adopt:
+            add_of_schedules(lua::leadership, lua::departures, lua::tombstones, lua::ways, lua::adopt);
+            break;
+        case script_id::revoke: add_of_schedules(lua::leadership, lua::ways, lua::revoke); break;
+        case script_id::acknowledge_one: add(lua::shorthands, lua::whole, lua::weights, lua::acknowledge_one); break;
         case script_id::acknowledge_many: add_of_schedules(lua::acknowledge_many); break;
-        case script_id::mend: add_of_schedules(lua::tombstones, lua::burial, lua::mend); break;
+        case script_id::mend: add_of_schedules(lua::leadership, lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;
     }

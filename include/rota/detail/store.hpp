@@ -574,7 +574,9 @@ private:
         }
         emit({.kind = op::group_event_kind::vacated, .from = before.incarnation, .generation = before.term});
         for (auto incarnation : successors) {
-            if (live(incarnation)) tell(incarnation, {.kind = op::change_kind::vacancy});
+            if (incarnation != before.incarnation && live(incarnation)) {
+                tell(incarnation, {.kind = op::change_kind::vacancy});
+            }
         }
     }
 

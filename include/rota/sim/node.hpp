@@ -596,6 +596,7 @@ private:
             }
             case task::what::leave:
                 machine_->finish_leave(answer.has_value());
+                if (machine_->leave_operation()) return go_on_with(task::what::leave);  // it led
                 tell();
                 die("left");
                 break;

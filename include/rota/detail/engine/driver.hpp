@@ -102,16 +102,20 @@ public:
 
     // One request of the user's, in a turn: repeated (every operation has one effect) while that may help and the time
     // allowed is not up.
-    auto attempt(operation const& request) {
+    auto attempt(operation const& request) { return attempt(request, time_allowed()); }
+    auto attempt(operation const& request, instant limit) {
         if constexpr (Mode::interleaves) {
-            return attempt_by_flow(request);
+            return attempt_by_flow(request, limit);
         } else {  // (the hot path of a blocking coordinator)
-            attempts tries{*this};
+            attempts tries{*this, limit};
             auto answer = mode.perform(request, tries.time_left()).value;
             while (tries.again_after(answer)) answer = mode.perform(request, tries.time_left()).value;
             return ready<result<reply>>{std::move(answer)};
         }
     }
+
+    // For a call that begins now.
+    [[nodiscard]] instant time_allowed() const { return now() + core.settings().operation_timeout; }
 
     flow<result<reply>> perform_any(operation request) {
         auto const turn = mode.user_turn();
@@ -281,7 +285,7 @@ public:
 private:
     class attempts {
     public:
-        explicit attempts(driver& d) : driver_{d}, limit_{d.now() + d.core.settings().operation_timeout} {}
+        attempts(driver& d, instant limit) : driver_{d}, limit_{limit} {}
 
         [[nodiscard]] microseconds time_left() const { return std::max(limit_ - driver_.now(), microseconds{1000}); }
         bool again_after(result<reply>& answer) {
@@ -304,8 +308,8 @@ private:
         bool unknown_ = false;
     };
 
-    flow<result<reply>> attempt_by_flow(operation const& request) {
-        attempts tries{*this};
+    flow<result<reply>> attempt_by_flow(operation const& request, instant limit) {
+        attempts tries{*this, limit};
         auto answer = co_await mode.perform(request, tries.time_left());
         while (tries.again_after(answer)) answer = co_await mode.perform(request, tries.time_left());
         co_return answer;

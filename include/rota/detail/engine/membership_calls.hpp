@@ -24,7 +24,7 @@ public:
         if (auto r = driver_.enter(); !r) co_return r;
         auto const began = co_await begin_join();
         if (!began) co_return began.error();
-        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        auto const limit = driver_.time_allowed();
         bool unknown = false;
         for (unsigned n = 1;; ++n) {
             co_await driver_.drive();
@@ -129,10 +129,10 @@ public:
         {
             auto const turn = co_await driver_.mode.whole_turn();
             driver_.core.begin_leave();
-            auto request = driver_.core.leave_operation();
-            if (request) {
+            auto const limit = driver_.time_allowed();
+            while (auto const request = driver_.core.leave_operation()) {
                 driver_.collect();
-                auto const reply = co_await driver_.attempt(*request);
+                auto const reply = co_await driver_.attempt(*request, limit);
                 driver_.core.finish_leave(reply.has_value());
                 if (!reply) answer = reply.error();
             }

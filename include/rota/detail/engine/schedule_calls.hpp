@@ -248,7 +248,7 @@ private:
 
     // An idle schedule of ours goes in one step, with the lane.
     flow<result<void>> outcome_of_gift(std::string const& id) {
-        auto const limit = driver_.now() + driver_.core.settings().operation_timeout;
+        auto const limit = driver_.time_allowed();
         for (unsigned n = 1;; ++n) {
             co_await driver_.drive();
             auto const turn = driver_.mode.user_turn();

@@ -6,7 +6,8 @@
 // event_left or limit_events are replaced by their numbers before a script is sent, within quotes as well.
 //
 // Numbers are kept as the text they have in Redis and compared as text; arithmetic makes them doubles, exact below
-// 2^53, which only '%.0f' turns back into text without loss (`..` keeps 14 digits).
+// 2^53, which only fmt(int, n) turns back into text without loss (`..` keeps 14 digits). What is given to a command is
+// text where it can be: a number costs Redis a conversion to floating point notation, which is half the price of a call.
 #pragma once
 
 namespace rota::detail::lua {
@@ -14,6 +15,11 @@ namespace rota::detail::lua {
 // For a script that has not the next piece.
 inline constexpr char shorthands[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
+)lua";
+
+// How to format a whole number: %d takes half the time of %.0f, where the server's long has 64 bits.
+inline constexpr char whole[] = R"lua(
+local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
 )lua";
 
 // KEYS of every script that changes more than locks; ARGV[1] is the number of the connection, ARGV[2] what all keys
@@ -113,7 +119,7 @@ end
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
 local function ensure_epoch(seen)
     if epoch and counters[4] and fence >= seen then return end
-    epoch, founded = fmt('%.0f', mint(seen)), true
+    epoch, founded = fmt(int, mint(seen)), true
     if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
 end
 
@@ -147,16 +153,16 @@ local function commit_step()
         seq = seq + 1
     end
     local set = {}
-    if counted then set = {k_epoch, epoch, k_fence, fmt('%.0f', fence), k_seq, fmt('%.0f', seq)} end
+    if counted then set = {k_epoch, epoch, k_fence, fmt(int, fence), k_seq, fmt(int, seq)} end
     local n = #set
     for _, v in ipairs(versions) do
         local version = v[2]
-        call('XADD', v[1], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', table.concat(v[4]))
+        call('XADD', v[1], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', table.concat(v[4]))
         set[n + 1], set[n + 2] = v[3], version
         n = n + 2
     end
     if #events > 0 then
-        call('XADD', k_events, 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt(int, seq), 'e',
              table.concat(events))
     end
     if n > 0 then call('MSET', unpack(set)) end
@@ -240,7 +246,9 @@ local function commit_nodes()
         call('HSET', k_pending, unpack(pending))
     end
 end
+)lua";
 
+inline constexpr char leadership[] = R"lua(
 local function leads(inc, term)
     if not leader then return false end
     local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
@@ -308,14 +316,17 @@ local function commit_departures()
 end
 )lua";
 
-// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
-inline constexpr char record[] = R"lua(
+inline constexpr char weights[] = R"lua(
+-- weight;traits
 local function is_weight(text)
     local number = match(text, '^[^;|]*')
     local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
     return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
 end
+)lua";
 
+// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
+inline constexpr char record[] = R"lua(
 -- Of 16 digits at most, and as text unlike any other.
 local function is_token(text)
     return text == '0' or #text <= 16 and string.byte(text) ~= 48
@@ -334,8 +345,8 @@ inline constexpr char schedules[] = R"lua(
 local records = {}
 local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
 local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
--- Of a token, an owner and a weight. %d is twice as fast where it can count as far.
-local record_format = (fmt('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f') .. '|%s|%s'
+-- Of a token, an owner and a weight.
+local record_format = int .. '|%s|%s'
 
 -- What own and moves hold of the schedules whose ids are ARGV[first..last].
 local function read_own(first, last)
@@ -502,8 +513,8 @@ local function commit_burial()
     local set, scores = {}, {}
     for i, id in ipairs(buried) do
         local g = stones[id]
-        set[2 * i - 1], set[2 * i] = id, fmt('%s|%.0f|%.0f|%s', g.owner, g.ends, g.kept, g.nonce)
-        scores[2 * i - 1], scores[2 * i] = fmt('%.0f', math.max(g.ends, g.kept)), id
+        set[2 * i - 1], set[2 * i] = id, fmt('%s|' .. int .. '|' .. int .. '|%s', g.owner, g.ends, g.kept, g.nonce)
+        scores[2 * i - 1], scores[2 * i] = fmt(int, math.max(g.ends, g.kept)), id
     end
     call('HSET', k_gone, unpack(set))
     call('ZADD', k_buried, unpack(scores))

@@ -439,6 +439,7 @@ struct redis_encoder {
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
+        w.arg(std::uint64_t{r.to_leader});
     }
 
     void operator()(op::mend const& r) const {

@@ -11,7 +11,7 @@ local version, from = redis.call('GET', KEYS[2]) or '0', tonumber(ARGV[2])
 local newest = tonumber(version)
 if from == newest then return {0, 0, version, {}} end
 local first = string.format('%.0f-0', from + 1)
-local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', limit_change_steps) or {}
+local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', 'limit_change_steps') or {}
 -- Versions have no holes: if the next is not the first one found, it is kept no more.
 if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
 return {0, 0, version, entries}
@@ -35,7 +35,7 @@ return {0, 0, head, limit > 0 and entries or {}}
 inline constexpr char schedules_page[] = R"lua(
 local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
 -- After nothing is after the empty id, which none has.
-local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
 if #ids == 0 then return {0, version, {}, {}, {}} end
 return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
         redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
@@ -48,7 +48,7 @@ local call = redis.call
 local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
 local maintenance = call('HEXISTS', KEYS[9], '')
 local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
-local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
 if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
 local nodes = {}
 for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end

@@ -10,9 +10,9 @@ namespace rota::detail::lua {
 // ARGV: connection, incarnation, ttl, nonce, seen, name, generation; for a name without the last.
 // Reply: code, token, remaining.
 inline constexpr char acquire_one[] = R"lua(
-local call = redis.call
+local call, fmt = redis.call, string.format
 local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
@@ -37,16 +37,16 @@ if lock then
         return {0, errc_locked_by_other, 0, deadline - now}
     end
 end
-local text = string.format('%.0f|%.0f|%s|%s', now + ttl, token, inc, ARGV[4])
+local text = fmt(int .. '|' .. int .. '|%s|%s', now + ttl, token, inc, ARGV[4])
 -- In ms and twice as long: it only collects garbage.
-local kept = math.max(math.ceil(ttl / 500), 1)
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
 if lock then
     call('SET', KEYS[3], text, 'PX', kept)
 elseif not call('SET', KEYS[3], text, 'NX', 'PX', kept) then
     -- There, but MGET did not show it: not a string, which GET says.
     call('GET', KEYS[3])
 end
-call('SET', KEYS[2], string.format('%.0f', token))
+call('SET', KEYS[2], fmt(int, token))
 return {0, 0, token, ttl}
 )lua";
 
@@ -105,14 +105,14 @@ end
 if #granted == 0 then return answer end
 
 local token = math.max(tonumber(v[2] or 0) + 1, now)
-local head, tail = fmt('%.0f|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
-local kept = math.max(math.ceil(ttl / 500), 1)
+local head, tail = fmt(int .. '|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
 for _, i in ipairs(granted) do
-    call('SET', KEYS[6 + i], head .. fmt('%.0f', token) .. tail, 'PX', kept)
+    call('SET', KEYS[6 + i], head .. fmt(int, token) .. tail, 'PX', kept)
     answer[3 * i], answer[3 * i + 1] = token, ttl
     token = token + 1
 end
-call('SET', KEYS[2], fmt('%.0f', token - 1))
+call('SET', KEYS[2], fmt(int, token - 1))
 return answer
 )lua";
 
@@ -129,6 +129,7 @@ if not call('ZSCORE', KEYS[2], inc) then return {errc_not_joined} end
 local moves = locks > 0 and #ARGV > 3 + locks and call('HMGET', KEYS[3], unpack(ARGV, 4 + locks)) or {}
 
 local answer, till = {0}, now + ttl
+local head, kept = string.format(int .. '|', till), string.format(int, math.ceil(ttl / 500))
 for i = 1, locks do
     local code, remaining = errc_lock_lost, 0
     if v[i + 1] then
@@ -141,7 +142,7 @@ for i = 1, locks do
                 code = 0
                 if till > deadline then
                     deadline = till
-                    call('SET', KEYS[3 + i], string.format('%.0f|', till) .. token .. rest, 'PX', math.ceil(ttl / 500))
+                    call('SET', KEYS[3 + i], head .. token .. rest, 'PX', kept)
                 end
                 remaining = deadline - now
             end

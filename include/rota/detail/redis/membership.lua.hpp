@@ -28,7 +28,7 @@ call('ZCARD', k_roster)
 call('HLEN', k_info)
 
 ensure_epoch(seen)
-local inc = fmt('%.0f', mint(seen))
+local inc = fmt(int, mint(seen))
 if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
 emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
 refused = verify_step()
@@ -133,7 +133,7 @@ end
 
 local function emit(record, id)
     seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', limit_events, epoch .. '-' .. fmt('%.0f', seq), 'e',
+    call('XADD', KEYS[10], 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt('%.0f', seq), 'e',
          record .. '|' .. #id .. ':' .. id)
 end
 
@@ -233,22 +233,25 @@ inline constexpr char succession[] = R"lua(
 -- The leader's record from then on; nothing: it is vacant.
 local function give_up_lead(first)
     local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
+    local infos, deadlines = {}, {}
+    if first <= #ARGV then
+        infos, deadlines = call('HMGET', k_info, unpack(ARGV, first)), call('ZMSCORE', k_nodes, unpack(ARGV, first))
+    end
     for i = first, #ARGV do
-        local inc = ARGV[i]
-        if inc ~= holder and is_target(inc) then
-            local id, term = match(node(inc).info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt('%.0f', mint(0))
+        local inc, info, deadline = ARGV[i], infos[i - first + 1], deadlines[i - first + 1]
+        if inc ~= holder and info and deadline and tonumber(deadline) > now then
+            local id, term = match(info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt(int, mint(0))
             local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
             for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
             words[#words + 1] = '|' .. #id .. ':' .. id
             emit_and_tell(inc, words)
-            return fmt('%.0f', now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
+            return fmt(int, now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
         end
     end
     local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
     emit(record, '')
     for i = first, #ARGV do
-        local n = node(ARGV[i])
-        if n and n.live then tell(ARGV[i], record, '') end
+        if ARGV[i] ~= holder and infos[i - first + 1] and deadlines[i - first + 1] then tell(ARGV[i], record, '') end
     end
 end
 
@@ -261,7 +264,6 @@ end
 inline constexpr char leave[] = R"lua(
 local inc = ARGV[3]
 local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
-read_nodes(3, led and #ARGV or 3)
 local n = node(inc)
 local grants_early = false
 if n and n.live then
@@ -286,7 +288,6 @@ return {0}
 // ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
-read_nodes(5, #ARGV)
 local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end

@@ -84,7 +84,7 @@ local function mend(i)
     if not holder and (mended or not generation or owner ~= '0' or not unowned) then
         mended = true
         if not generation then weight = '1' end
-        generation = fmt('%.0f', mint(seen))
+        generation = fmt(int, mint(seen))
         local text = generation .. '|0|' .. weight
         own_set[#own_set + 1] = id
         own_set[#own_set + 1] = text
@@ -95,7 +95,7 @@ local function mend(i)
         if not owner_lists then relist(owner, id, true) end
         if mended or not is_listed then
             mended = true
-            generation = fmt('%.0f', mint(seen))
+            generation = fmt(int, mint(seen))
             local text = generation .. '|' .. owner .. '|' .. weight
             own_set[#own_set + 1] = id
             own_set[#own_set + 1] = text

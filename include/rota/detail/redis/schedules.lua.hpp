@@ -61,7 +61,7 @@ for i = 3, 2 + n do
     else
         local weight, before = untriggered(s.weight)
         if done == '0' then
-            token = fmt('%.0f', mint(0))
+            token = fmt(int, mint(0))
             s.weight = triggered(weight, token)
             local holder = node(owner)
             if holder and holder.live then
@@ -254,7 +254,7 @@ read_nodes(last_way + 1, #ARGV)
 -- anew takes as long as half the loop.
 fence = math.max(fence, now - 1, seen)
 local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
-hundreds = fmt('%.0f', (fence - two) / 100)
+hundreds = fmt(int, (fence - two) / 100)
 local answer, done, sources, i, set = {0}, {}, {}, 0, 0
 for w = first_way, last_way do
     local way = way_at(w)
@@ -283,7 +283,7 @@ for w = first_way, last_way do
             fence = fence + 1
             token = fence
             two = two + 1
-            if two == 100 then two, hundreds = 0, fmt('%.0f', fence / 100) end
+            if two == 100 then two, hundreds = 0, fmt(int, fence / 100) end
             local ending = last_two[two]
             if not ending then
                 ending = digit[(two - two % 10) / 10] .. digit[two % 10]
@@ -352,7 +352,7 @@ local refused = moved_on(ARGV[6])
 if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
-local answer, deadline, begun, i = {0}, fmt('|%.0f|', now + handoff), {}, 0
+local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
 for w = first_way, last_way do
     local way = way_at(w)
     local from, to, target = way.from, way.to, way.target
@@ -403,14 +403,14 @@ return answer
 // KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
 // by:<incarnation>, by:<to>, inbox:<to>.
 // ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not). Reply: code, token, remaining.
+// goes with it (0: it does not), 1 if `to` may be the leader. Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not v[i] then call('GET', KEYS[i]) end
 end
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
 local inc, seen, id, expected, to = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
@@ -446,12 +446,12 @@ end
 local loads = call('HMGET', KEYS[10], inc, to)
 local load_before, load = counter(loads[1]), counter(loads[2])
 local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
-local capacity = info and match(info, '^%d+')
 -- Who takes any number need not be counted for, unless the count is to change.
-local pending = (move or capacity and capacity ~= 'limit_unlimited') and counter(call('HGET', KEYS[11], to)) or 0
+local limited = info and string.find(info, 'limit_unlimited|', 1, true) ~= 1
+local pending = (move or limited) and counter(call('HGET', KEYS[11], to)) or 0
 if not info then
     code = errc_unknown_node
-elseif capacity ~= 'limit_unlimited' and load + pending >= capacity + (move and 1 or 0) then
+elseif limited and load + pending >= match(info, '^%d+') + (move and 1 or 0) then
     code = errc_capacity_exceeded
 end
 if code ~= 0 and not move then return {0, code, 0, 0} end
@@ -459,7 +459,10 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
-call('XLEN', KEYS[15])
+-- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader. But for one that
+-- reads both logs, which up to Redis 7.0 is woken by the first of them, and has to ask for the second.
+local is_last = code == 0 and ARGV[9] ~= '1'
+call('XLEN', KEYS[is_last and 18 or 15]) -- the other is written first of all, so that it need not be looked at before
 call('ZCARD', KEYS[16])
 if code ~= 0 then
     call('ZCARD', KEYS[14])
@@ -470,20 +473,22 @@ end
 call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt('%.0f', fence), fmt('%.0f', v[4] + 1)
+local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
--- First of all that is written, so that it need not be looked at before; and the node is woken by this, not by what all
--- may know.
-local version = code == 0 and (v[5] or 0) + 1 .. ''
-if version then call('XADD', KEYS[18], 'MAXLEN', '~', limit_changes, version .. '-0', 'e', told) end
-call('XADD', KEYS[15], 'MAXLEN', '~', limit_events, v[2] .. '-' .. seq, 'e', told)
+local version = code == 0 and fmt(int, (v[5] or 0) + 1)
+local function tell_it()
+    call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
+end
+if version and not is_last then tell_it() end
+call('XADD', KEYS[15], 'MAXLEN', '~', 'limit_events', v[2] .. '-' .. seq, 'e', told)
+if is_last then tell_it() end
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
 call('ZREM', KEYS[16], id)
 if lease then
     -- In ms and twice as long: it only collects garbage.
     local kept = math.max(math.ceil(lease / 500), 1)
-    call('SET', KEYS[6], fmt('%.0f|', now + lease) .. token .. '|' .. to .. '|0', 'PX', kept)
+    call('SET', KEYS[6], fmt(int .. '|%s|%s|0', now + lease, token, to), 'PX', fmt(int, kept))
 end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
