@@ -10192,22 +10192,23 @@ public:
     void granted(entry& e, fencing_token token, instant until) { e.second = {token, until, false, e.second.asking}; }
     /// Until when it may be believed in now.
     instant extended(op::lock_kind kind, std::string const& name, fencing_token token, instant until) {
-        auto* const l = find(kind, name, token);
-        if (!l) return until;
-        if (until > l->until) l->until = until;
-        return l->until;
+        auto const l = find(kind, name, token);
+        if (l == of(kind).end()) return until;
+        if (until > l->second.until) l->second.until = until;
+        return l->second.until;
     }
     /// The handle is invalid from now on.
     void releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
-        if (auto* const l = find(kind, name, token)) l->released = true;
+        auto const l = find(kind, name, token);
+        if (l != of(kind).end()) l->second.released = true;
     }
     void released(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto* const l = find(kind, name, token);
-        if (!l) return;
-        if (l->asking == 0) {
-            of(kind).erase(of(kind).find(name));
+        auto const l = find(kind, name, token);
+        if (l == of(kind).end()) return;
+        if (l->second.asking == 0) {
+            of(kind).erase(l);
         } else {
-            *l = {.asking = l->asking};
+            l->second = {.asking = l->second.asking};
         }
     }
     /// All are over. What is asked for stays so until it is answered.
@@ -10219,7 +10220,7 @@ public:
     }
 
     [[nodiscard]] bool has(std::string const& schedule, fencing_token token) {
-        return find(op::lock_kind::schedule, schedule, token) != nullptr;
+        return find(op::lock_kind::schedule, schedule, token) != of(op::lock_kind::schedule).end();
     }
     /// From when on no run of that schedule can be under way; min: now, max: a lock is being asked for.
     [[nodiscard]] instant run_ends(std::string const& schedule) const {
@@ -10233,9 +10234,10 @@ private:
     using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
     [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
-    [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
+    // The end: it is not held under that token.
+    [[nodiscard]] auto find(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto const l = of(kind).find(name);
-        return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
+        return l != of(kind).end() && l->second.token == token ? l : of(kind).end();
     }
 
     lock_table tables_[2];
@@ -19406,25 +19408,59 @@ inline void append_header(std::string& out, char sigil, std::size_t value) {
     out.append("\r\n", 2);
 }
 
+/// Bytes that are only appended to. Unlike in a string, room for them is not filled with zeroes first: a request for many
+/// locks is hundreds of short words.
+class byte_buffer {
+public:
+    [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
+    void clear() noexcept { size_ = 0; }
+    /// Where that many bytes are to be written at once.
+    [[nodiscard]] char* room_for(std::size_t more) {
+        if (more > capacity_ - size_) grow(more);
+        return bytes_.get() + std::exchange(size_, size_ + more);
+    }
+
+private:
+    void grow(std::size_t more) {
+        auto const capacity = std::max({std::size_t{1024}, 2 * capacity_, size_ + more});
+        auto bigger = std::make_unique_for_overwrite<char[]>(capacity);
+        if (size_ != 0) std::memcpy(bigger.get(), bytes_.get(), size_);
+        bytes_ = std::move(bigger);
+        capacity_ = capacity;
+    }
+
+    std::unique_ptr<char[]> bytes_;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
+};
+
+[[nodiscard]] inline char* room_in(byte_buffer& out, std::size_t more) { return out.room_for(more); }
+[[nodiscard]] inline char* room_in(std::string& out, std::size_t more) {
+    auto const before = out.size();
+    out.resize(before + more);
+    return out.data() + before;
+}
+
 /// One bulk string, which is what the parts are one after the other.
-inline void append_bulk(std::string& out, std::initializer_list<std::string_view> parts) {
+template <typename Buffer>
+void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
     std::size_t size = 0;
     for (auto const part : parts) size += part.size();
     digits_of const length{size};
-    auto const before = out.size();
-    out.resize(before + 1 + length.text().size() + 2 + size + 2);
-    auto* at = out.data() + before;
+    auto* at = room_in(out, 1 + length.text().size() + 2 + size + 2);
     auto const put = [&at](std::string_view text) {
         if (!text.empty()) std::memcpy(at, text.data(), text.size());
         at += text.size();
     };
     *at++ = '$';
     put(length.text());
-    put("\r\n");
+    *at++ = '\r', *at++ = '\n';
     for (auto const part : parts) put(part);
-    put("\r\n");
+    *at++ = '\r', *at++ = '\n';
 }
-inline void append_bulk(std::string& out, std::string_view bytes) { append_bulk(out, {bytes}); }
+inline void append_bulk(std::string& out, std::string_view bytes) {
+    append_bulk(out, std::initializer_list<std::string_view>{bytes});
+}
 
 inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
     append_header(out, '*', words.size());
@@ -19437,7 +19473,7 @@ namespace rota::detail {
 
 /// Words of a request, as they are sent.
 struct redis_words {
-    std::string bytes;
+    byte_buffer bytes;
     std::size_t count = 0;
 
     void clear() noexcept {
@@ -19453,6 +19489,7 @@ struct redis_words {
 
 /// One call of a script.
 struct redis_command {
+    std::string tag;  ///< what all keys begin with: the prefix in braces
     script_id script{};
     redis_words keys;
     redis_words args;
@@ -19461,9 +19498,10 @@ struct redis_command {
 /// Writes a command's keys and arguments over those of the one before.
 class redis_command_writer {
 public:
-    redis_command_writer(redis_command& into, script_id script, std::string_view key_prefix)
-        : into_{into},
-          key_prefix_{key_prefix} {
+    redis_command_writer(redis_command& into, script_id script, std::string_view key_prefix) : into_{into} {
+        bool const as_before = into_.tag.size() == key_prefix.size() + 2 &&
+                               std::string_view{into_.tag}.substr(1, key_prefix.size()) == key_prefix;
+        if (!as_before) into_.tag.assign("{").append(key_prefix).append("}");
         into_.script = script;
         into_.keys.clear();
         into_.args.clear();
@@ -19472,7 +19510,7 @@ public:
     redis_command_writer& operator=(redis_command_writer const&) = delete;
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({"{", key_prefix_, "}", name, id}); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({into_.tag, name, id}); }
     void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
     void arg(std::string_view text) { into_.args.add({text}); }
@@ -19502,7 +19540,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { into_.args.add({"{", key_prefix_, "}"}); }
+    void arg_prefix() { into_.args.add({into_.tag}); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {
@@ -19520,7 +19558,6 @@ private:
     }
 
     redis_command& into_;
-    std::string_view key_prefix_;
     std::string list_{};
 };
 
@@ -21122,7 +21159,7 @@ public:
         out.append("$7\r\nEVALSHA\r\n");
         append_bulk(out, scripts().digest(command.script));
         append_bulk(out, digits_of{command.keys.count}.text());
-        out.append(command.keys.bytes).append(command.args.bytes);
+        out.append(command.keys.bytes.view()).append(command.args.bytes.view());
     }
 
     /// What admits another group to a connection that is ready: its rights are checked (a reply for rights_granted()), and

@@ -12,7 +12,7 @@ namespace rota::test {
 
 [[nodiscard]] inline std::vector<std::string> texts_of(rota::detail::redis_words const& words) {
     std::vector<std::string> texts;
-    auto const& bytes = words.bytes;
+    std::string const bytes{words.bytes.view()};
     for (std::size_t at = 0; at < bytes.size();) {
         auto const end = bytes.find("\r\n", at);
         if (bytes[at] != '$' || end == std::string::npos) throw std::logic_error("no bulk string");

@@ -57,22 +57,23 @@ public:
     void granted(entry& e, fencing_token token, instant until) { e.second = {token, until, false, e.second.asking}; }
     /// Until when it may be believed in now.
     instant extended(op::lock_kind kind, std::string const& name, fencing_token token, instant until) {
-        auto* const l = find(kind, name, token);
-        if (!l) return until;
-        if (until > l->until) l->until = until;
-        return l->until;
+        auto const l = find(kind, name, token);
+        if (l == of(kind).end()) return until;
+        if (until > l->second.until) l->second.until = until;
+        return l->second.until;
     }
     /// The handle is invalid from now on.
     void releasing(op::lock_kind kind, std::string const& name, fencing_token token) {
-        if (auto* const l = find(kind, name, token)) l->released = true;
+        auto const l = find(kind, name, token);
+        if (l != of(kind).end()) l->second.released = true;
     }
     void released(op::lock_kind kind, std::string const& name, fencing_token token) {
-        auto* const l = find(kind, name, token);
-        if (!l) return;
-        if (l->asking == 0) {
-            of(kind).erase(of(kind).find(name));
+        auto const l = find(kind, name, token);
+        if (l == of(kind).end()) return;
+        if (l->second.asking == 0) {
+            of(kind).erase(l);
         } else {
-            *l = {.asking = l->asking};
+            l->second = {.asking = l->second.asking};
         }
     }
     /// All are over. What is asked for stays so until it is answered.
@@ -84,7 +85,7 @@ public:
     }
 
     [[nodiscard]] bool has(std::string const& schedule, fencing_token token) {
-        return find(op::lock_kind::schedule, schedule, token) != nullptr;
+        return find(op::lock_kind::schedule, schedule, token) != of(op::lock_kind::schedule).end();
     }
     /// From when on no run of that schedule can be under way; min: now, max: a lock is being asked for.
     [[nodiscard]] instant run_ends(std::string const& schedule) const {
@@ -98,9 +99,10 @@ private:
     using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
     [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
-    [[nodiscard]] late<held_lock, T>* find(op::lock_kind kind, std::string const& name, fencing_token token) {
+    // The end: it is not held under that token.
+    [[nodiscard]] auto find(op::lock_kind kind, std::string const& name, fencing_token token) {
         auto const l = of(kind).find(name);
-        return l != of(kind).end() && l->second.token == token ? &l->second : nullptr;
+        return l != of(kind).end() && l->second.token == token ? l : of(kind).end();
     }
 
     lock_table tables_[2];

@@ -149,7 +149,7 @@ public:
         out.append("$7\r\nEVALSHA\r\n");
         append_bulk(out, scripts().digest(command.script));
         append_bulk(out, digits_of{command.keys.count}.text());
-        out.append(command.keys.bytes).append(command.args.bytes);
+        out.append(command.keys.bytes.view()).append(command.args.bytes.view());
     }
 
     /// What admits another group to a connection that is ready: its rights are checked (a reply for rights_granted()), and

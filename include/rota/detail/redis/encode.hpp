@@ -23,7 +23,7 @@ namespace rota::detail {
 
 /// Words of a request, as they are sent.
 struct redis_words {
-    std::string bytes;
+    byte_buffer bytes;
     std::size_t count = 0;
 
     void clear() noexcept {
@@ -39,6 +39,7 @@ struct redis_words {
 
 /// One call of a script.
 struct redis_command {
+    std::string tag;  ///< what all keys begin with: the prefix in braces
     script_id script{};
     redis_words keys;
     redis_words args;
@@ -47,9 +48,10 @@ struct redis_command {
 /// Writes a command's keys and arguments over those of the one before.
 class redis_command_writer {
 public:
-    redis_command_writer(redis_command& into, script_id script, std::string_view key_prefix)
-        : into_{into},
-          key_prefix_{key_prefix} {
+    redis_command_writer(redis_command& into, script_id script, std::string_view key_prefix) : into_{into} {
+        bool const as_before = into_.tag.size() == key_prefix.size() + 2 &&
+                               std::string_view{into_.tag}.substr(1, key_prefix.size()) == key_prefix;
+        if (!as_before) into_.tag.assign("{").append(key_prefix).append("}");
         into_.script = script;
         into_.keys.clear();
         into_.args.clear();
@@ -58,7 +60,7 @@ public:
     redis_command_writer& operator=(redis_command_writer const&) = delete;
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({"{", key_prefix_, "}", name, id}); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({into_.tag, name, id}); }
     void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
     void arg(std::string_view text) { into_.args.add({text}); }
@@ -88,7 +90,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { into_.args.add({"{", key_prefix_, "}"}); }
+    void arg_prefix() { into_.args.add({into_.tag}); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {
@@ -106,7 +108,6 @@ private:
     }
 
     redis_command& into_;
-    std::string_view key_prefix_;
     std::string list_{};
 };
 

@@ -3,13 +3,16 @@
 // and copies them: a lock's request is the hottest thing that a busy node writes.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace rota::detail {
 
@@ -33,25 +36,59 @@ inline void append_header(std::string& out, char sigil, std::size_t value) {
     out.append("\r\n", 2);
 }
 
+/// Bytes that are only appended to. Unlike in a string, room for them is not filled with zeroes first: a request for many
+/// locks is hundreds of short words.
+class byte_buffer {
+public:
+    [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
+    void clear() noexcept { size_ = 0; }
+    /// Where that many bytes are to be written at once.
+    [[nodiscard]] char* room_for(std::size_t more) {
+        if (more > capacity_ - size_) grow(more);
+        return bytes_.get() + std::exchange(size_, size_ + more);
+    }
+
+private:
+    void grow(std::size_t more) {
+        auto const capacity = std::max({std::size_t{1024}, 2 * capacity_, size_ + more});
+        auto bigger = std::make_unique_for_overwrite<char[]>(capacity);
+        if (size_ != 0) std::memcpy(bigger.get(), bytes_.get(), size_);
+        bytes_ = std::move(bigger);
+        capacity_ = capacity;
+    }
+
+    std::unique_ptr<char[]> bytes_;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
+};
+
+[[nodiscard]] inline char* room_in(byte_buffer& out, std::size_t more) { return out.room_for(more); }
+[[nodiscard]] inline char* room_in(std::string& out, std::size_t more) {
+    auto const before = out.size();
+    out.resize(before + more);
+    return out.data() + before;
+}
+
 /// One bulk string, which is what the parts are one after the other.
-inline void append_bulk(std::string& out, std::initializer_list<std::string_view> parts) {
+template <typename Buffer>
+void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
     std::size_t size = 0;
     for (auto const part : parts) size += part.size();
     digits_of const length{size};
-    auto const before = out.size();
-    out.resize(before + 1 + length.text().size() + 2 + size + 2);
-    auto* at = out.data() + before;
+    auto* at = room_in(out, 1 + length.text().size() + 2 + size + 2);
     auto const put = [&at](std::string_view text) {
         if (!text.empty()) std::memcpy(at, text.data(), text.size());
         at += text.size();
     };
     *at++ = '$';
     put(length.text());
-    put("\r\n");
+    *at++ = '\r', *at++ = '\n';
     for (auto const part : parts) put(part);
-    put("\r\n");
+    *at++ = '\r', *at++ = '\n';
 }
-inline void append_bulk(std::string& out, std::string_view bytes) { append_bulk(out, {bytes}); }
+inline void append_bulk(std::string& out, std::string_view bytes) {
+    append_bulk(out, std::initializer_list<std::string_view>{bytes});
+}
 
 inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
     append_header(out, '*', words.size());
