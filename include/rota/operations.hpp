@@ -214,7 +214,7 @@ struct tick {
 /// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
 /// (Has that one just died, nobody leads until the lease is over, as after the death of a leader. One that goes before it
 /// has heard of it leaves the lead vacant, which the others find with their next tick.) If none is, it is vacant, and
-/// those that were not taken out yet are told.
+/// those that were not taken out yet are told, but for the caller.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -435,7 +435,7 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
-    bool to_leader = true;    ///< a single item's `to` may be the leader, which follows all events: for speed alone
+    bool to_leader = true;    ///< a single item's `to` may be the leader: who is to be woken first, for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens

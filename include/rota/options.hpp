@@ -35,7 +35,7 @@ struct options {
     microseconds node_ttl{};
     /// How long leadership outlives the leader's last tick. At least 2 heartbeats. 0: 3 heartbeats.
     microseconds leader_lease{};
-    /// Longest wait for one request, connecting included; also bounds the destructor. 1 ms .. 1 hour.
+    /// Longest wait for one request, connecting included. The destructor waits for one, a leader's for two. 1 ms .. 1 hour.
     microseconds operation_timeout = std::chrono::milliseconds{500};
     /// By how much the rate of this node's clock may differ from the server's, as a fraction. 0 .. 0.1.
     double clock_drift = 0.01;

@@ -801,7 +801,7 @@ struct tick {
 /// is alive as far as the server knows, for as long as the leader's lease, and it is told whom else it may pass it on to.
 /// (Has that one just died, nobody leads until the lease is over, as after the death of a leader. One that goes before it
 /// has heard of it leaves the lead vacant, which the others find with their next tick.) If none is, it is vacant, and
-/// those that were not taken out yet are told.
+/// those that were not taken out yet are told, but for the caller.
 /// Also how a superseded incarnation says that it has dropped all belief. Never an error for one that is gone.
 struct leave {
     using reply = done;
@@ -1022,7 +1022,7 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
-    bool to_leader = true;    ///< a single item's `to` may be the leader, which follows all events: for speed alone
+    bool to_leader = true;    ///< a single item's `to` may be the leader: who is to be woken first, for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens
@@ -1480,7 +1480,7 @@ struct options {
     microseconds node_ttl{};
     /// How long leadership outlives the leader's last tick. At least 2 heartbeats. 0: 3 heartbeats.
     microseconds leader_lease{};
-    /// Longest wait for one request, connecting included; also bounds the destructor. 1 ms .. 1 hour.
+    /// Longest wait for one request, connecting included. The destructor waits for one, a leader's for two. 1 ms .. 1 hour.
     microseconds operation_timeout = std::chrono::milliseconds{500};
     /// By how much the rate of this node's clock may differ from the server's, as a fraction. 0 .. 0.1.
     double clock_drift = 0.01;
@@ -11059,7 +11059,7 @@ public:
             left_ = true;
             name_heirs();
             if (Defects::has(defect::leave_first)) return;
-            passing_on_ = belief_->term();
+            if (!failure_) passing_on_ = belief_->term();
             drop_everything(change_reason::lost);
         }
         feed_.interrupt();
@@ -11067,8 +11067,8 @@ public:
         standing_ = standing::out;
     }
 
-    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. (Both name
-    /// the heirs: one of them may have gone meanwhile.)
+    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. Not where
+    /// contact is bad: its leave does the same.
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
         if (passing_on_ != 0) {
@@ -11077,9 +11077,9 @@ public:
         return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
-    /// Of what leave_operation() returned last; what fails is not followed by more.
+    /// Of what leave_operation() returned last.
     void finish_leave(bool done) {
-        if (std::exchange(passing_on_, 0) != 0 && done) return;
+        if (std::exchange(passing_on_, 0) != 0) return;
         auto const gone = std::exchange(farewell_, 0);
         if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
@@ -12060,7 +12060,7 @@ private:
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
         auto const leader = told_leader_.incarnation;
-        request.to_leader = leader == 0 || leader == request.items.front().to;
+        request.to_leader = !leads_told_ && (leader == 0 || leader == request.items.front().to);
         return request;
     }
 
@@ -12392,12 +12392,11 @@ public:
 
     // One request of the user's, in a turn: repeated (every operation has one effect) while that may help and the time
     // allowed is not up.
-    auto attempt(operation const& request) { return attempt(request, time_allowed()); }
-    auto attempt(operation const& request, instant limit) {
+    auto attempt(operation const& request) {
         if constexpr (Mode::interleaves) {
-            return attempt_by_flow(request, limit);
+            return attempt_by_flow(request);
         } else {  // (the hot path of a blocking coordinator)
-            attempts tries{*this, limit};
+            attempts tries{*this};
             auto answer = mode.perform(request, tries.time_left()).value;
             while (tries.again_after(answer)) answer = mode.perform(request, tries.time_left()).value;
             return ready<result<reply>>{std::move(answer)};
@@ -12575,7 +12574,7 @@ public:
 private:
     class attempts {
     public:
-        attempts(driver& d, instant limit) : driver_{d}, limit_{limit} {}
+        explicit attempts(driver& d) : driver_{d}, limit_{d.time_allowed()} {}
 
         [[nodiscard]] microseconds time_left() const { return std::max(limit_ - driver_.now(), microseconds{1000}); }
         bool again_after(result<reply>& answer) {
@@ -12598,8 +12597,8 @@ private:
         bool unknown_ = false;
     };
 
-    flow<result<reply>> attempt_by_flow(operation const& request, instant limit) {
-        attempts tries{*this, limit};
+    flow<result<reply>> attempt_by_flow(operation const& request) {
+        attempts tries{*this};
         auto answer = co_await mode.perform(request, tries.time_left());
         while (tries.again_after(answer)) answer = co_await mode.perform(request, tries.time_left());
         co_return answer;
@@ -12830,12 +12829,11 @@ public:
         {
             auto const turn = co_await driver_.mode.whole_turn();
             driver_.core.begin_leave();
-            auto const limit = driver_.time_allowed();
             while (auto const request = driver_.core.leave_operation()) {
                 driver_.collect();
-                auto const reply = co_await driver_.attempt(*request, limit);
+                auto const reply = co_await driver_.attempt(*request);
                 driver_.core.finish_leave(reply.has_value());
-                if (!reply) answer = reply.error();
+                answer = reply ? result<void>{} : reply.error();
             }
             driver_.collect();
         }
@@ -17157,7 +17155,7 @@ template <typename T = void>
 
 // ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
 // Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
-// which schedule. Each piece is prepended only where it is used, in the order in which it stands here.
+// which schedule. Each piece is prepended only where it is used, after those that it uses.
 //
 // A script has no way back once it has written. So each reads first (which also finds keys of a wrong type), decides on
 // Lua tables, and writes last: verify_…() is the end of reading, commit_…() writes. Words such as errc_conflict,
@@ -17169,7 +17167,7 @@ template <typename T = void>
 
 namespace rota::detail::lua {
 
-// For a script that has not the next piece.
+// For a script that has not `group`.
 inline constexpr char shorthands[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 )lua";
@@ -18922,24 +18920,31 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
--- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader. But for one that
--- reads both logs, which up to Redis 7.0 is woken by the first of them, and has to ask for the second.
+-- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader, which reads the
+-- log of all. The leader itself is told first: who reads both logs is woken by the first of them up to Redis 7.0, and has
+-- to ask for the other. (So has a node that follows all events without leading.)
 local is_last = code == 0 and ARGV[9] ~= '1'
-call('XLEN', KEYS[is_last and 18 or 15]) -- the other is written first of all, so that it need not be looked at before
-call('ZCARD', KEYS[16])
-if code ~= 0 then
-    call('ZCARD', KEYS[14])
-elseif not v[5] and call('XLEN', KEYS[18]) > 0 then
-    -- The counter alone was lost: go on from the log, whose numbers never go back.
-    v[5] = match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', 1)[1][1], '^%d+')
+-- The one that is written first of all need not be looked at before.
+if not is_last then call('XLEN', KEYS[15]) end
+local version = code == 0 and fmt(int, (v[5] or 0) + 1)
+local is_behind = false
+if is_last then
+    is_behind = #call('XRANGE', KEYS[18], version .. '-0', '+', 'COUNT', '1') > 0
+elseif version and not v[5] then
+    is_behind = call('XLEN', KEYS[18]) > 0
 end
+if is_behind then
+    -- The counter alone was lost: go on from the log, whose numbers never go back.
+    version = fmt(int, match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1)
+end
+call('ZCARD', KEYS[16])
+if code ~= 0 then call('ZCARD', KEYS[14]) end
 call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
-local version = code == 0 and fmt(int, (v[5] or 0) + 1)
 local function tell_it()
     call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
 end
@@ -19412,6 +19417,19 @@ inline void append_header(std::string& out, char sigil, std::size_t value) {
 /// locks is hundreds of short words.
 class byte_buffer {
 public:
+    byte_buffer() = default;
+    byte_buffer(byte_buffer&& other) noexcept
+        : bytes_{std::move(other.bytes_)},
+          size_{std::exchange(other.size_, 0)},
+          capacity_{std::exchange(other.capacity_, 0)} {}
+    byte_buffer& operator=(byte_buffer other) noexcept {
+        std::swap(bytes_, other.bytes_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+    ~byte_buffer() = default;
+
     [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
     void clear() noexcept { size_ = 0; }
     /// Where that many bytes are to be written at once.

@@ -3183,7 +3183,10 @@ private:
             }
             case task::what::leave:
                 machine_->finish_leave(answer.has_value());
-                if (machine_->leave_operation()) return go_on_with(task::what::leave);  // it led
+                if (auto next = machine_->leave_operation()) {  // it led
+                    next_request_ = std::move(next);
+                    return go_on_with(task::what::leave);
+                }
                 tell();
                 die("left");
                 break;
@@ -3249,7 +3252,8 @@ private:
         auto t = task_;
         t.kind = kind;
         ++t.rounds;
-        if (kind == task::what::transfer || kind == task::what::remove || kind == task::what::update) {
+        if (kind == task::what::transfer || kind == task::what::remove || kind == task::what::update ||
+            kind == task::what::leave) {
             // Its request is ready; it goes out at once.
             task_ = std::move(t);
             request_ = std::move(next_request_);

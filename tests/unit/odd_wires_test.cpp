@@ -104,6 +104,36 @@ struct fixture {
 
 }  // namespace
 
+TEST_CASE("a leader leaves whatever becomes of what it says first") {
+    fixture f;
+    auto const goodbyes = [&] {
+        auto const events = f.record.take();
+        return std::count_if(events.begin(), events.end(),
+                             [](auto const& e) { return std::holds_alternative<rota::node_left>(e); });
+    };
+    SECTION("all goes well") {
+        CHECK(f.node.leave());
+        CHECK(f.wire.count<op::renounce>() == 1);
+        CHECK(f.wire.count<op::leave>() == 1);
+        CHECK(goodbyes() == 1);
+    }
+    SECTION("no reply comes") {
+        f.wire.loses_reply = [](auto const& request) { return std::holds_alternative<op::renounce>(request); };
+        CHECK(f.node.leave());
+        CHECK(f.wire.count<op::leave>() == 1);
+        CHECK(goodbyes() == 1);
+    }
+    SECTION("there is no contact, and one request is all that is tried") {
+        f.wire.refusal = rota::error{errc::unavailable, "away"};
+        CHECK_FALSE(f.node.tick());
+        CHECK(f.node.leave().error() == errc::unavailable);
+        CHECK(f.wire.count<op::renounce>() == 0);
+        CHECK(f.wire.count<op::leave>() > 0);
+        CHECK(goodbyes() == 0);
+    }
+    CHECK_FALSE(f.node.is_leader());
+}
+
 TEST_CASE("a lock that is granted too late is no lock, and is given back") {
     fixture f;
     f.wire.takes = 400ms;

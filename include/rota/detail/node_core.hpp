@@ -106,7 +106,7 @@ public:
             left_ = true;
             name_heirs();
             if (Defects::has(defect::leave_first)) return;
-            passing_on_ = belief_->term();
+            if (!failure_) passing_on_ = belief_->term();
             drop_everything(change_reason::lost);
         }
         feed_.interrupt();
@@ -114,8 +114,8 @@ public:
         standing_ = standing::out;
     }
 
-    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. (Both name
-    /// the heirs: one of them may have gone meanwhile.)
+    /// A leader passes leadership on before anything else: an heir waits for that, and it is the shorter step. Not where
+    /// contact is bad: its leave does the same.
     [[nodiscard]] std::optional<operation> leave_operation() const {
         if (farewell_ == 0) return std::nullopt;
         if (passing_on_ != 0) {
@@ -124,9 +124,9 @@ public:
         return op::leave{.incarnation = farewell_, .node_id = options_.node_id, .successors = candidates_};
     }
 
-    /// Of what leave_operation() returned last; what fails is not followed by more.
+    /// Of what leave_operation() returned last.
     void finish_leave(bool done) {
-        if (std::exchange(passing_on_, 0) != 0 && done) return;
+        if (std::exchange(passing_on_, 0) != 0) return;
         auto const gone = std::exchange(farewell_, 0);
         if (std::exchange(left_, false) && gone != 0 && done) tell(node_left{{options_.node_id, gone}});
     }
@@ -1107,7 +1107,7 @@ private:
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
         auto const leader = told_leader_.incarnation;
-        request.to_leader = leader == 0 || leader == request.items.front().to;
+        request.to_leader = !leads_told_ && (leader == 0 || leader == request.items.front().to);
         return request;
     }
 

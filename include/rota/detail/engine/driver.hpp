@@ -102,12 +102,11 @@ public:
 
     // One request of the user's, in a turn: repeated (every operation has one effect) while that may help and the time
     // allowed is not up.
-    auto attempt(operation const& request) { return attempt(request, time_allowed()); }
-    auto attempt(operation const& request, instant limit) {
+    auto attempt(operation const& request) {
         if constexpr (Mode::interleaves) {
-            return attempt_by_flow(request, limit);
+            return attempt_by_flow(request);
         } else {  // (the hot path of a blocking coordinator)
-            attempts tries{*this, limit};
+            attempts tries{*this};
             auto answer = mode.perform(request, tries.time_left()).value;
             while (tries.again_after(answer)) answer = mode.perform(request, tries.time_left()).value;
             return ready<result<reply>>{std::move(answer)};
@@ -285,7 +284,7 @@ public:
 private:
     class attempts {
     public:
-        attempts(driver& d, instant limit) : driver_{d}, limit_{limit} {}
+        explicit attempts(driver& d) : driver_{d}, limit_{d.time_allowed()} {}
 
         [[nodiscard]] microseconds time_left() const { return std::max(limit_ - driver_.now(), microseconds{1000}); }
         bool again_after(result<reply>& answer) {
@@ -308,8 +307,8 @@ private:
         bool unknown_ = false;
     };
 
-    flow<result<reply>> attempt_by_flow(operation const& request, instant limit) {
-        attempts tries{*this, limit};
+    flow<result<reply>> attempt_by_flow(operation const& request) {
+        attempts tries{*this};
         auto answer = co_await mode.perform(request, tries.time_left());
         while (tries.again_after(answer)) answer = co_await mode.perform(request, tries.time_left());
         co_return answer;

@@ -129,12 +129,11 @@ public:
         {
             auto const turn = co_await driver_.mode.whole_turn();
             driver_.core.begin_leave();
-            auto const limit = driver_.time_allowed();
             while (auto const request = driver_.core.leave_operation()) {
                 driver_.collect();
-                auto const reply = co_await driver_.attempt(*request, limit);
+                auto const reply = co_await driver_.attempt(*request);
                 driver_.core.finish_leave(reply.has_value());
-                if (!reply) answer = reply.error();
+                answer = reply ? result<void>{} : reply.error();
             }
             driver_.collect();
         }

@@ -1,5 +1,5 @@
 // Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
-// which schedule. Each piece is prepended only where it is used, in the order in which it stands here.
+// which schedule. Each piece is prepended only where it is used, after those that it uses.
 //
 // A script has no way back once it has written. So each reads first (which also finds keys of a wrong type), decides on
 // Lua tables, and writes last: verify_…() is the end of reading, commit_…() writes. Words such as errc_conflict,
@@ -12,7 +12,7 @@
 
 namespace rota::detail::lua {
 
-// For a script that has not the next piece.
+// For a script that has not `group`.
 inline constexpr char shorthands[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 )lua";

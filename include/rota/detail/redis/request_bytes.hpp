@@ -40,6 +40,19 @@ inline void append_header(std::string& out, char sigil, std::size_t value) {
 /// locks is hundreds of short words.
 class byte_buffer {
 public:
+    byte_buffer() = default;
+    byte_buffer(byte_buffer&& other) noexcept
+        : bytes_{std::move(other.bytes_)},
+          size_{std::exchange(other.size_, 0)},
+          capacity_{std::exchange(other.capacity_, 0)} {}
+    byte_buffer& operator=(byte_buffer other) noexcept {
+        std::swap(bytes_, other.bytes_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+    ~byte_buffer() = default;
+
     [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
     void clear() noexcept { size_ = 0; }
     /// Where that many bytes are to be written at once.

@@ -459,24 +459,31 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
--- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader. But for one that
--- reads both logs, which up to Redis 7.0 is woken by the first of them, and has to ask for the second.
+-- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader, which reads the
+-- log of all. The leader itself is told first: who reads both logs is woken by the first of them up to Redis 7.0, and has
+-- to ask for the other. (So has a node that follows all events without leading.)
 local is_last = code == 0 and ARGV[9] ~= '1'
-call('XLEN', KEYS[is_last and 18 or 15]) -- the other is written first of all, so that it need not be looked at before
-call('ZCARD', KEYS[16])
-if code ~= 0 then
-    call('ZCARD', KEYS[14])
-elseif not v[5] and call('XLEN', KEYS[18]) > 0 then
-    -- The counter alone was lost: go on from the log, whose numbers never go back.
-    v[5] = match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', 1)[1][1], '^%d+')
+-- The one that is written first of all need not be looked at before.
+if not is_last then call('XLEN', KEYS[15]) end
+local version = code == 0 and fmt(int, (v[5] or 0) + 1)
+local is_behind = false
+if is_last then
+    is_behind = #call('XRANGE', KEYS[18], version .. '-0', '+', 'COUNT', '1') > 0
+elseif version and not v[5] then
+    is_behind = call('XLEN', KEYS[18]) > 0
 end
+if is_behind then
+    -- The counter alone was lost: go on from the log, whose numbers never go back.
+    version = fmt(int, match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1)
+end
+call('ZCARD', KEYS[16])
+if code ~= 0 then call('ZCARD', KEYS[14]) end
 call('ZCARD', KEYS[17])
 
 fence = math.max(fence + 1, now, seen + 1)
 local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
-local version = code == 0 and fmt(int, (v[5] or 0) + 1)
 local function tell_it()
     call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
 end
