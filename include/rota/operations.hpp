@@ -435,7 +435,6 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
-    bool to_leader = true;    ///< a single item's `to` may be the leader: who is to be woken first, for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens
@@ -513,6 +512,21 @@ struct group_event {
     std::string traits{};
     friend bool operator==(group_event const&, group_event const&) = default;
 };
+
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because its old
+/// or new owner wants that: it leaves nothing undone, there may be many, and what it does to the load can wait for the
+/// next tick. And not where a lead or an epoch begins or ends: ticks tell.
+[[nodiscard]] inline bool calls_leader(group_event const& e) {
+    using kind = group_event_kind;
+    switch (e.kind) {
+        case kind::owned:
+            return e.to == 0 || (e.reason != change_reason::claimed && e.reason != change_reason::transferred);
+        case kind::led:
+        case kind::vacated:
+        case kind::data_lost: return false;
+        default: return true;
+    }
+}
 
 /// The group's events after `seq`, oldest first, at most `limit` steps. `gap`: some are not kept any more, or the
 /// epoch is another. `to`: cursor for the next call. `head`: the newest there is.

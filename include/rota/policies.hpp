@@ -34,13 +34,20 @@ struct transport_settings {
     microseconds operation_timeout{};
 };
 
+/// Which of the group's events end a sleep.
+enum class group_interest : std::uint8_t {
+    none,
+    calls,  ///< those of which op::calls_leader() is true
+    all,
+};
+
 /// What a sleeping transport listens for. Cursors, so that nothing between reading and sleeping is missed.
 struct subscription {
     fencing_token incarnation = 0;  ///< whose change log; 0: none
     std::uint64_t version = 0;      ///< changes after this wake
-    fencing_token epoch = 0;        ///< the group's event log, if follow_group
-    std::uint64_t seq = 0;          ///< events after this wake
-    bool follow_group = false;
+    group_interest group{};
+    fencing_token epoch = 0;  ///< of the group's event log
+    std::uint64_t seq = 0;    ///< events after this wake
 
     friend bool operator==(subscription const&, subscription const&) = default;
 };

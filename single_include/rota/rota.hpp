@@ -1022,7 +1022,6 @@ struct acknowledge {
     std::vector<item> items{};
     fencing_token seen = 0;
     microseconds lock_ttl{};  ///< 0: no lock
-    bool to_leader = true;    ///< a single item's `to` may be the leader: who is to be woken first, for speed alone
 };
 
 // ---------------------------------------------------------------- following what happens
@@ -1100,6 +1099,21 @@ struct group_event {
     std::string traits{};
     friend bool operator==(group_event const&, group_event const&) = default;
 };
+
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because its old
+/// or new owner wants that: it leaves nothing undone, there may be many, and what it does to the load can wait for the
+/// next tick. And not where a lead or an epoch begins or ends: ticks tell.
+[[nodiscard]] inline bool calls_leader(group_event const& e) {
+    using kind = group_event_kind;
+    switch (e.kind) {
+        case kind::owned:
+            return e.to == 0 || (e.reason != change_reason::claimed && e.reason != change_reason::transferred);
+        case kind::led:
+        case kind::vacated:
+        case kind::data_lost: return false;
+        default: return true;
+    }
+}
 
 /// The group's events after `seq`, oldest first, at most `limit` steps. `gap`: some are not kept any more, or the
 /// epoch is another. `to`: cursor for the next call. `head`: the newest there is.
@@ -1710,13 +1724,20 @@ struct transport_settings {
     microseconds operation_timeout{};
 };
 
+/// Which of the group's events end a sleep.
+enum class group_interest : std::uint8_t {
+    none,
+    calls,  ///< those of which op::calls_leader() is true
+    all,
+};
+
 /// What a sleeping transport listens for. Cursors, so that nothing between reading and sleeping is missed.
 struct subscription {
     fencing_token incarnation = 0;  ///< whose change log; 0: none
     std::uint64_t version = 0;      ///< changes after this wake
-    fencing_token epoch = 0;        ///< the group's event log, if follow_group
-    std::uint64_t seq = 0;          ///< events after this wake
-    bool follow_group = false;
+    group_interest group{};
+    fencing_token epoch = 0;  ///< of the group's event log
+    std::uint64_t seq = 0;    ///< events after this wake
 
     friend bool operator==(subscription const&, subscription const&) = default;
 };
@@ -11188,11 +11209,13 @@ public:
 
     [[nodiscard]] subscription what_to_listen_for() const {
         if (failures_ > 0) return {};  // what is pushed now could not be read: wait for the next try instead
+        auto group = group_interest::none;
+        if (feed_.active() && feed_.current()) group = follows_all() ? group_interest::all : group_interest::calls;
         return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
                 .version = version_,
+                .group = group,
                 .epoch = feed_.epoch(),
-                .seq = feed_.cursor(),
-                .follow_group = feed_.active() && feed_.current()};
+                .seq = feed_.cursor()};
     }
 
     /// Something was pushed: what, if the transport knows. Entries of a log are as good as the reply to the request for
@@ -12059,8 +12082,6 @@ private:
         if (request.items.empty()) return std::nullopt;
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
-        auto const leader = told_leader_.incarnation;
-        request.to_leader = !leads_told_ && (leader == 0 || leader == request.items.front().to);
         return request;
     }
 
@@ -12198,6 +12219,11 @@ private:
 
     // ================================================================ the group, and leading it
 
+    // Whether events are told of. If not, the picture is kept for leading.
+    [[nodiscard]] bool follows_all() const {
+        return options_.event_scope == event_scope::group || standing_ == standing::observing;
+    }
+
     void on(op::events_since const&, reply const& answer, instant, instant now) {
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
             bool const observing = standing_ == standing::observing;
@@ -12207,9 +12233,7 @@ private:
             }
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
-            if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
-                tell(std::move(e));
-            }
+            if (follows_all() || (membership && leads_told_)) tell(std::move(e));
         });
     }
     void on(op::nodes_page const& request, reply const& answer, instant, instant now) {
@@ -12506,7 +12530,7 @@ public:
         if (!nap_) return;
         auto const listen = core.what_to_listen_for();
         bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
-                           listen.follow_group != nap_->listen.follow_group;
+                           listen.group != nap_->listen.group;
         if (!other && due.load() >= nap_->until) return;
         nap_.reset();
         mode.stir();
@@ -17182,7 +17206,7 @@ local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 18)
 local P = ARGV[2]
 
 local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
@@ -17229,6 +17253,8 @@ end
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
+-- Whether any of the events is one of which op::calls_leader() is true: they are, but where a script says otherwise.
+local calling = true
 
 -- |length: of an id.
 local function mark_of(id)
@@ -17283,6 +17309,7 @@ local function verify_step()
     if #events > 0 then
         if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
         call('XLEN', k_events)
+        if calling then call('XLEN', k_calls) end
     end
     local nodes, keys = {}, {}
     for inc in pairs(told) do
@@ -17317,8 +17344,9 @@ local function commit_step()
         n = n + 2
     end
     if #events > 0 then
-        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt(int, seq), 'e',
-             table.concat(events))
+        local id = epoch .. '-' .. fmt(int, seq)
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', id, 'e', table.concat(events))
+        if calling then call('XADD', k_calls, 'MAXLEN', '1', id, 'e', '') end
     end
     if n > 0 then call('MSET', unpack(set)) end
 end
@@ -17641,9 +17669,9 @@ local function is_guarded(id)
 end
 )lua";
 
-// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[19] is `buried`.
 inline constexpr char burial[] = R"lua(
-local k_buried = KEYS[18]
+local k_buried = KEYS[19]
 local buried, overdue = {}, {}
 
 -- May be called for an id once, with a stone that is not changed after.
@@ -18046,9 +18074,9 @@ return {0}
 
 // `orders` has a field for each node_id that is drained, and one without a name for maintenance.
 //
-// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[19]: orders. Reply: nothing.
 inline constexpr char give_order[] = R"lua(
-local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
+local k_orders, kind, id = KEYS[19], tonumber(ARGV[3]), ARGV[4]
 local begins = kind == order_drain or kind == order_begin_maintenance
 if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
 if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
@@ -18255,6 +18283,7 @@ elseif n and n.deadline > now then
     grants_early = true
 end
 forget_if_done(inc)
+calling = #events > 0
 local next_leader = led and give_up_lead(4)
 verify_departures()
 local refused = verify_step()
@@ -18270,6 +18299,7 @@ return {0}
 // ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
+calling = false
 local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end
@@ -18309,7 +18339,7 @@ return answer
 namespace rota::detail::lua {
 
 // ARGV: connection, P, incarnation, term, seen, number of items, ids..., holders of each (joined by ,)..., nodes to
-// recount...; KEYS[18..]: buried, then of the holders and nodes. Reply: code, token of each.
+// recount...; KEYS[19..]: buried, then of the holders and nodes. Reply: code, token of each.
 inline constexpr char mend[] = R"lua(
 local seen, n = tonumber(ARGV[5]), tonumber(ARGV[6])
 local refused = behind(seen)
@@ -18506,7 +18536,7 @@ local function triggered(weight, token)
 end
 )lua";
 
-// ARGV: connection, P, ids..., done..., owners...; KEYS[18..]: of the owners. Reply: code, token of each.
+// ARGV: connection, P, ids..., done..., owners...; KEYS[19..]: of the owners. Reply: code, token of each.
 inline constexpr char trigger[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 ensure_epoch(0)
@@ -18548,7 +18578,7 @@ commit_schedules()
 return answer
 )lua";
 
-// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[19..]: of the owners. Reply: code of each.
 inline constexpr char update_schedules[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 read_schedules(3, 2 + n)
@@ -18586,7 +18616,7 @@ if #ARGV == 0 then return {0, {}, {}} end
 return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
 )lua";
 
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[19..]: buried, then of the owners. Reply: code of each.
 inline constexpr char unregister_schedules[] = R"lua(
 local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
 read_schedules(4, 3 + n)
@@ -18629,13 +18659,14 @@ commit_burial()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[19..]: of the node. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
 local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
+calling = false
 read_schedules(5, #ARGV)
 read_tombstones(5, #ARGV)
 local answer = {0}
@@ -18674,7 +18705,7 @@ return answer
 
 // What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
 // record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
-// as many of them, and the incarnations in those; KEYS[18..]: of those.
+// as many of them, and the incarnations in those; KEYS[19..]: of those.
 inline constexpr char ways[] = R"lua(
 local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
 local first_way = 9 + 2 * n
@@ -18861,10 +18892,10 @@ return answer
 
 // One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
 //
-// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
+// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events, calls,
 // by:<incarnation>, by:<to>, inbox:<to>.
 // ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not), 1 if `to` may be the leader. Reply: code, token, remaining.
+// goes with it (0: it does not). Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
@@ -18920,39 +18951,38 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
--- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader, which reads the
--- log of all. The leader itself is told first: who reads both logs is woken by the first of them up to Redis 7.0, and has
--- to ask for the other. (So has a node that follows all events without leading.)
-local is_last = code == 0 and ARGV[9] ~= '1'
--- The one that is written first of all need not be looked at before.
-if not is_last then call('XLEN', KEYS[15]) end
-local version = code == 0 and fmt(int, (v[5] or 0) + 1)
-local is_behind = false
-if is_last then
-    is_behind = #call('XRANGE', KEYS[18], version .. '-0', '+', 'COUNT', '1') > 0
-elseif version and not v[5] then
-    is_behind = call('XLEN', KEYS[18]) > 0
-end
-if is_behind then
+local version = code == 0 and (v[5] or 0) + 1
+-- The log that is written first of all need not be looked at before.
+if version and not v[5] and call('XLEN', KEYS[19]) > 0 then
     -- The counter alone was lost: go on from the log, whose numbers never go back.
-    version = fmt(int, match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1)
+    version = match(call('XREVRANGE', KEYS[19], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1
 end
-call('ZCARD', KEYS[16])
-if code ~= 0 then call('ZCARD', KEYS[14]) end
+call('XLEN', KEYS[15])
+local calling = code ~= 0 or reason ~= 'reason_transferred'
+if calling then call('XLEN', KEYS[16]) end
 call('ZCARD', KEYS[17])
+if code ~= 0 then call('ZCARD', KEYS[14]) end
+call('ZCARD', KEYS[18])
 
 fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
+local token, seq = fmt(int, fence), v[4] + 1
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
-local function tell_it()
-    call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
+-- What is too old is thrown away now and then: each word costs.
+local function append(log, major, minor, number, limit)
+    local at = major .. '-' .. minor
+    if number % 16 > 0 then
+        call('XADD', log, at, 'e', told)
+    else
+        call('XADD', log, 'MAXLEN', '~', limit, at, 'e', told)
+    end
 end
-if version and not is_last then tell_it() end
-call('XADD', KEYS[15], 'MAXLEN', '~', 'limit_events', v[2] .. '-' .. seq, 'e', told)
-if is_last then tell_it() end
+local seq_text, version_text = fmt(int, seq), version and fmt(int, version)
+if version then append(KEYS[19], version_text, '0', version, 'limit_changes') end
+append(KEYS[15], v[2], seq_text, seq, 'limit_events')
+if calling then call('XADD', KEYS[16], 'MAXLEN', '1', v[2] .. '-' .. seq_text, 'e', '') end
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
-call('ZREM', KEYS[16], id)
+call('ZREM', KEYS[17], id)
 if lease then
     -- In ms and twice as long: it only collects garbage.
     local kept = math.max(math.ceil(lease / 500), 1)
@@ -18961,13 +18991,13 @@ end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
 if version then
-    call('ZADD', KEYS[17], '0', id)
+    call('ZADD', KEYS[18], '0', id)
     call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('MSET', KEYS[3], token, KEYS[4], seq, KEYS[5], version)
+    call('MSET', KEYS[3], token, KEYS[4], seq_text, KEYS[5], version_text)
 else
     call('ZADD', KEYS[14], '0', id)
     call('HSET', KEYS[10], inc, load_before)
-    call('MSET', KEYS[3], token, KEYS[4], seq)
+    call('MSET', KEYS[3], token, KEYS[4], seq_text)
 end
 if move then
     call('HDEL', KEYS[13], id)
@@ -18989,13 +19019,15 @@ if not me or not me.live then return {errc_not_joined} end
 local all_expected, tos = 6 + n + places, 6 + 2 * n + places
 local own, moves = read_own(7, all_expected)
 read_nodes(tos + n + 1, #ARGV)
-local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local locks = n > 0 and call('MGET', unpack(KEYS, 19, 18 + n)) or {}
 local answer, done, asked = {0}, {}, {}
+calling = false
 
 -- What was asked for by `move`, to|deadline|reason|open.
 local function look_into(move)
     local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
-    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to)}
+    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to),
+                wanted = reason == 'reason_transferred'}
     if to then
         it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
         it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
@@ -19045,6 +19077,7 @@ for i = 1, n do
             if code == 0 or not (is_substitute or unasked) then
                 token = mint(seen)
                 done[id] = true
+                calling = calling or code ~= 0 or is_substitute or not it.wanted
                 if unasked then
                     move = nil
                 elseif is_substitute then
@@ -19589,7 +19622,7 @@ struct redis_stamp {
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
     for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves", "gone"}) {
+                      "pending", "own", "unowned", "moves", "gone", "calls"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -19896,7 +19929,9 @@ struct redis_encoder {
         w.key("seq");
         w.key("ver:", item.to);
         w.key("lock:", item.id);
-        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events"}) w.key(name);
+        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events", "calls"}) {
+            w.key(name);
+        }
         w.key("by:", r.incarnation);
         w.key("by:", item.to);
         w.key("inbox:", item.to);
@@ -19908,7 +19943,6 @@ struct redis_encoder {
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
-        w.arg(std::uint64_t{r.to_leader});
     }
 
     void operator()(op::mend const& r) const {
@@ -21428,7 +21462,7 @@ private:
 
 // ---- rota/detail/redis_push.hpp ------------------------------------------------------------------------------------
 // The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
-// events, so that the server wakes a sleeping node the moment there is something new.
+// events or of what calls its leader, so that the server wakes a sleeping node the moment there is something new.
 // Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
 // it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
 // the read starts at the cursor; while the server is away it tries again in ever longer steps. The changes that a read of
@@ -21448,6 +21482,7 @@ struct push_target {
     std::string name;
     std::string inbox;        ///< key of the inboxes, but for the incarnation
     std::string events;       ///< key of the group's events
+    std::string calls;        ///< ... and of those alone that call the leader: their numbers, and nothing more
     microseconds patience{};  ///< for connecting and greeting
 };
 
@@ -21481,6 +21516,10 @@ class redis_push {
 public:
     explicit redis_push(std::uint64_t seed) noexcept : backoff_{seed} {}
 
+    [[nodiscard]] static bool has_to_read(subscription const& sub) noexcept {
+        return sub.incarnation != 0 || sub.group != group_interest::none;
+    }
+
     /// Also registers the connection's descriptor with this epoll instance, as it comes and goes.
     void watch_with(int epoll) noexcept { epoll_ = epoll; }
 
@@ -21502,7 +21541,7 @@ public:
 
     /// Connects, or issues or abandons a read, as the subscription needs.
     void prepare(subscription const& sub, microseconds now) {
-        wanted_ = has_target_ && (sub.incarnation != 0 || sub.follow_group);
+        wanted_ = has_target_ && has_to_read(sub);
         if (!wanted_) return close();
         if (reading_ && !covers(asked_, sub)) close();
         if (being_greeted() && now >= patience_ends_) failed(now);
@@ -21592,9 +21631,9 @@ private:
 
     // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
     static bool covers(subscription const& asked, subscription const& sub) noexcept {
-        if (asked.incarnation != sub.incarnation || asked.follow_group != sub.follow_group) return false;
+        if (asked.incarnation != sub.incarnation || asked.group != sub.group) return false;
         if (asked.version > sub.version) return false;
-        return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
+        return sub.group == group_interest::none || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
     }
 
     void failed(microseconds now) noexcept {
@@ -21630,15 +21669,16 @@ private:
     void append_read(subscription const& sub) {
         // As long as clients can sensibly wait, so that a quiet group costs no commands. Of events one is enough.
         auto& out = connection_.request();
-        auto const most = std::to_string(sub.follow_group ? 1 : op::max_change_steps);
         bool const inbox = sub.incarnation != 0;
-        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
+        bool const group = sub.group != group_interest::none;
+        auto const most = std::to_string(group ? 1 : op::max_change_steps);
+        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (group ? 2u : 0u));
         for (std::string_view const word : {"XREAD", "COUNT", most.c_str(), "BLOCK", "300000", "STREAMS"})
             append_bulk(out, word);
         if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
-        if (sub.follow_group) append_bulk(out, target_.events);
+        if (group) append_bulk(out, sub.group == group_interest::all ? target_.events : target_.calls);
         if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
-        if (sub.follow_group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
+        if (group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
         asked_ = sub;
         reading_ = true;
     }
@@ -21682,7 +21722,8 @@ private:
     // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
     bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) {
         redis_array_reader parts{&stream};
-        bool const events = parts.text() == target_.events;
+        auto const key = parts.text();
+        bool const events = key == target_.events || key == target_.calls;
         redis_array_reader entries{parts.next()};
         redis_decoder<> const decoder{entries};
         while (entries.left() > 0) {
@@ -21752,7 +21793,7 @@ public:
     bool listen(subscription const& sub, callback called) {
         sub_ = sub;
         called_ = std::move(called);
-        bool const wanted = sub.incarnation != 0 || sub.follow_group;
+        bool const wanted = redis_push::has_to_read(sub);
         if (wanted && !make_descriptor()) return false;
         if (wanted || epoll_ >= 0) go_on();
         return true;
@@ -21784,7 +21825,7 @@ private:
         if (epoll_ < 0) return;
         auto const now = io_now();
         // Without anybody to call there is nothing to listen for, but what is pending stays so for the next listen().
-        if (called_ || (sub_.incarnation == 0 && !sub_.follow_group)) push_.prepare(sub_, now);
+        if (called_ || !redis_push::has_to_read(sub_)) push_.prepare(sub_, now);
         auto const next = push_.next_time();
         if (!called_ || next == microseconds::max()) {
             timer_->stop();
@@ -22735,6 +22776,7 @@ public:
         self.target.name = name + ":push";
         self.target.inbox = tagged + "inbox:";
         self.target.events = tagged + "events";
+        self.target.calls = tagged + "calls";
         self.target.patience = settings.operation_timeout;
         self.opened = true;
         return {};
@@ -23129,6 +23171,7 @@ public:
         self.target.name = name + ":push";
         self.target.inbox = tagged + "inbox:";
         self.target.events = tagged + "events";
+        self.target.calls = tagged + "calls";
         self.target.patience = settings.operation_timeout;
         self.opened = true;
         return {};
@@ -23429,6 +23472,8 @@ public:
 
     // What followers sleep on.
     [[nodiscard]] std::uint64_t seq() const { return seq_; }
+    /// The last step with an event that calls the leader.
+    [[nodiscard]] std::uint64_t called() const { return called_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
     /// As the reply to changes_since.
     [[nodiscard]] op::changes_reply changes_after(fencing_token incarnation, std::uint64_t version) const {
@@ -23457,9 +23502,13 @@ public:
     /// What a transport that listens can tell of what is newer than `sub`.
     [[nodiscard]] pushed_news news_for(subscription const& sub) const {
         pushed_news news{.incarnation = sub.incarnation, .version = sub.version};
-        news.group = sub.follow_group && epoch_ == sub.epoch && seq_ > sub.seq;
+        news.group = has_group_news(sub);
         news.changes = changes_after(sub.incarnation, sub.version);
         return news;
+    }
+    /// Whether there is anything.
+    [[nodiscard]] bool has_news_for(subscription const& sub) const {
+        return version_of(sub.incarnation) > sub.version || has_group_news(sub);
     }
 
     [[nodiscard]] std::uint64_t version_of(fencing_token incarnation) const {
@@ -23643,6 +23692,11 @@ private:
         return g->second.owner == several || may_believe(g->second.owner);
     }
 
+    bool has_group_news(subscription const& sub) const {
+        if (sub.group == group_interest::none || epoch_ != sub.epoch) return false;
+        return (sub.group == group_interest::all ? seq_ : called_) > sub.seq;
+    }
+
     void emit(op::group_event e) { step_.events.push_back(std::move(e)); }
     void tell(fencing_token incarnation, op::change c) { step_.changes[incarnation].push_back(std::move(c)); }
 
@@ -23652,6 +23706,7 @@ private:
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
+            if (std::any_of(step_.events.begin(), step_.events.end(), op::calls_leader)) called_ = seq_;
             if (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
             events_.emplace_back(seq_, std::move(step_.events));
             if (events_.size() > op::event_log_length) events_.pop_front();
@@ -24638,6 +24693,7 @@ private:
     fencing_token epoch_ = 0;
     fencing_token fence_ = 0;
     std::uint64_t seq_ = 0;
+    std::uint64_t called_ = 0;
     leader_record leader_;
     std::map<fencing_token, node_record> nodes_;
     by_id<fencing_token> ids_;
@@ -24804,9 +24860,7 @@ public:
         auto const pushed = [&] {
             if (link_->refusing) return false;
             auto const group = store.groups.find(link_->group);
-            if (group == store.groups.end()) return false;
-            return group->second.version_of(sub.incarnation) > sub.version ||
-                   (sub.follow_group && group->second.epoch() == sub.epoch && group->second.seq() > sub.seq);
+            return group != store.groups.end() && group->second.has_news_for(sub);
         };
         auto const awake = [&] { return link_->woken || pushed(); };
         if (!store.manual && timeout > microseconds{}) {

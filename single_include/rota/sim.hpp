@@ -1835,6 +1835,7 @@ public:
     virtual fencing_token fence() const = 0;
     virtual std::uint64_t version_of(fencing_token incarnation) const = 0;
     virtual pushed_news news_for(subscription const&) const = 0;
+    virtual bool has_news_for(subscription const&) const = 0;
     virtual stored_leader leader() const = 0;
     virtual std::optional<stored_schedule> schedule(std::string const& id) const = 0;
     virtual std::optional<stored_node> node(fencing_token incarnation) const = 0;
@@ -1978,6 +1979,7 @@ public:
     fencing_token fence() const override { return store_.fence(); }
     std::uint64_t version_of(fencing_token incarnation) const override { return store_.version_of(incarnation); }
     pushed_news news_for(subscription const& sub) const override { return store_.news_for(sub); }
+    bool has_news_for(subscription const& sub) const override { return store_.has_news_for(sub); }
     stored_leader leader() const override {
         auto const& l = store_.leader();
         return {l.deadline, l.term, l.incarnation};
@@ -2842,9 +2844,7 @@ public:
     /// The server has something new, perhaps for this one.
     void look_for_push(store_model const& store, microseconds more) {
         if (!alive_ || !asleep_ || push_pending_ || !link_.open) return;
-        bool const news = (listens_.incarnation != 0 && store.version_of(listens_.incarnation) > listens_.version) ||
-                          (listens_.follow_group && store.epoch() == listens_.epoch && store.seq() > listens_.seq);
-        if (!news) return;
+        if (!store.has_news_for(listens_)) return;
         push_pending_ = true;
         // What the server sends now arrives later, when more may have happened. Some transports say only that there is news.
         pushed_.reset();

@@ -402,7 +402,6 @@ private:
             }
         }
         if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
-        r.to_leader = chance(500);
         return r;
     }
     // What nobody asked for.
@@ -413,7 +412,6 @@ private:
             r.items.push_back({id, about(at(id).generation), any_node(), {}, true});
         }
         if (chance(300)) r.lock_ttl = microseconds{5'000'000 + below(10'000'000)};
-        r.to_leader = chance(500);
         return r;
     }
     operation trigger() {
@@ -860,6 +858,7 @@ private:
         };
         differ("epoch, fence or seq",
                expected.epoch == got.epoch && expected.fence == got.fence && expected.seq == got.seq);
+        differ("what calls the leader", expected.called == got.called);
         differ("leader", expected.leader == got.leader);
         differ("nodes", expected.nodes == got.nodes);
         differ("schedules", expected.schedules == got.schedules);

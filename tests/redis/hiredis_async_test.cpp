@@ -645,13 +645,26 @@ TEST_CASE("on_push() is called once for each listen(), when there is something n
     }
     SECTION("the group's events") {
         auto sub = inbox(6);
-        sub.follow_group = true;
+        sub.group = rota::group_interest::all;
         sub.epoch = 3;
         sub.seq = 5;
         (void)server.command({"DEL", key("events")});
         (void)server.command({"XADD", key("events"), "3-5", "k", "v"});
         a.listen_and_wait(server, sub, pushes);
         (void)server.command({"XADD", key("events"), "3-6", "k", "v"});
+        CHECK(a.loop.run_until([&] { return pushes == 3; }, 5s));
+    }
+    SECTION("what calls the leader") {
+        auto sub = inbox(6);
+        sub.group = rota::group_interest::calls;
+        sub.epoch = 3;
+        sub.seq = 5;
+        (void)server.command({"DEL", key("calls")});
+        a.listen_and_wait(server, sub, pushes);
+        (void)server.command({"XADD", key("events"), "3-6", "k", "v"});
+        a.loop.run_for(30ms);
+        CHECK(pushes == 2);
+        (void)server.command({"XADD", key("calls"), "3-7", "k", "v"});
         CHECK(a.loop.run_until([&] { return pushes == 3; }, 5s));
     }
     SECTION("nothing any more") {

@@ -301,7 +301,7 @@ TEST_CASE("a key of the wrong type is refused with the server's words, and the c
     succeed(transport);
     REQUIRE(server.command({"FLUSHALL"}).ok());
     for (auto const* name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster",
-                             "load", "pending", "own", "unowned", "moves"}) {
+                             "load", "pending", "own", "unowned", "moves", "calls"}) {
         (void)server.command({"LPUSH", key(name), "x"});
     }
     auto const why = failure(transport);
@@ -846,7 +846,7 @@ TEST_CASE("who follows the group as well is woken by what concerns it, not by wh
     auto const owned = ask(op::claim{.incarnation = giver, .ids = {"x", "y"}});
     auto const now = ask(op::nodes_page{});
     auto sub = inbox(0, node);
-    sub.follow_group = true;
+    sub.group = rota::group_interest::all;
     sub.epoch = now.epoch;
     sub.seq = now.seq;
     wait_until_listening(server, transport, sub);
@@ -889,7 +889,7 @@ TEST_CASE("a wait follows what it is asked to follow") {
     }
     SECTION("the group's events, in their epoch") {
         auto sub = inbox(0);
-        sub.follow_group = true;
+        sub.group = rota::group_interest::all;
         sub.epoch = 3;
         sub.seq = 5;
         (void)server.command({"DEL", key("events")});
@@ -902,11 +902,22 @@ TEST_CASE("a wait follows what it is asked to follow") {
         wait_until_listening(server, transport, sub);
         (void)server.command({"XADD", key("inbox:7"), "1-0", "k", "v"});
         CHECK(transport.wait(sub, 5s) == wake_reason::pushed);
+        // What calls the leader, and not all of them:
+        (void)server.command({"DEL", key("calls")});
+        sub.version = 1;
+        sub.group = rota::group_interest::calls;
+        wait_until_listening(server, transport, sub);
+        (void)server.command({"XADD", key("events"), "3-7", "k", "v"});
+        CHECK(transport.wait(sub, 20ms) == wake_reason::timeout);
+        (void)server.command({"XADD", key("calls"), "3-8", "k", "v"});
+        CHECK(transport.wait(sub, 5s) == wake_reason::pushed);
+        auto const news = transport.take_news(sub);
+        CHECK((news && news->group));
+        sub.group = rota::group_interest::all;
         // Not any more:
         wait_until_listening(server, transport, inbox(1));
-        (void)server.command({"XADD", key("events"), "3-7", "k", "v"});
+        (void)server.command({"XADD", key("events"), "3-9", "k", "v"});
         CHECK(transport.wait(inbox(1), 20ms) == wake_reason::timeout);
-        sub.version = 1;
         CHECK(transport.wait(sub, 5s) == wake_reason::pushed);
     }
     SECTION("nothing: the connection is not kept") {

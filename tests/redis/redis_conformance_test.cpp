@@ -145,7 +145,7 @@ struct busy_group {
             op::revoke{.incarnation = a, .items = {{"x", x, a, b}}, .handoff_deadline = 5s},
             op::acknowledge{.incarnation = a, .items = {{"moving", moving, b, {}}}},
             op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}, true}}},
-            op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}, true}}, .lock_ttl = 5s, .to_leader = false},
+            op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}, true}}, .lock_ttl = 5s},
             op::acknowledge{.incarnation = a, .items = {{"moving", moving, b, {}}, {"y", y, b, {}, true}}},
             op::acknowledge{.incarnation = a, .items = {{"y", y, b, "moving"}}},
             op::trigger{{{"x", a}, {"free", 0}, {"y", 0, 5}}},

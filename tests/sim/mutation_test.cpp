@@ -189,7 +189,7 @@ std::vector<mistake> const& mistakes() {
         {defect::ticks_first, "ticks_first", {"leader_in_time", "owned_in_time", "comes_to_rest"}, 0, slow_link},
         {defect::server_change_ignored,
          "server_change_ignored",
-         {"pictures_are_true", "one_owner", "ownership_disjoint", "comes_to_rest", "owned_in_time"},
+         {"pictures_are_true", "one_owner", "ownership_disjoint", "comes_to_rest", "owned_in_time", "leader_in_time"},
          bit(fail_over) | bit(unregister_one) | bit(register_one) | bit(transfer)},
         {defect::resync_loses_handoffs,
          "resync_loses_handoffs",

@@ -133,10 +133,7 @@ inline core_node::core_node(core_group& g, std::string id)
             g.strategy(), belief_, g.sessions} {}
 
 inline bool core_node::leads() const { return belief_->leads(group_.now); }
-inline bool core_node::has_news() const {
-    auto const listens = core_.what_to_listen_for();
-    return group_.store.version_of(listens.incarnation) > listens.version;
-}
+inline bool core_node::has_news() const { return group_.store.has_news_for(core_.what_to_listen_for()); }
 inline bool core_node::step(bool reply_is_lost) {
     auto const request = core_.next(group_.now);
     if (!request) return false;

@@ -297,7 +297,6 @@ struct describer {
             .field("items", v.items)
             .field("seen", v.seen)
             .field("lock_ttl", v.lock_ttl)
-            .field("to_leader", v.to_leader)
             .text();
     }
     std::string operator()(op::changes_since const& v) const {

@@ -67,6 +67,7 @@ struct group_state {
     fencing_token epoch = 0;
     fencing_token fence = 0;
     std::uint64_t seq = 0;
+    std::uint64_t called = 0;
     leader_record leader;
     std::map<fencing_token, node> nodes;
     std::map<std::string, schedule> schedules;
@@ -135,6 +136,7 @@ group_state state_of(rota::detail::basic_store<Defects> const& store, std::int64
     s.epoch = store.epoch();
     s.fence = store.fence();
     s.seq = store.seq();
+    s.called = store.called();
     auto const& leads = store.leader();
     s.leader = {leads.deadline, leads.term, leads.incarnation, static_cast<std::uint64_t>(leads.lease), leads.id};
     for (auto const& [incarnation, n] : store.nodes()) {

@@ -213,6 +213,10 @@ inline group_state script_clock_transport::state() {
     s.epoch = detail::number_of(text("epoch"));
     s.fence = detail::number_of(text("fence"));
     s.seq = detail::number_of(text("seq"));
+    if (auto const last = command({"XREVRANGE", key("calls"), "+", "-", "COUNT", "1"}); !last.elements.empty()) {
+        auto const& id = last.elements[0].elements[0].text;
+        s.called = detail::number_of(id.substr(id.find('-') + 1));
+    }
     if (auto const leader = text("leader"); !leader.empty()) {
         auto const p = detail::parts_of(leader, 4);
         s.leader = {static_cast<std::int64_t>(p.numbers[0]), p.numbers[1], p.numbers[2], p.numbers[3], p.rest};

@@ -235,11 +235,13 @@ public:
 
     [[nodiscard]] subscription what_to_listen_for() const {
         if (failures_ > 0) return {};  // what is pushed now could not be read: wait for the next try instead
+        auto group = group_interest::none;
+        if (feed_.active() && feed_.current()) group = follows_all() ? group_interest::all : group_interest::calls;
         return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
                 .version = version_,
+                .group = group,
                 .epoch = feed_.epoch(),
-                .seq = feed_.cursor(),
-                .follow_group = feed_.active() && feed_.current()};
+                .seq = feed_.cursor()};
     }
 
     /// Something was pushed: what, if the transport knows. Entries of a log are as good as the reply to the request for
@@ -1106,8 +1108,6 @@ private:
         if (request.items.empty()) return std::nullopt;
         bool const goes_locked = request.items.size() == 1 && request.items.front().instead_of.empty();
         if (goes_locked) request.lock_ttl = options_.handoff_lock_ttl;
-        auto const leader = told_leader_.incarnation;
-        request.to_leader = !leads_told_ && (leader == 0 || leader == request.items.front().to);
         return request;
     }
 
@@ -1245,6 +1245,11 @@ private:
 
     // ================================================================ the group, and leading it
 
+    // Whether events are told of. If not, the picture is kept for leading.
+    [[nodiscard]] bool follows_all() const {
+        return options_.event_scope == event_scope::group || standing_ == standing::observing;
+    }
+
     void on(op::events_since const&, reply const& answer, instant, instant now) {
         feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
             bool const observing = standing_ == standing::observing;
@@ -1254,9 +1259,7 @@ private:
             }
             // Who leads, members hear with every tick.
             if (std::holds_alternative<leadership_changed>(e) && !observing) return;
-            if (observing || options_.event_scope == event_scope::group || (membership && leads_told_)) {
-                tell(std::move(e));
-            }
+            if (follows_all() || (membership && leads_told_)) tell(std::move(e));
         });
     }
     void on(op::nodes_page const& request, reply const& answer, instant, instant now) {

@@ -46,7 +46,7 @@ public:
     bool listen(subscription const& sub, callback called) {
         sub_ = sub;
         called_ = std::move(called);
-        bool const wanted = sub.incarnation != 0 || sub.follow_group;
+        bool const wanted = redis_push::has_to_read(sub);
         if (wanted && !make_descriptor()) return false;
         if (wanted || epoll_ >= 0) go_on();
         return true;
@@ -78,7 +78,7 @@ private:
         if (epoll_ < 0) return;
         auto const now = io_now();
         // Without anybody to call there is nothing to listen for, but what is pending stays so for the next listen().
-        if (called_ || (sub_.incarnation == 0 && !sub_.follow_group)) push_.prepare(sub_, now);
+        if (called_ || !redis_push::has_to_read(sub_)) push_.prepare(sub_, now);
         auto const next = push_.next_time();
         if (!called_ || next == microseconds::max()) {
             timer_->stop();

@@ -1,5 +1,5 @@
 // The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
-// events, so that the server wakes a sleeping node the moment there is something new.
+// events or of what calls its leader, so that the server wakes a sleeping node the moment there is something new.
 // Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
 // it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
 // the read starts at the cursor; while the server is away it tries again in ever longer steps. The changes that a read of
@@ -36,6 +36,7 @@ struct push_target {
     std::string name;
     std::string inbox;        ///< key of the inboxes, but for the incarnation
     std::string events;       ///< key of the group's events
+    std::string calls;        ///< ... and of those alone that call the leader: their numbers, and nothing more
     microseconds patience{};  ///< for connecting and greeting
 };
 
@@ -69,6 +70,10 @@ class redis_push {
 public:
     explicit redis_push(std::uint64_t seed) noexcept : backoff_{seed} {}
 
+    [[nodiscard]] static bool has_to_read(subscription const& sub) noexcept {
+        return sub.incarnation != 0 || sub.group != group_interest::none;
+    }
+
     /// Also registers the connection's descriptor with this epoll instance, as it comes and goes.
     void watch_with(int epoll) noexcept { epoll_ = epoll; }
 
@@ -90,7 +95,7 @@ public:
 
     /// Connects, or issues or abandons a read, as the subscription needs.
     void prepare(subscription const& sub, microseconds now) {
-        wanted_ = has_target_ && (sub.incarnation != 0 || sub.follow_group);
+        wanted_ = has_target_ && has_to_read(sub);
         if (!wanted_) return close();
         if (reading_ && !covers(asked_, sub)) close();
         if (being_greeted() && now >= patience_ends_) failed(now);
@@ -180,9 +185,9 @@ private:
 
     // A read that starts at an older cursor is as good: it is pending, so nothing was there after that cursor.
     static bool covers(subscription const& asked, subscription const& sub) noexcept {
-        if (asked.incarnation != sub.incarnation || asked.follow_group != sub.follow_group) return false;
+        if (asked.incarnation != sub.incarnation || asked.group != sub.group) return false;
         if (asked.version > sub.version) return false;
-        return !sub.follow_group || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
+        return sub.group == group_interest::none || (asked.epoch == sub.epoch && asked.seq <= sub.seq);
     }
 
     void failed(microseconds now) noexcept {
@@ -218,15 +223,16 @@ private:
     void append_read(subscription const& sub) {
         // As long as clients can sensibly wait, so that a quiet group costs no commands. Of events one is enough.
         auto& out = connection_.request();
-        auto const most = std::to_string(sub.follow_group ? 1 : op::max_change_steps);
         bool const inbox = sub.incarnation != 0;
-        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (sub.follow_group ? 2u : 0u));
+        bool const group = sub.group != group_interest::none;
+        auto const most = std::to_string(group ? 1 : op::max_change_steps);
+        append_header(out, '*', 6 + (inbox ? 2u : 0u) + (group ? 2u : 0u));
         for (std::string_view const word : {"XREAD", "COUNT", most.c_str(), "BLOCK", "300000", "STREAMS"})
             append_bulk(out, word);
         if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
-        if (sub.follow_group) append_bulk(out, target_.events);
+        if (group) append_bulk(out, sub.group == group_interest::all ? target_.events : target_.calls);
         if (inbox) append_bulk(out, std::to_string(sub.version) + "-0");
-        if (sub.follow_group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
+        if (group) append_bulk(out, std::to_string(sub.epoch) + "-" + std::to_string(sub.seq));
         asked_ = sub;
         reading_ = true;
     }
@@ -270,7 +276,8 @@ private:
     // [key, [[id, fields]...]]; what is not newer was learnt in another way meanwhile.
     bool accept_stream(redisReply const& stream, subscription const& sub, bool& newer) {
         redis_array_reader parts{&stream};
-        bool const events = parts.text() == target_.events;
+        auto const key = parts.text();
+        bool const events = key == target_.events || key == target_.calls;
         redis_array_reader entries{parts.next()};
         redis_decoder<> const decoder{entries};
         while (entries.left() > 0) {

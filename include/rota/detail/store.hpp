@@ -75,6 +75,8 @@ public:
 
     // What followers sleep on.
     [[nodiscard]] std::uint64_t seq() const { return seq_; }
+    /// The last step with an event that calls the leader.
+    [[nodiscard]] std::uint64_t called() const { return called_; }
     [[nodiscard]] fencing_token epoch() const { return epoch_; }
     /// As the reply to changes_since.
     [[nodiscard]] op::changes_reply changes_after(fencing_token incarnation, std::uint64_t version) const {
@@ -103,9 +105,13 @@ public:
     /// What a transport that listens can tell of what is newer than `sub`.
     [[nodiscard]] pushed_news news_for(subscription const& sub) const {
         pushed_news news{.incarnation = sub.incarnation, .version = sub.version};
-        news.group = sub.follow_group && epoch_ == sub.epoch && seq_ > sub.seq;
+        news.group = has_group_news(sub);
         news.changes = changes_after(sub.incarnation, sub.version);
         return news;
+    }
+    /// Whether there is anything.
+    [[nodiscard]] bool has_news_for(subscription const& sub) const {
+        return version_of(sub.incarnation) > sub.version || has_group_news(sub);
     }
 
     [[nodiscard]] std::uint64_t version_of(fencing_token incarnation) const {
@@ -289,6 +295,11 @@ private:
         return g->second.owner == several || may_believe(g->second.owner);
     }
 
+    bool has_group_news(subscription const& sub) const {
+        if (sub.group == group_interest::none || epoch_ != sub.epoch) return false;
+        return (sub.group == group_interest::all ? seq_ : called_) > sub.seq;
+    }
+
     void emit(op::group_event e) { step_.events.push_back(std::move(e)); }
     void tell(fencing_token incarnation, op::change c) { step_.changes[incarnation].push_back(std::move(c)); }
 
@@ -298,6 +309,7 @@ private:
         if (!step_.events.empty()) {
             ++seq_;
             for (auto& e : step_.events) e.seq = seq_;
+            if (std::any_of(step_.events.begin(), step_.events.end(), op::calls_leader)) called_ = seq_;
             if (Defects::has(defect::events_twice)) step_.events.push_back(step_.events.back());
             events_.emplace_back(seq_, std::move(step_.events));
             if (events_.size() > op::event_log_length) events_.pop_front();
@@ -1284,6 +1296,7 @@ private:
     fencing_token epoch_ = 0;
     fencing_token fence_ = 0;
     std::uint64_t seq_ = 0;
+    std::uint64_t called_ = 0;
     leader_record leader_;
     std::map<fencing_token, node_record> nodes_;
     by_id<fencing_token> ids_;

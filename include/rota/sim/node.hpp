@@ -255,9 +255,7 @@ public:
     /// The server has something new, perhaps for this one.
     void look_for_push(store_model const& store, microseconds more) {
         if (!alive_ || !asleep_ || push_pending_ || !link_.open) return;
-        bool const news = (listens_.incarnation != 0 && store.version_of(listens_.incarnation) > listens_.version) ||
-                          (listens_.follow_group && store.epoch() == listens_.epoch && store.seq() > listens_.seq);
-        if (!news) return;
+        if (!store.has_news_for(listens_)) return;
         push_pending_ = true;
         // What the server sends now arrives later, when more may have happened. Some transports say only that there is news.
         pushed_.reset();

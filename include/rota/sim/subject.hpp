@@ -144,6 +144,7 @@ public:
     virtual fencing_token fence() const = 0;
     virtual std::uint64_t version_of(fencing_token incarnation) const = 0;
     virtual pushed_news news_for(subscription const&) const = 0;
+    virtual bool has_news_for(subscription const&) const = 0;
     virtual stored_leader leader() const = 0;
     virtual std::optional<stored_schedule> schedule(std::string const& id) const = 0;
     virtual std::optional<stored_node> node(fencing_token incarnation) const = 0;
@@ -287,6 +288,7 @@ public:
     fencing_token fence() const override { return store_.fence(); }
     std::uint64_t version_of(fencing_token incarnation) const override { return store_.version_of(incarnation); }
     pushed_news news_for(subscription const& sub) const override { return store_.news_for(sub); }
+    bool has_news_for(subscription const& sub) const override { return store_.has_news_for(sub); }
     stored_leader leader() const override {
         auto const& l = store_.leader();
         return {l.deadline, l.term, l.incarnation};

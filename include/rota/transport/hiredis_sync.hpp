@@ -74,6 +74,7 @@ public:
         self.target.name = name + ":push";
         self.target.inbox = tagged + "inbox:";
         self.target.events = tagged + "events";
+        self.target.calls = tagged + "calls";
         self.target.patience = settings.operation_timeout;
         self.opened = true;
         return {};

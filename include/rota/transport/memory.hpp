@@ -168,9 +168,7 @@ public:
         auto const pushed = [&] {
             if (link_->refusing) return false;
             auto const group = store.groups.find(link_->group);
-            if (group == store.groups.end()) return false;
-            return group->second.version_of(sub.incarnation) > sub.version ||
-                   (sub.follow_group && group->second.epoch() == sub.epoch && group->second.seq() > sub.seq);
+            return group != store.groups.end() && group->second.has_news_for(sub);
         };
         auto const awake = [&] { return link_->woken || pushed(); };
         if (!store.manual && timeout > microseconds{}) {

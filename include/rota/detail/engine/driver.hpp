@@ -216,7 +216,7 @@ public:
         if (!nap_) return;
         auto const listen = core.what_to_listen_for();
         bool const other = listen.incarnation != nap_->listen.incarnation || listen.epoch != nap_->listen.epoch ||
-                           listen.follow_group != nap_->listen.follow_group;
+                           listen.group != nap_->listen.group;
         if (!other && due.load() >= nap_->until) return;
         nap_.reset();
         mode.stir();

@@ -27,7 +27,7 @@ local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
 local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves, k_gone = unpack(KEYS, 1, 17)
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 18)
 local P = ARGV[2]
 
 local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
@@ -74,6 +74,8 @@ end
 // All parts come as text: joining numbers is four times slower.
 inline constexpr char step[] = R"lua(
 local events, told, versions, lengths = {}, {}, {}, {}
+-- Whether any of the events is one of which op::calls_leader() is true: they are, but where a script says otherwise.
+local calling = true
 
 -- |length: of an id.
 local function mark_of(id)
@@ -128,6 +130,7 @@ local function verify_step()
     if #events > 0 then
         if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
         call('XLEN', k_events)
+        if calling then call('XLEN', k_calls) end
     end
     local nodes, keys = {}, {}
     for inc in pairs(told) do
@@ -162,8 +165,9 @@ local function commit_step()
         n = n + 2
     end
     if #events > 0 then
-        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt(int, seq), 'e',
-             table.concat(events))
+        local id = epoch .. '-' .. fmt(int, seq)
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', id, 'e', table.concat(events))
+        if calling then call('XADD', k_calls, 'MAXLEN', '1', id, 'e', '') end
     end
     if n > 0 then call('MSET', unpack(set)) end
 end
@@ -486,9 +490,9 @@ local function is_guarded(id)
 end
 )lua";
 
-// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[19] is `buried`.
 inline constexpr char burial[] = R"lua(
-local k_buried = KEYS[18]
+local k_buried = KEYS[19]
 local buried, overdue = {}, {}
 
 -- May be called for an id once, with a stone that is not changed after.

@@ -121,7 +121,7 @@ struct redis_stamp {
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
     for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves", "gone"}) {
+                      "pending", "own", "unowned", "moves", "gone", "calls"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -428,7 +428,9 @@ struct redis_encoder {
         w.key("seq");
         w.key("ver:", item.to);
         w.key("lock:", item.id);
-        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events"}) w.key(name);
+        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events", "calls"}) {
+            w.key(name);
+        }
         w.key("by:", r.incarnation);
         w.key("by:", item.to);
         w.key("inbox:", item.to);
@@ -440,7 +442,6 @@ struct redis_encoder {
         w.arg(item.to);
         w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
-        w.arg(std::uint64_t{r.to_leader});
     }
 
     void operator()(op::mend const& r) const {

@@ -64,9 +64,9 @@ return {0}
 
 // `orders` has a field for each node_id that is drained, and one without a name for maintenance.
 //
-// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[19]: orders. Reply: nothing.
 inline constexpr char give_order[] = R"lua(
-local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
+local k_orders, kind, id = KEYS[19], tonumber(ARGV[3]), ARGV[4]
 local begins = kind == order_drain or kind == order_begin_maintenance
 if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
 if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
@@ -273,6 +273,7 @@ elseif n and n.deadline > now then
     grants_early = true
 end
 forget_if_done(inc)
+calling = #events > 0
 local next_leader = led and give_up_lead(4)
 verify_departures()
 local refused = verify_step()
@@ -288,6 +289,7 @@ return {0}
 // ARGV: connection, P, incarnation, term, successors... Reply: nothing.
 inline constexpr char renounce[] = R"lua(
 if not leads(ARGV[3], ARGV[4]) then return {0} end
+calling = false
 local next_leader = give_up_lead(5)
 local refused = verify_step()
 if refused then return refused end

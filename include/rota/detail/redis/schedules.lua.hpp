@@ -45,7 +45,7 @@ local function triggered(weight, token)
 end
 )lua";
 
-// ARGV: connection, P, ids..., done..., owners...; KEYS[18..]: of the owners. Reply: code, token of each.
+// ARGV: connection, P, ids..., done..., owners...; KEYS[19..]: of the owners. Reply: code, token of each.
 inline constexpr char trigger[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 ensure_epoch(0)
@@ -87,7 +87,7 @@ commit_schedules()
 return answer
 )lua";
 
-// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[19..]: of the owners. Reply: code of each.
 inline constexpr char update_schedules[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 read_schedules(3, 2 + n)
@@ -125,7 +125,7 @@ if #ARGV == 0 then return {0, {}, {}} end
 return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
 )lua";
 
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[19..]: buried, then of the owners. Reply: code of each.
 inline constexpr char unregister_schedules[] = R"lua(
 local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
 read_schedules(4, 3 + n)
@@ -168,13 +168,14 @@ commit_burial()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[19..]: of the node. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
 local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
+calling = false
 read_schedules(5, #ARGV)
 read_tombstones(5, #ARGV)
 local answer = {0}
@@ -213,7 +214,7 @@ return answer
 
 // What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
 // record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
-// as many of them, and the incarnations in those; KEYS[18..]: of those.
+// as many of them, and the incarnations in those; KEYS[19..]: of those.
 inline constexpr char ways[] = R"lua(
 local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
 local first_way = 9 + 2 * n
@@ -400,10 +401,10 @@ return answer
 
 // One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
 //
-// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events,
+// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events, calls,
 // by:<incarnation>, by:<to>, inbox:<to>.
 // ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not), 1 if `to` may be the leader. Reply: code, token, remaining.
+// goes with it (0: it does not). Reply: code, token, remaining.
 inline constexpr char acknowledge_one[] = R"lua(
 local v = call('MGET', unpack(KEYS, 1, 6))
 for i = 1, 5 do
@@ -459,39 +460,38 @@ if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch
 local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
 if lease and not v[6] then call('GET', KEYS[6]) end
 if code ~= 0 then target, reason = '0', 'reason_given_up' end
--- What is pushed is sent in the reverse order of writing: who waits for this is woken before the leader, which reads the
--- log of all. The leader itself is told first: who reads both logs is woken by the first of them up to Redis 7.0, and has
--- to ask for the other. (So has a node that follows all events without leading.)
-local is_last = code == 0 and ARGV[9] ~= '1'
--- The one that is written first of all need not be looked at before.
-if not is_last then call('XLEN', KEYS[15]) end
-local version = code == 0 and fmt(int, (v[5] or 0) + 1)
-local is_behind = false
-if is_last then
-    is_behind = #call('XRANGE', KEYS[18], version .. '-0', '+', 'COUNT', '1') > 0
-elseif version and not v[5] then
-    is_behind = call('XLEN', KEYS[18]) > 0
-end
-if is_behind then
+local version = code == 0 and (v[5] or 0) + 1
+-- The log that is written first of all need not be looked at before.
+if version and not v[5] and call('XLEN', KEYS[19]) > 0 then
     -- The counter alone was lost: go on from the log, whose numbers never go back.
-    version = fmt(int, match(call('XREVRANGE', KEYS[18], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1)
+    version = match(call('XREVRANGE', KEYS[19], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1
 end
-call('ZCARD', KEYS[16])
-if code ~= 0 then call('ZCARD', KEYS[14]) end
+call('XLEN', KEYS[15])
+local calling = code ~= 0 or reason ~= 'reason_transferred'
+if calling then call('XLEN', KEYS[16]) end
 call('ZCARD', KEYS[17])
+if code ~= 0 then call('ZCARD', KEYS[14]) end
+call('ZCARD', KEYS[18])
 
 fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt(int, fence), fmt(int, v[4] + 1)
+local token, seq = fmt(int, fence), v[4] + 1
 local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
-local function tell_it()
-    call('XADD', KEYS[18], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', told)
+-- What is too old is thrown away now and then: each word costs.
+local function append(log, major, minor, number, limit)
+    local at = major .. '-' .. minor
+    if number % 16 > 0 then
+        call('XADD', log, at, 'e', told)
+    else
+        call('XADD', log, 'MAXLEN', '~', limit, at, 'e', told)
+    end
 end
-if version and not is_last then tell_it() end
-call('XADD', KEYS[15], 'MAXLEN', '~', 'limit_events', v[2] .. '-' .. seq, 'e', told)
-if is_last then tell_it() end
+local seq_text, version_text = fmt(int, seq), version and fmt(int, version)
+if version then append(KEYS[19], version_text, '0', version, 'limit_changes') end
+append(KEYS[15], v[2], seq_text, seq, 'limit_events')
+if calling then call('XADD', KEYS[16], 'MAXLEN', '1', v[2] .. '-' .. seq_text, 'e', '') end
 call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
-call('ZREM', KEYS[16], id)
+call('ZREM', KEYS[17], id)
 if lease then
     -- In ms and twice as long: it only collects garbage.
     local kept = math.max(math.ceil(lease / 500), 1)
@@ -500,13 +500,13 @@ end
 if load_before > 0 then load_before = load_before - 1 end
 if to == inc then load = load_before end
 if version then
-    call('ZADD', KEYS[17], '0', id)
+    call('ZADD', KEYS[18], '0', id)
     call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('MSET', KEYS[3], token, KEYS[4], seq, KEYS[5], version)
+    call('MSET', KEYS[3], token, KEYS[4], seq_text, KEYS[5], version_text)
 else
     call('ZADD', KEYS[14], '0', id)
     call('HSET', KEYS[10], inc, load_before)
-    call('MSET', KEYS[3], token, KEYS[4], seq)
+    call('MSET', KEYS[3], token, KEYS[4], seq_text)
 end
 if move then
     call('HDEL', KEYS[13], id)
@@ -528,13 +528,15 @@ if not me or not me.live then return {errc_not_joined} end
 local all_expected, tos = 6 + n + places, 6 + 2 * n + places
 local own, moves = read_own(7, all_expected)
 read_nodes(tos + n + 1, #ARGV)
-local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local locks = n > 0 and call('MGET', unpack(KEYS, 19, 18 + n)) or {}
 local answer, done, asked = {0}, {}, {}
+calling = false
 
 -- What was asked for by `move`, to|deadline|reason|open.
 local function look_into(move)
     local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
-    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to)}
+    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to),
+                wanted = reason == 'reason_transferred'}
     if to then
         it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
         it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
@@ -584,6 +586,7 @@ for i = 1, n do
             if code == 0 or not (is_substitute or unasked) then
                 token = mint(seen)
                 done[id] = true
+                calling = calling or code ~= 0 or is_substitute or not it.wanted
                 if unasked then
                     move = nil
                 elseif is_substitute then
