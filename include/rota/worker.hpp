@@ -49,7 +49,7 @@ struct graced;
 /// sink), a trigger (every, continuous, on_demand, or one of your own; default: continuous{}) and worker_options.
 ///
 /// Runs. A schedule falls due as the trigger says; then its lock is taken (all that are due in one request), a thread of
-/// the pool calls the handler, and the lock is released. While a run is in hand no other of the same schedule starts here,
+/// the worker calls the handler, and the lock is released. While a run is in hand no other of the same schedule starts here,
 /// and at most worker_options::threads are in hand in all. The handler is asked to stop (job::stop_requested()) before
 /// its lock ends unextended, when max_run_time is over, and at the end of a drain. When a schedule is to go to another
 /// node, the run in hand may go on for options::handoff_deadline, and no other is started.
@@ -60,10 +60,12 @@ struct graced;
 /// Handlers: `void(job&)` or `rota::result<void>(job&)`. One object is called from many threads at once. What it throws, or
 /// the error that it returns, makes the run a failed one: reported, and repeated as worker_options::retry says.
 ///
-/// Threads: run() takes part in the group and delivers reports on its caller's thread, and starts one that watches the
-/// time and up to worker_options::threads for handlers; all have ended when it returns. add, trigger and stop: any
-/// thread, also a handler's. on_report: before run(). fork(): only before run(), or in a child that calls exec at once; a
-/// forked child has none of the threads, and must not touch the worker.
+/// Threads: run() starts up to one more than worker_options::threads, which take turns: one at a time takes part in the
+/// group, and tells the sink and on_report(). Who learns of a run that can begin at once lets another go on with that, and
+/// calls the handler itself. The caller of run() watches the time, and gets what comes of a want of memory or threads there
+/// (std::bad_alloc, std::system_error), after the handlers have returned. All threads have ended when it returns. add,
+/// trigger and stop: any thread, also a handler's. on_report: before run(). fork(): only before run(), or in a child that
+/// calls exec at once; a forked child has none of the threads, and must not touch the worker.
 template <typename... Parts>
 class worker {
     using parts = detail::worker_parts<Parts...>;
@@ -123,8 +125,8 @@ public:
     /// Asks nobody; forgotten if this process dies.
     bool trigger_here(std::string const& schedule) { return engine_.trigger_here(schedule); }
 
-    /// Calls `call` with what becomes of each run, in order, on the thread that is in run(). In place of the line on stderr
-    /// that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
+    /// Calls `call` with what becomes of each run, in order, one call at a time, on threads of the worker. In place of the
+    /// line on stderr that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
     void on_report(std::function<void(run_report const&)> call) { engine_.on_report(std::move(call)); }
 
     /// Takes part and runs schedules until `stop` is requested or stop() called; then ends as stop() says. Returns success

@@ -12809,7 +12809,10 @@ public:
                 self.driver_.mode.ended([this] { self.running_.store(false); });
             }
         } const guard{*this};
-        auto const wake = [this] { driver_.mode.stir(); };
+        // (Asked on this very thread, by a sink, it looks soon enough by itself.)
+        auto const wake = [this, me = std::this_thread::get_id()] {
+            if (Mode::interleaves || me != std::this_thread::get_id()) driver_.mode.stir();
+        };
         std::stop_callback const on_stop{stop, wake};
         if (state() == standing::fenced) co_return fenced();
         if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
@@ -25168,11 +25171,12 @@ private:
 }  // namespace rota::detail
 
 // ---- rota/detail/worker_engine.hpp ---------------------------------------------------------------------------------
-// Carries out what a worker_machine wants: one thread (that of run()) talks to the group, a pool runs handlers, and a
-// third watches the time, so that a run is asked to stop when it must be even while the first waits for the network.
+// Carries out what a worker_machine wants: of a crew of threads the one at the helm talks to the group, others run handlers
+// (worker_crew.hpp); and the caller of run() watches the time, so that a run is asked to stop when it must be even while
+// the helm waits for the network.
 //
 // One mutex guards machine and slots; it is held neither during a request, nor while a handler, a sink, a report or a stop
-// callback runs. The first thread sleeps inside the coordinator's run(), whose stop token the others use to wake it.
+// callback runs. Who is at the helm sleeps inside the coordinator's run(), whose stop token the others use to wake it.
 
 // ---- rota/job.hpp --------------------------------------------------------------------------------------------------
 // job: what a worker's handler is given of the run that it is to do.
@@ -25231,6 +25235,173 @@ private:
 };
 
 }  // namespace rota
+
+// ---- rota/detail/worker_crew.hpp -----------------------------------------------------------------------------------
+// The threads of a worker, which take turns. One of them at a time is at the helm: it steers, a step at a time, until a
+// step leaves it something to do that may take long. Then another takes the helm, and it does that itself: who learns of
+// a run begins it, and no thread has to be woken first. On a busy machine that wait is longer than all else between the
+// news and the run. The others do what is handed to them, or sleep.
+//
+// The pattern is known as Leader/Followers: Schmidt, O'Ryan, Kircher, Pyarali, Buschmann, PLoP 2000. (What is at the helm
+// here is the leader there; here that word is for the group's.)
+
+namespace rota::detail {
+
+/// What a step at the helm ends with.
+struct worker_step {
+    bool over = false;                    ///< it was the last one
+    std::optional<std::uint32_t> item{};  ///< to be done by the thread that made the step
+};
+
+/// Threads are made as they are needed, and joined by finish(). What is given to it is called without any lock.
+template <typename T = void>
+class worker_crew {
+    using steering = late<std::function<worker_step()>, T>;
+    using work = late<std::function<void(std::uint32_t)>, T>;
+    using hook = late<std::function<void()>, T>;
+    using thread = late<std::thread, T>;
+    using number = late<std::uint32_t, T>;
+
+public:
+    /// `hands`: as many items are there at once, at most; so with one thread more there is one for each and one for the
+    /// helm. `call` does an item, and does not throw. `on_end` is called once: after the last step, or one that threw.
+    worker_crew(std::size_t hands, steering steer, work call, hook on_end)
+        : limit_{hands + 1},
+          steer_{std::move(steer)},
+          work_{std::move(call)},
+          on_end_{std::move(on_end)} {}
+    worker_crew(worker_crew const&) = delete;
+    worker_crew& operator=(worker_crew const&) = delete;
+    ~worker_crew() {
+        end({});
+        finish();
+    }
+
+    void start() {
+        try {
+            std::lock_guard const lock{mutex_};
+            grow();
+        } catch (std::system_error const&) {
+            end(std::current_exception());
+        }
+    }
+
+    /// Waits for the end, and for all threads. Returns what a step threw; std::system_error: there is no thread but the one
+    /// at the helm, and none can be made.
+    std::exception_ptr finish() {
+        {
+            std::unique_lock lock{mutex_};
+            ended_.wait(lock, [this] { return over_; });
+        }
+        for (auto& t : threads_) t.join();  // none is made any more
+        threads_.clear();
+        return std::exchange(failure_, {});
+    }
+
+    /// By whoever is at the helm: another thread does it.
+    void push(std::uint32_t item) {
+        {
+            std::lock_guard const lock{mutex_};
+            items_.push_back(item);
+            if (idle_ < items_.size()) grow();
+        }
+        more_.notify_one();
+    }
+
+private:
+    // False: none can be made, and those that there are have to do.
+    bool grow() {
+        if (threads_.size() == limit_) return false;
+        try {
+            threads_.emplace_back([this] { serve(); });
+            return true;
+        } catch (std::system_error const&) {
+            if (threads_.size() < 2) throw;
+            return false;
+        }
+    }
+
+    void serve() {
+        for (;;) {
+            auto const item = next_item();
+            if (!item) return;
+            work_(*item);
+        }
+    }
+
+    // By way of the helm, if that is free. Nothing: all is over.
+    std::optional<number> next_item() {
+        std::unique_lock lock{mutex_};
+        ++idle_;
+        more_.wait(lock, [this] { return over_ || !steered_ || !items_.empty(); });
+        --idle_;
+        if (over_) return std::nullopt;
+        if (!items_.empty()) {
+            auto const item = items_.front();
+            items_.pop_front();
+            return item;
+        }
+        steered_ = true;
+        lock.unlock();
+        try {
+            return steer();
+        } catch (...) {
+            end(std::current_exception());
+            return std::nullopt;
+        }
+    }
+
+    // Until there is something to do and another takes the helm; or all is over.
+    std::optional<number> steer() {
+        for (;;) {
+            auto const step = steer_();
+            if (step.over) {
+                end({});
+                return std::nullopt;
+            }
+            if (step.item && leave_helm()) return step.item;
+            if (step.item) push(*step.item);
+        }
+    }
+
+    bool leave_helm() {
+        {
+            std::lock_guard const lock{mutex_};
+            // Those that sleep may be needed for the items that wait.
+            if (idle_ <= items_.size() && !grow()) return false;
+            steered_ = false;
+        }
+        more_.notify_one();
+        return true;
+    }
+
+    void end(std::exception_ptr why) {
+        {
+            std::lock_guard const lock{mutex_};
+            if (over_) return;
+            over_ = true;
+            failure_ = std::move(why);
+        }
+        more_.notify_all();
+        ended_.notify_all();
+        on_end_();
+    }
+
+    std::size_t limit_;
+    steering steer_;
+    work work_;
+    hook on_end_;
+    std::mutex mutex_;  // of what follows
+    std::condition_variable more_, ended_;
+    std::deque<number> items_;  // for whoever has time
+    std::size_t idle_ = 0;
+    bool steered_ = false;  // somebody is at the helm
+    bool over_ = false;
+    std::exception_ptr failure_;
+    std::vector<thread> threads_;
+};
+
+}  // namespace rota::detail
 
 // ---- rota/detail/worker_machine.hpp --------------------------------------------------------------------------------
 // The scheduling of a worker, without clock, threads or I/O: it is told facts (owned, lost, granted, ended, stop, ...) and
@@ -25460,6 +25631,11 @@ struct worker_actions {
     [[nodiscard]] bool empty() const {
         return !look && !take_no_more && !leave && release.empty() && let_go.empty() && extend.empty() &&
                starts.empty() && acquire.empty() && done.empty() && reports.empty();
+    }
+    /// Besides reports.
+    [[nodiscard]] bool only_starts() const {
+        return !starts.empty() && !look && !take_no_more && !leave && release.empty() && let_go.empty() &&
+               extend.empty() && acquire.empty() && done.empty();
     }
 };
 
@@ -26018,78 +26194,6 @@ private:
 
 }  // namespace rota::detail
 
-// ---- rota/detail/worker_pool.hpp -----------------------------------------------------------------------------------
-// The threads on which a worker's handlers run. Made as they are needed, at most so many; joined by the destructor, which
-// waits for whatever they do.
-
-namespace rota::detail {
-
-template <typename T = void>
-class worker_pool {
-    using work = late<std::function<void(std::uint32_t)>, T>;
-    using thread = late<std::thread, T>;
-    using number = late<std::uint32_t, T>;
-
-public:
-    /// `work` is called with what push() was given, by up to `limit` threads at once.
-    worker_pool(std::size_t limit, work call) : limit_{limit}, work_{std::move(call)} {}
-    worker_pool(worker_pool const&) = delete;
-    worker_pool& operator=(worker_pool const&) = delete;
-    ~worker_pool() {
-        {
-            std::lock_guard const lock{mutex_};
-            closing_ = true;
-        }
-        more_.notify_all();
-        for (auto& t : threads_) t.join();
-    }
-
-    /// std::system_error: there is no thread at all, and none can be made.
-    void push(std::uint32_t item) {
-        {
-            std::lock_guard const lock{mutex_};
-            waiting_.push_back(item);
-            if (idle_ < waiting_.size() && threads_.size() < limit_) grow();
-        }
-        more_.notify_one();
-    }
-
-private:
-    void grow() {
-        try {
-            threads_.emplace_back([this] { serve(); });
-        } catch (std::system_error const&) {
-            if (threads_.empty()) throw;
-        }
-    }
-
-    void serve() {
-        std::unique_lock lock{mutex_};
-        for (;;) {
-            ++idle_;
-            more_.wait(lock, [this] { return closing_ || !waiting_.empty(); });
-            --idle_;
-            if (waiting_.empty()) return;
-            auto const item = waiting_.front();
-            waiting_.pop_front();
-            lock.unlock();
-            work_(item);
-            lock.lock();
-        }
-    }
-
-    std::size_t limit_;
-    work work_;
-    std::mutex mutex_;  // of what follows
-    std::condition_variable more_;
-    std::deque<number> waiting_;
-    std::size_t idle_ = 0;
-    bool closing_ = false;
-    std::vector<thread> threads_;
-};
-
-}  // namespace rota::detail
-
 // ---- rota/detail/worker_registrations.hpp --------------------------------------------------------------------------
 // The schedules that a worker was given to register: which are still to be, and when to try again. No I/O.
 
@@ -26209,6 +26313,7 @@ class worker_engine {
     using stop_source = late<std::stop_source, T>;
     using ports = late<worker_ports, T>;
     using handler_type = late<worker_handler, T>;
+    using crew = worker_crew<T>;
 
 public:
     worker_engine(options node, worker_options given) : node_{with_defaults(std::move(node))}, given_{given} {}
@@ -26254,17 +26359,25 @@ public:
         if (auto r = check(given_, node_); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
         begin();
+        std::exception_ptr failure;
         {
-            crew help{*this, handler};
+            crew hands{rules_.threads, [&] { return step(hands, hung); },
+                       [&](std::uint32_t s) { run_slot(s, handler); }, [this] { end_watch(); }};
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
-            while (step(help, hung)) {}
+            hands.start();
+            watch();
+            for (auto& s : slots_) s.stop.request_stop();  // none is left, unless something was thrown
+            failure = hands.finish();
         }
         ports_->take_again();
-        std::lock_guard const lock{mutex_};
-        machine_.reset();
-        locks_.clear();
-        stop_wanted_ = false;
-        running_ = false;
+        {
+            std::lock_guard const lock{mutex_};
+            machine_.reset();
+            locks_.clear();
+            stop_wanted_ = false;
+            running_ = false;
+        }
+        if (failure) std::rethrow_exception(failure);
         return std::exchange(outcome_, {});
     }
 
@@ -26278,26 +26391,6 @@ private:
         std::stop_source stop{std::nostopstate};
     };
 
-    /// The other threads. What is thrown meanwhile (no memory) asks the handlers to stop, and waits for them.
-    struct crew {
-        crew(worker_engine& e, handler_type& handler)
-            : engine{e},
-              pool{e.rules_.threads, [&e, &handler](std::uint32_t s) { e.run_slot(s, handler); }},
-              watcher{[&e] { e.watch(); }} {}
-        ~crew() {
-            {
-                std::lock_guard const lock{engine.mutex_};
-                engine.watch_over_ = true;
-            }
-            engine.watch_.notify_one();
-            watcher.join();
-            for (auto& s : engine.slots_) s.stop.request_stop();
-        }
-        worker_engine& engine;
-        worker_pool<T> pool;
-        std::thread watcher;
-    };
-
     void begin() {
         std::lock_guard const lock{mutex_};
         rules_ = with_defaults(given_, node_);
@@ -26307,6 +26400,7 @@ private:
         locks_ = std::vector<schedule_lock>(rules_.threads);
         slots_ = std::vector<slot>(rules_.threads);
         taking_part_ = true;
+        worked_ = false;
         watch_over_ = false;
         left_at_.reset();
         auto const now = ports_->now();
@@ -26319,19 +26413,21 @@ private:
                 std::chrono::duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch())};
     }
 
-    // False: all is over.
-    bool step(crew& help, hook const& hung) {
+    worker_step step(crew& hands, hook const& hung) {
+        bool const worked = std::exchange(worked_, false);
+        if (worked && taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
         std::unique_lock lock{mutex_};
         auto const now = ports_->now();
+        if (worked && may_register(now)) {
+            register_page(lock);
+            return {};
+        }
         auto did = machine_->next(now);
         if (!did.empty()) {
-            carry_out(did, help, lock);
-            if (taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
-            lock.lock();
-            if (may_register(now)) register_page(lock);
-            return true;
+            worked_ = true;
+            return {.item = carry_out(did, hands, lock)};
         }
-        if (machine_->done()) return false;
+        if (machine_->done()) return {.over = true};
         if (may_register(now)) {
             register_page(lock);
         } else if (taking_part_) {
@@ -26339,7 +26435,7 @@ private:
         } else {
             sleep_until_done(lock, hung);
         }
-        return true;
+        return {};
     }
 
     // A busy worker never sleeps: it has to tick and to hear of what is pushed all the same.
@@ -26394,7 +26490,7 @@ private:
         if (wanted_from() < watch_until_) watch_.notify_one();
     }
 
-    // With the mutex, which it may let go of: the thread of run() has something to do.
+    // With the mutex, which it may let go of: there is something to do at the helm.
     void wake(std::unique_lock<std::mutex>& lock) {
         asleep_ = false;
         auto slice = slice_;
@@ -26415,9 +26511,18 @@ private:
         return may ? std::min(when, registrations_.due()) : when;
     }
 
-    // ---------------------------------------------------------------- the thread that watches
+    // ---------------------------------------------------------------- the thread of run(), which watches
 
-    void watch() {
+    void end_watch() {
+        {
+            std::lock_guard const lock{mutex_};
+            watch_over_ = true;
+        }
+        watch_.notify_one();
+    }
+
+    // (What is thrown here, for want of memory, ends the process.)
+    void watch() noexcept {
         std::unique_lock lock{mutex_};
         while (!watch_over_) {
             watch_until_ = instant::max();
@@ -26435,14 +26540,15 @@ private:
                 lock.lock();
                 continue;
             }
-            watch_until_ = std::min(machine_->next_stop(), asleep_ ? wanted_from() : instant::max());
             // Not longer than a heartbeat: this clock and that of the wait may differ (suspend).
-            watch_.wait_for(lock, std::clamp(watch_until_ - now, microseconds{}, node_.heartbeat_interval));
+            watch_until_ = std::min(
+                {machine_->next_stop(), asleep_ ? wanted_from() : instant::max(), now + node_.heartbeat_interval});
+            watch_.wait_for(lock, std::max(watch_until_ - now, microseconds{}));
         }
         watch_until_ = instant::min();
     }
 
-    // ---------------------------------------------------------------- a thread of the pool
+    // ---------------------------------------------------------------- a thread that is not at the helm
 
     void run_slot(std::uint32_t number, handler_type& handler) {
         std::unique_lock lock{mutex_};
@@ -26465,7 +26571,8 @@ private:
 
     // ---------------------------------------------------------------- what the machine wants
 
-    void carry_out(actions& a, crew& help, std::unique_lock<std::mutex>& lock) {
+    // Returns the slot of a run that may begin on this thread, as nothing else is to be done first.
+    std::optional<std::uint32_t> carry_out(actions& a, crew& hands, std::unique_lock<std::mutex>& lock) {
         std::vector<schedule_lock> over;
         for (auto s : a.release) over.push_back(std::move(locks_[s]));
         for (auto& start : a.starts) {
@@ -26473,9 +26580,14 @@ private:
         }
         bool const watch_sooner = machine_->next_stop() < watch_until_;
         lock.unlock();
-        for (auto const& start : a.starts) help.pool.push(start.slot);
-        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
         if (watch_sooner) watch_.notify_one();
+        std::optional<std::uint32_t> own;
+        if (a.only_starts()) {
+            own = a.starts.back().slot;
+            a.starts.pop_back();
+        }
+        for (auto const& start : a.starts) hands.push(start.slot);
+        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
         if (a.look) {
             auto const all = ports_->owned();
             std::lock_guard const relock{mutex_};
@@ -26489,6 +26601,7 @@ private:
         if (!a.acquire.empty()) acquire(a.acquire);
         if (a.take_no_more) ports_->take_no_more();
         for (auto const& r : a.reports) tell(r);
+        return own;
     }
 
     // Those that exist no more are as good as told.
@@ -26628,9 +26741,10 @@ private:
     report_hook told_;
     std::atomic<bool> running_{false};
 
-    // Of the thread of run() alone.
+    // At the helm alone.
     result<void> outcome_;
     bool taking_part_ = false;
+    bool worked_ = false;  // in the step before
     instant look_in_at_{};
     std::optional<steady_time> left_at_;
 
@@ -26761,7 +26875,7 @@ struct graced;
 /// sink), a trigger (every, continuous, on_demand, or one of your own; default: continuous{}) and worker_options.
 ///
 /// Runs. A schedule falls due as the trigger says; then its lock is taken (all that are due in one request), a thread of
-/// the pool calls the handler, and the lock is released. While a run is in hand no other of the same schedule starts here,
+/// the worker calls the handler, and the lock is released. While a run is in hand no other of the same schedule starts here,
 /// and at most worker_options::threads are in hand in all. The handler is asked to stop (job::stop_requested()) before
 /// its lock ends unextended, when max_run_time is over, and at the end of a drain. When a schedule is to go to another
 /// node, the run in hand may go on for options::handoff_deadline, and no other is started.
@@ -26772,10 +26886,12 @@ struct graced;
 /// Handlers: `void(job&)` or `rota::result<void>(job&)`. One object is called from many threads at once. What it throws, or
 /// the error that it returns, makes the run a failed one: reported, and repeated as worker_options::retry says.
 ///
-/// Threads: run() takes part in the group and delivers reports on its caller's thread, and starts one that watches the
-/// time and up to worker_options::threads for handlers; all have ended when it returns. add, trigger and stop: any
-/// thread, also a handler's. on_report: before run(). fork(): only before run(), or in a child that calls exec at once; a
-/// forked child has none of the threads, and must not touch the worker.
+/// Threads: run() starts up to one more than worker_options::threads, which take turns: one at a time takes part in the
+/// group, and tells the sink and on_report(). Who learns of a run that can begin at once lets another go on with that, and
+/// calls the handler itself. The caller of run() watches the time, and gets what comes of a want of memory or threads there
+/// (std::bad_alloc, std::system_error), after the handlers have returned. All threads have ended when it returns. add,
+/// trigger and stop: any thread, also a handler's. on_report: before run(). fork(): only before run(), or in a child that
+/// calls exec at once; a forked child has none of the threads, and must not touch the worker.
 template <typename... Parts>
 class worker {
     using parts = detail::worker_parts<Parts...>;
@@ -26835,8 +26951,8 @@ public:
     /// Asks nobody; forgotten if this process dies.
     bool trigger_here(std::string const& schedule) { return engine_.trigger_here(schedule); }
 
-    /// Calls `call` with what becomes of each run, in order, on the thread that is in run(). In place of the line on stderr
-    /// that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
+    /// Calls `call` with what becomes of each run, in order, one call at a time, on threads of the worker. In place of the
+    /// line on stderr that each trouble (is_trouble()) is worth otherwise. It must not throw, nor take long.
     void on_report(std::function<void(run_report const&)> call) { engine_.on_report(std::move(call)); }
 
     /// Takes part and runs schedules until `stop` is requested or stop() called; then ends as stop() says. Returns success

@@ -245,6 +245,58 @@ TEST_CASE("the lock is extended for as long as the handler runs", "[threads]") {
     CHECK(r.stop());
 }
 
+TEST_CASE("one thread for handlers: the node takes part while it is taken, and others wait", "[threads]") {
+    memory_store store;
+    notebook notes;
+    std::atomic<int> begun{0}, asked{0};
+    std::atomic<bool> go_on{false};
+    rota::worker w{quick("a"), memory_transport{store}, rota::worker_options{.threads = 1, .lock_ttl = 200ms}};
+    w.on_report(notes.writer());
+    w.add("x", "y");
+    running run{w, [&](job& j) {
+                    ++begun;
+                    (void)poll_until(10s, [&] { return go_on || j.stop_requested(); });
+                    if (j.stop_requested() && !go_on) ++asked;
+                }};
+    REQUIRE(poll_until(5s, [&] { return begun == 1; }));
+    // Much longer than the lock, and than the group waits for a node.
+    std::this_thread::sleep_for(800ms);
+    CHECK(begun == 1);
+    CHECK(asked == 0);
+    CHECK(w.node().is_leader());
+    CHECK(w.node().owned().size() == 2);
+    go_on = true;
+    std::set<std::string> ran;
+    CHECK(poll_until(5s, [&] {
+        for (auto const& r : notes.all(what::finished)) ran.insert(r.schedule);
+        return ran.size() == 2;
+    }));
+    CHECK(run.stop());
+}
+
+TEST_CASE("reports come one at a time, a run's in order, whichever thread tells them", "[threads]") {
+    memory_store store;
+    std::atomic<int> telling{0}, at_once{0}, wrong{0};
+    std::set<rota::fencing_token> begun;  // of whoever tells
+    std::atomic<int> finished{0};
+    rota::worker w{steady("a"), memory_transport{store}, rota::continuous{.pause = 1ms},
+                   rota::worker_options{.threads = 4}};
+    w.on_report([&](run_report const& r) {
+        if (++telling > 1) ++at_once;
+        if (r.kind == what::started && !begun.insert(r.token).second) ++wrong;
+        if (r.kind == what::finished && begun.erase(r.token) != 1) ++wrong;
+        if (r.kind == what::finished) ++finished;
+        --telling;
+    });
+    for (int i = 0; i < 8; ++i) w.add("x" + std::to_string(i));
+    running run{w, [](job&) {}};
+    CHECK(poll_until(20s, [&] { return finished > 500; }));
+    CHECK(run.stop());
+    CHECK(at_once == 0);
+    CHECK(wrong == 0);
+    CHECK(begun.empty());
+}
+
 TEST_CASE("a schedule comes with its lock, which lasts as long as its run", "[threads]") {
     memory_store store;
     auto const options = [](std::string id) {

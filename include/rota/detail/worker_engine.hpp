@@ -1,14 +1,16 @@
-// Carries out what a worker_machine wants: one thread (that of run()) talks to the group, a pool runs handlers, and a
-// third watches the time, so that a run is asked to stop when it must be even while the first waits for the network.
+// Carries out what a worker_machine wants: of a crew of threads the one at the helm talks to the group, others run handlers
+// (worker_crew.hpp); and the caller of run() watches the time, so that a run is asked to stop when it must be even while
+// the helm waits for the network.
 //
 // One mutex guards machine and slots; it is held neither during a request, nor while a handler, a sink, a report or a stop
-// callback runs. The first thread sleeps inside the coordinator's run(), whose stop token the others use to wake it.
+// callback runs. Who is at the helm sleeps inside the coordinator's run(), whose stop token the others use to wake it.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -28,8 +30,8 @@
 #include "entropy.hpp"
 #include "late.hpp"
 #include "say.hpp"
+#include "worker_crew.hpp"
 #include "worker_machine.hpp"
-#include "worker_pool.hpp"
 #include "worker_registrations.hpp"
 
 namespace rota::detail {
@@ -79,6 +81,7 @@ class worker_engine {
     using stop_source = late<std::stop_source, T>;
     using ports = late<worker_ports, T>;
     using handler_type = late<worker_handler, T>;
+    using crew = worker_crew<T>;
 
 public:
     worker_engine(options node, worker_options given) : node_{with_defaults(std::move(node))}, given_{given} {}
@@ -124,17 +127,25 @@ public:
         if (auto r = check(given_, node_); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
         begin();
+        std::exception_ptr failure;
         {
-            crew help{*this, handler};
+            crew hands{rules_.threads, [&] { return step(hands, hung); },
+                       [&](std::uint32_t s) { run_slot(s, handler); }, [this] { end_watch(); }};
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
-            while (step(help, hung)) {}
+            hands.start();
+            watch();
+            for (auto& s : slots_) s.stop.request_stop();  // none is left, unless something was thrown
+            failure = hands.finish();
         }
         ports_->take_again();
-        std::lock_guard const lock{mutex_};
-        machine_.reset();
-        locks_.clear();
-        stop_wanted_ = false;
-        running_ = false;
+        {
+            std::lock_guard const lock{mutex_};
+            machine_.reset();
+            locks_.clear();
+            stop_wanted_ = false;
+            running_ = false;
+        }
+        if (failure) std::rethrow_exception(failure);
         return std::exchange(outcome_, {});
     }
 
@@ -148,26 +159,6 @@ private:
         std::stop_source stop{std::nostopstate};
     };
 
-    /// The other threads. What is thrown meanwhile (no memory) asks the handlers to stop, and waits for them.
-    struct crew {
-        crew(worker_engine& e, handler_type& handler)
-            : engine{e},
-              pool{e.rules_.threads, [&e, &handler](std::uint32_t s) { e.run_slot(s, handler); }},
-              watcher{[&e] { e.watch(); }} {}
-        ~crew() {
-            {
-                std::lock_guard const lock{engine.mutex_};
-                engine.watch_over_ = true;
-            }
-            engine.watch_.notify_one();
-            watcher.join();
-            for (auto& s : engine.slots_) s.stop.request_stop();
-        }
-        worker_engine& engine;
-        worker_pool<T> pool;
-        std::thread watcher;
-    };
-
     void begin() {
         std::lock_guard const lock{mutex_};
         rules_ = with_defaults(given_, node_);
@@ -177,6 +168,7 @@ private:
         locks_ = std::vector<schedule_lock>(rules_.threads);
         slots_ = std::vector<slot>(rules_.threads);
         taking_part_ = true;
+        worked_ = false;
         watch_over_ = false;
         left_at_.reset();
         auto const now = ports_->now();
@@ -189,19 +181,21 @@ private:
                 std::chrono::duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch())};
     }
 
-    // False: all is over.
-    bool step(crew& help, hook const& hung) {
+    worker_step step(crew& hands, hook const& hung) {
+        bool const worked = std::exchange(worked_, false);
+        if (worked && taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
         std::unique_lock lock{mutex_};
         auto const now = ports_->now();
+        if (worked && may_register(now)) {
+            register_page(lock);
+            return {};
+        }
         auto did = machine_->next(now);
         if (!did.empty()) {
-            carry_out(did, help, lock);
-            if (taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
-            lock.lock();
-            if (may_register(now)) register_page(lock);
-            return true;
+            worked_ = true;
+            return {.item = carry_out(did, hands, lock)};
         }
-        if (machine_->done()) return false;
+        if (machine_->done()) return {.over = true};
         if (may_register(now)) {
             register_page(lock);
         } else if (taking_part_) {
@@ -209,7 +203,7 @@ private:
         } else {
             sleep_until_done(lock, hung);
         }
-        return true;
+        return {};
     }
 
     // A busy worker never sleeps: it has to tick and to hear of what is pushed all the same.
@@ -264,7 +258,7 @@ private:
         if (wanted_from() < watch_until_) watch_.notify_one();
     }
 
-    // With the mutex, which it may let go of: the thread of run() has something to do.
+    // With the mutex, which it may let go of: there is something to do at the helm.
     void wake(std::unique_lock<std::mutex>& lock) {
         asleep_ = false;
         auto slice = slice_;
@@ -285,9 +279,18 @@ private:
         return may ? std::min(when, registrations_.due()) : when;
     }
 
-    // ---------------------------------------------------------------- the thread that watches
+    // ---------------------------------------------------------------- the thread of run(), which watches
 
-    void watch() {
+    void end_watch() {
+        {
+            std::lock_guard const lock{mutex_};
+            watch_over_ = true;
+        }
+        watch_.notify_one();
+    }
+
+    // (What is thrown here, for want of memory, ends the process.)
+    void watch() noexcept {
         std::unique_lock lock{mutex_};
         while (!watch_over_) {
             watch_until_ = instant::max();
@@ -305,14 +308,15 @@ private:
                 lock.lock();
                 continue;
             }
-            watch_until_ = std::min(machine_->next_stop(), asleep_ ? wanted_from() : instant::max());
             // Not longer than a heartbeat: this clock and that of the wait may differ (suspend).
-            watch_.wait_for(lock, std::clamp(watch_until_ - now, microseconds{}, node_.heartbeat_interval));
+            watch_until_ = std::min(
+                {machine_->next_stop(), asleep_ ? wanted_from() : instant::max(), now + node_.heartbeat_interval});
+            watch_.wait_for(lock, std::max(watch_until_ - now, microseconds{}));
         }
         watch_until_ = instant::min();
     }
 
-    // ---------------------------------------------------------------- a thread of the pool
+    // ---------------------------------------------------------------- a thread that is not at the helm
 
     void run_slot(std::uint32_t number, handler_type& handler) {
         std::unique_lock lock{mutex_};
@@ -335,7 +339,8 @@ private:
 
     // ---------------------------------------------------------------- what the machine wants
 
-    void carry_out(actions& a, crew& help, std::unique_lock<std::mutex>& lock) {
+    // Returns the slot of a run that may begin on this thread, as nothing else is to be done first.
+    std::optional<std::uint32_t> carry_out(actions& a, crew& hands, std::unique_lock<std::mutex>& lock) {
         std::vector<schedule_lock> over;
         for (auto s : a.release) over.push_back(std::move(locks_[s]));
         for (auto& start : a.starts) {
@@ -343,9 +348,14 @@ private:
         }
         bool const watch_sooner = machine_->next_stop() < watch_until_;
         lock.unlock();
-        for (auto const& start : a.starts) help.pool.push(start.slot);
-        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
         if (watch_sooner) watch_.notify_one();
+        std::optional<std::uint32_t> own;
+        if (a.only_starts()) {
+            own = a.starts.back().slot;
+            a.starts.pop_back();
+        }
+        for (auto const& start : a.starts) hands.push(start.slot);
+        if (!a.starts.empty()) std::this_thread::yield();  // what follows can wait, where they share a CPU with this
         if (a.look) {
             auto const all = ports_->owned();
             std::lock_guard const relock{mutex_};
@@ -359,6 +369,7 @@ private:
         if (!a.acquire.empty()) acquire(a.acquire);
         if (a.take_no_more) ports_->take_no_more();
         for (auto const& r : a.reports) tell(r);
+        return own;
     }
 
     // Those that exist no more are as good as told.
@@ -498,9 +509,10 @@ private:
     report_hook told_;
     std::atomic<bool> running_{false};
 
-    // Of the thread of run() alone.
+    // At the helm alone.
     result<void> outcome_;
     bool taking_part_ = false;
+    bool worked_ = false;  // in the step before
     instant look_in_at_{};
     std::optional<steady_time> left_at_;
 

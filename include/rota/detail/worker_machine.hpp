@@ -69,6 +69,11 @@ struct worker_actions {
         return !look && !take_no_more && !leave && release.empty() && let_go.empty() && extend.empty() &&
                starts.empty() && acquire.empty() && done.empty() && reports.empty();
     }
+    /// Besides reports.
+    [[nodiscard]] bool only_starts() const {
+        return !starts.empty() && !look && !take_no_more && !leave && release.empty() && let_go.empty() &&
+               extend.empty() && acquire.empty() && done.empty();
+    }
 };
 
 struct stop_order {

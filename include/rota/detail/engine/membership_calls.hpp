@@ -85,7 +85,10 @@ public:
                 self.driver_.mode.ended([this] { self.running_.store(false); });
             }
         } const guard{*this};
-        auto const wake = [this] { driver_.mode.stir(); };
+        // (Asked on this very thread, by a sink, it looks soon enough by itself.)
+        auto const wake = [this, me = std::this_thread::get_id()] {
+            if (Mode::interleaves || me != std::this_thread::get_id()) driver_.mode.stir();
+        };
         std::stop_callback const on_stop{stop, wake};
         if (state() == standing::fenced) co_return fenced();
         if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
