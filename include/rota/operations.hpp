@@ -513,9 +513,9 @@ struct group_event {
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
-/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because its old
-/// or new owner wants that: it leaves nothing undone, there may be many, and what it does to the load can wait for the
-/// next tick. And not where a lead or an epoch begins or ends: ticks tell.
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because somebody
+/// called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can wait for
+/// the next tick. And not where a lead or an epoch begins or ends: ticks tell.
 [[nodiscard]] inline bool calls_leader(group_event const& e) {
     using kind = group_event_kind;
     switch (e.kind) {

@@ -1100,9 +1100,9 @@ struct group_event {
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
-/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because its old
-/// or new owner wants that: it leaves nothing undone, there may be many, and what it does to the load can wait for the
-/// next tick. And not where a lead or an epoch begins or ends: ticks tell.
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because somebody
+/// called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can wait for
+/// the next tick. And not where a lead or an epoch begins or ends: ticks tell.
 [[nodiscard]] inline bool calls_leader(group_event const& e) {
     using kind = group_event_kind;
     switch (e.kind) {
@@ -11210,7 +11210,9 @@ public:
     [[nodiscard]] subscription what_to_listen_for() const {
         if (failures_ > 0) return {};  // what is pushed now could not be read: wait for the next try instead
         auto group = group_interest::none;
-        if (feed_.active() && feed_.current()) group = follows_all() ? group_interest::all : group_interest::calls;
+        if (feed_.active() && feed_.current()) {
+            group = follows_all() || much_happens_ ? group_interest::all : group_interest::calls;
+        }
         return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
                 .version = version_,
                 .group = group,
@@ -11618,7 +11620,17 @@ private:
             }
         }
         feed_.heard_of(r.seq);
+        note_pace(r.seq, now);
         hear_of_leader(r, sent, now);
+    }
+
+    // A leader that is called by few events has all that came before to read first. Where there are many, it keeps up.
+    void note_pace(std::uint64_t seq, instant now) {
+        if (now - pace_since_ < options_.heartbeat_interval / 2) return;
+        auto const steps = seq > pace_seq_ && pace_since_ != instant{} ? seq - pace_seq_ : 0;
+        much_happens_ = steps > (much_happens_ ? 256u : 512u);
+        pace_since_ = now;
+        pace_seq_ = seq;
     }
 
     void extend_life(instant until) {
@@ -12319,6 +12331,9 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
+    instant pace_since_{};  // how far the group's events were, then
+    std::uint64_t pace_seq_ = 0;
+    bool much_happens_ = false;
     bool settled_ = false;  // the last tick went well, and nothing was heard since: the next one may be brief
     instant sit_out_until_{};
     instant retry_at_{};
@@ -18745,6 +18760,7 @@ if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 local are_stones = read_tombstones(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
+calling = false
 -- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
 -- anew takes as long as half the loop.
 fence = math.max(fence, now - 1, seen)
@@ -18808,6 +18824,7 @@ for w = first_way, last_way do
     end
     if given > 0 then
         counted = true
+        calling = calling or way.reason ~= 'reason_transferred'
         emit_and_tell(to, words)
         by_added[to] = added
         count(to, target, given, 0)
@@ -18822,6 +18839,7 @@ for w = first_way, last_way do
     end
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
+calling = calling or #forgotten > 0
 verify_schedules()
 verify_departures()
 refused = verify_step()
@@ -19011,7 +19029,7 @@ return {0, code, token, 0}
 
 // ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
 // each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...;
-// KEYS[18..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
+// KEYS[19..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
 inline constexpr char acknowledge_many[] = R"lua(
 local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local find, sub = string.find, string.sub
@@ -25281,7 +25299,7 @@ public:
         try {
             std::lock_guard const lock{mutex_};
             grow();
-        } catch (std::system_error const&) {
+        } catch (...) {
             end(std::current_exception());
         }
     }
@@ -25311,7 +25329,7 @@ public:
 private:
     // False: none can be made, and those that there are have to do.
     bool grow() {
-        if (threads_.size() == limit_) return false;
+        if (over_ || threads_.size() == limit_) return false;
         try {
             threads_.emplace_back([this] { serve(); });
             return true;
@@ -26358,9 +26376,9 @@ public:
         if (auto r = validate(node_); !r) return r;
         if (auto r = check(given_, node_); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
-        begin();
         std::exception_ptr failure;
-        {
+        try {
+            begin();
             crew hands{rules_.threads, [&] { return step(hands, hung); },
                        [&](std::uint32_t s) { run_slot(s, handler); }, [this] { end_watch(); }};
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
@@ -26368,17 +26386,23 @@ public:
             watch();
             for (auto& s : slots_) s.stop.request_stop();  // none is left, unless something was thrown
             failure = hands.finish();
+        } catch (...) {
+            failure = std::current_exception();
         }
         ports_->take_again();
+        std::vector<schedule_lock> left;  // nor here; to give one back takes a request
         {
             std::lock_guard const lock{mutex_};
             machine_.reset();
-            locks_.clear();
+            left.swap(locks_);
+            asleep_ = false;
             stop_wanted_ = false;
-            running_ = false;
         }
+        left.clear();
+        auto outcome = std::exchange(outcome_, {});
+        running_ = false;
         if (failure) std::rethrow_exception(failure);
-        return std::exchange(outcome_, {});
+        return outcome;
     }
 
 private:

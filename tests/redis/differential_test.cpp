@@ -359,7 +359,9 @@ private:
             auto const s = at(id);
             r.items.push_back({id, about(s.generation), chance(950) ? s.owner : any_node(),
                                s.move.to != 0 && chance(500) ? s.move.to : any_node(),
-                               chance(800) ? change_reason::placed : change_reason::rebalanced});
+                               chance(800)   ? change_reason::placed
+                               : chance(500) ? change_reason::rebalanced
+                                             : change_reason::transferred});
         }
         return r;
     }

@@ -88,6 +88,30 @@ TEST_CASE("a leader is woken for what it may have to act on") {
     CHECK(a.has_news());
 }
 
+TEST_CASE("a leader follows all events while there are many of them") {
+    core_group g;
+    g.defaults.auto_rebalance = false;
+    auto& a = g.join("a");
+    auto& b = g.join("b");
+    auto& c = g.join("c");
+    b.own_new("x");
+    auto const heartbeat = [&](int hand_overs) {
+        for (int i = 0; i < hand_overs; ++i) {
+            bool const there = g.store.schedules().at("x").owner == b->self().incarnation;
+            REQUIRE((there ? b : c).ask_one(hand_over(g, "x", there ? c : b, true)).ok());
+        }
+        g.now += 1s;
+        g.tick({&b, &c, &a});
+        return a->what_to_listen_for().group;
+    };
+    CHECK(heartbeat(10) == group_interest::calls);
+    CHECK(heartbeat(500) == group_interest::calls);
+    CHECK(heartbeat(520) == group_interest::all);
+    CHECK(a->feed().cursor() == g.store.seq());
+    CHECK(heartbeat(300) == group_interest::all);
+    CHECK(heartbeat(250) == group_interest::calls);
+}
+
 TEST_CASE("who follows all events is woken by each") {
     core_group g;
     g.defaults.event_scope = event_scope::group;

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -705,6 +706,55 @@ TEST_CASE("stop: under graced<> what is idle stays, since a restart is to move n
     held.let_go = true;
     CHECK(poll_until(5s, [&] { return r.over(); }));
     CHECK(r.stop());
+}
+
+namespace {
+
+// A wire on which one request finds no memory.
+class poor_wire {
+public:
+    poor_wire(memory_transport wire, std::shared_ptr<std::atomic<bool>> fails)
+        : wire_{std::move(wire)},
+          fails_{std::move(fails)} {}
+    rota::result<void> open(rota::transport_settings const& s) { return wire_.open(s); }
+    rota::result<rota::reply> perform(rota::operation const& request, rota::microseconds timeout) {
+        if (fails_->exchange(false)) throw std::bad_alloc{};
+        return wire_.perform(request, timeout);
+    }
+    rota::wake_reason wait(rota::subscription const& sub, rota::microseconds timeout) {
+        return wire_.wait(sub, timeout);
+    }
+    void wake() { wire_.wake(); }
+
+private:
+    memory_transport wire_;
+    std::shared_ptr<std::atomic<bool>> fails_;
+};
+
+}  // namespace
+
+TEST_CASE("what is thrown at the helm comes out of run() when handlers have returned; it may run again", "[threads]") {
+    memory_store store;
+    rota::basic_coordinator other{quick("b"), memory_transport{store}};
+    auto const fails = std::make_shared<std::atomic<bool>>(false);
+    std::atomic<int> begun{0}, ended{0};
+    rota::worker w{steady("a"), poor_wire{memory_transport{store}, fails}, short_ones()};
+    w.add("x");
+    auto const handler = [&](job& j) {
+        if (++begun == 1) {
+            // Its lock is still held when all ends, and there is news to be told then.
+            (void)other.register_schedules({{.id = "y"}});
+            *fails = true;
+            CHECK(poll_until(10s, [&] { return j.stop_requested(); }));
+        }
+        ++ended;
+    };
+    CHECK_THROWS_AS((void)w.run({}, handler), std::bad_alloc);
+    CHECK(begun == ended);
+    auto const before = begun.load();
+    running run{w, handler};
+    CHECK(poll_until(10s, [&] { return begun > before; }));
+    CHECK(run.stop());
 }
 
 TEST_CASE("a worker may run again after it has stopped", "[threads]") {

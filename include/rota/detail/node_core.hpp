@@ -236,7 +236,9 @@ public:
     [[nodiscard]] subscription what_to_listen_for() const {
         if (failures_ > 0) return {};  // what is pushed now could not be read: wait for the next try instead
         auto group = group_interest::none;
-        if (feed_.active() && feed_.current()) group = follows_all() ? group_interest::all : group_interest::calls;
+        if (feed_.active() && feed_.current()) {
+            group = follows_all() || much_happens_ ? group_interest::all : group_interest::calls;
+        }
         return {.incarnation = standing_ == standing::member ? self_.incarnation : 0,
                 .version = version_,
                 .group = group,
@@ -644,7 +646,17 @@ private:
             }
         }
         feed_.heard_of(r.seq);
+        note_pace(r.seq, now);
         hear_of_leader(r, sent, now);
+    }
+
+    // A leader that is called by few events has all that came before to read first. Where there are many, it keeps up.
+    void note_pace(std::uint64_t seq, instant now) {
+        if (now - pace_since_ < options_.heartbeat_interval / 2) return;
+        auto const steps = seq > pace_seq_ && pace_since_ != instant{} ? seq - pace_seq_ : 0;
+        much_happens_ = steps > (much_happens_ ? 256u : 512u);
+        pace_since_ = now;
+        pace_seq_ = seq;
     }
 
     void extend_life(instant until) {
@@ -1345,6 +1357,9 @@ private:
     instant tick_at_ = instant::max();
     instant tick_from_{};
     instant election_at_ = instant::max();
+    instant pace_since_{};  // how far the group's events were, then
+    std::uint64_t pace_seq_ = 0;
+    bool much_happens_ = false;
     bool settled_ = false;  // the last tick went well, and nothing was heard since: the next one may be brief
     instant sit_out_until_{};
     instant retry_at_{};

@@ -58,7 +58,7 @@ public:
         try {
             std::lock_guard const lock{mutex_};
             grow();
-        } catch (std::system_error const&) {
+        } catch (...) {
             end(std::current_exception());
         }
     }
@@ -88,7 +88,7 @@ public:
 private:
     // False: none can be made, and those that there are have to do.
     bool grow() {
-        if (threads_.size() == limit_) return false;
+        if (over_ || threads_.size() == limit_) return false;
         try {
             threads_.emplace_back([this] { serve(); });
             return true;

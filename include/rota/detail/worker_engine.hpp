@@ -126,9 +126,9 @@ public:
         if (auto r = validate(node_); !r) return r;
         if (auto r = check(given_, node_); !r) return r;
         if (running_.exchange(true)) return {errc::already_running, "run() is under way on another thread"};
-        begin();
         std::exception_ptr failure;
-        {
+        try {
+            begin();
             crew hands{rules_.threads, [&] { return step(hands, hung); },
                        [&](std::uint32_t s) { run_slot(s, handler); }, [this] { end_watch(); }};
             std::stop_callback const on_stop{std::move(stop_asked), [this] { stop(); }};
@@ -136,17 +136,23 @@ public:
             watch();
             for (auto& s : slots_) s.stop.request_stop();  // none is left, unless something was thrown
             failure = hands.finish();
+        } catch (...) {
+            failure = std::current_exception();
         }
         ports_->take_again();
+        std::vector<schedule_lock> left;  // nor here; to give one back takes a request
         {
             std::lock_guard const lock{mutex_};
             machine_.reset();
-            locks_.clear();
+            left.swap(locks_);
+            asleep_ = false;
             stop_wanted_ = false;
-            running_ = false;
         }
+        left.clear();
+        auto outcome = std::exchange(outcome_, {});
+        running_ = false;
         if (failure) std::rethrow_exception(failure);
-        return std::exchange(outcome_, {});
+        return outcome;
     }
 
 private:

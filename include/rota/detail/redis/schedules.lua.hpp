@@ -251,6 +251,7 @@ if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 local are_stones = read_tombstones(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
+calling = false
 -- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
 -- anew takes as long as half the loop.
 fence = math.max(fence, now - 1, seen)
@@ -314,6 +315,7 @@ for w = first_way, last_way do
     end
     if given > 0 then
         counted = true
+        calling = calling or way.reason ~= 'reason_transferred'
         emit_and_tell(to, words)
         by_added[to] = added
         count(to, target, given, 0)
@@ -328,6 +330,7 @@ for w = first_way, last_way do
     end
 end
 for _, inc in ipairs(sources) do forget_if_done(inc) end
+calling = calling or #forgotten > 0
 verify_schedules()
 verify_departures()
 refused = verify_step()
@@ -517,7 +520,7 @@ return {0, code, token, 0}
 
 // ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
 // each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...;
-// KEYS[18..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
+// KEYS[19..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
 inline constexpr char acknowledge_many[] = R"lua(
 local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local find, sub = string.find, string.sub
