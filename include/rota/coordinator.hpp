@@ -10,6 +10,7 @@
 // strategy is least_moves, the clock boottime_clock and the sink null_sink unless given.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
@@ -405,6 +406,11 @@ private:
         std::shared_ptr<belief_type> published;
         std::unique_ptr<engine_type> engine;
     };
+
+    // run() until `enough` is set, by an event sink; or by anybody who calls wake() then.
+    template <typename... Parts>
+    friend class worker;
+    [[nodiscard]] result<void> run_until(std::atomic<bool> const& enough) { return engine().run(enough); }
 
     [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
     [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }

@@ -11,6 +11,7 @@
 // its lock, and only its token, which newer ones supersede, tells the resource.
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -206,7 +207,8 @@ private:
                    detail::pick<typename set::strategy>(given...),
                    sink_type{engine, detail::pick<typename set::sink>(given...)}} {}
 
-        rota::result<void> take_part(std::stop_token stop) override { return node.run(std::move(stop)); }
+        rota::result<void> take_part(std::atomic<bool> const& enough) override { return node.run_until(enough); }
+        void wake() override { node.wake(); }
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {

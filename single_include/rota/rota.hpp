@@ -12813,7 +12813,8 @@ public:
     /// From now on a loop watches the transport's wake_fd().
     void be_watched() { watched_.store(true); }
 
-    flow<result<void>> run(std::stop_token stop, instant until) {
+    /// Ends with what comes first. `enough` is looked at after each event that was told, and after each stir().
+    flow<result<void>> run(std::stop_token stop, instant until, std::atomic<bool> const* enough = nullptr) {
         if (auto r = driver_.enter(); !r) co_return r;
         if (running_.exchange(true)) {
             co_return error{errc::already_running, "run() is under way already"};
@@ -12824,13 +12825,11 @@ public:
                 self.driver_.mode.ended([this] { self.running_.store(false); });
             }
         } const guard{*this};
-        // (Asked on this very thread, by a sink, it looks soon enough by itself.)
-        auto const wake = [this, me = std::this_thread::get_id()] {
-            if (Mode::interleaves || me != std::this_thread::get_id()) driver_.mode.stir();
-        };
+        auto const wake = [this] { driver_.mode.stir(); };
         std::stop_callback const on_stop{stop, wake};
+        auto const has_to_end = [&] { return stop.stop_requested() || (enough && enough->load()); };
         if (state() == standing::fenced) co_return fenced();
-        if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
+        if (has_to_end() || driver_.now() >= until) co_return result<void>{};
         if (state() != standing::member) {
             auto const began = co_await begin_join();
             if (!began) co_return began.error();
@@ -12844,7 +12843,7 @@ public:
                 co_return result<void>{};
             }
             auto const at = driver_.now();
-            if (stop.stop_requested() || at >= until) co_return result<void>{};
+            if (has_to_end() || at >= until) co_return result<void>{};
             if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
             auto const nap = fall_asleep();
             auto const wake_at = std::min(nap.until, until);
@@ -12857,7 +12856,7 @@ public:
             }
             // Told before anything is asked: who is given something to do need not wait for that.
             if (why == wake_reason::pushed) driver_.deliver();
-            if (stop.stop_requested()) co_return result<void>{};
+            if (has_to_end()) co_return result<void>{};
         }
     }
 
@@ -14142,6 +14141,7 @@ public:
     result<void> tick() { return membership_.tick().get(); }
     void be_watched() { membership_.be_watched(); }
     result<void> run(std::stop_token stop, instant until) { return membership_.run(std::move(stop), until).get(); }
+    result<void> run(std::atomic<bool> const& enough) { return membership_.run({}, instant::max(), &enough).get(); }
     result<void> leave() { return membership_.leave().get(); }
     [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
     result<bool> try_become_leader() { return membership_.try_become_leader().get(); }
@@ -15064,6 +15064,11 @@ private:
         std::shared_ptr<belief_type> published;
         std::unique_ptr<engine_type> engine;
     };
+
+    // run() until `enough` is set, by an event sink; or by anybody who calls wake() then.
+    template <typename... Parts>
+    friend class worker;
+    [[nodiscard]] result<void> run_until(std::atomic<bool> const& enough) { return engine().run(enough); }
 
     [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
     [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }
@@ -25194,7 +25199,7 @@ private:
 // the helm waits for the network.
 //
 // One mutex guards machine and slots; it is held neither during a request, nor while a handler, a sink, a report or a stop
-// callback runs. Who is at the helm sleeps inside the coordinator's run(), whose stop token the others use to wake it.
+// callback runs. Who is at the helm sleeps inside the coordinator's run().
 
 // ---- rota/job.hpp --------------------------------------------------------------------------------------------------
 // job: what a worker's handler is given of the run that it is to do.
@@ -26289,7 +26294,9 @@ namespace rota::detail {
 /// A coordinator and a trigger, type-erased.
 class worker_ports : public trigger_port {
 public:
-    virtual result<void> take_part(std::stop_token) = 0;
+    /// Until `enough` is set: by an event, or by whoever calls wake() then.
+    virtual result<void> take_part(std::atomic<bool> const& enough) = 0;
+    virtual void wake() = 0;
     virtual result<void> take_part_briefly() = 0;
     virtual bool tick_is_due() const = 0;
     /// Idle schedules may go to others at once; undone by take_again().
@@ -26390,7 +26397,7 @@ public:
             failure = std::current_exception();
         }
         ports_->take_again();
-        std::vector<schedule_lock> left;  // nor here; to give one back takes a request
+        std::vector<schedule_lock> left;  // to be given back without the mutex: that takes a request
         {
             std::lock_guard const lock{mutex_};
             machine_.reset();
@@ -26474,12 +26481,11 @@ private:
     // ---------------------------------------------------------------- asleep
 
     void sleep_in_group(std::unique_lock<std::mutex>& lock) {
-        slice_ = std::stop_source{};
-        auto const token = slice_.get_token();
+        enough_ = false;
         fall_asleep();
         lock.unlock();
-        auto const r = ports_->take_part(token);
-        note(r, token.stop_requested());
+        auto const r = ports_->take_part(enough_);
+        note(r, enough_);
         lock.lock();
         asleep_ = false;
         look_in_at_ = ports_->now() + between_looks;
@@ -26511,15 +26517,18 @@ private:
 
     void fall_asleep() {
         asleep_ = true;
+        sleeper_ = std::this_thread::get_id();
         if (wanted_from() < watch_until_) watch_.notify_one();
     }
 
     // With the mutex, which it may let go of: there is something to do at the helm.
     void wake(std::unique_lock<std::mutex>& lock) {
         asleep_ = false;
-        auto slice = slice_;
+        enough_ = true;
+        bool const tells_itself = sleeper_ == std::this_thread::get_id();  // an event woke it
         lock.unlock();
-        slice.request_stop();
+        if (tells_itself) return;
+        ports_->wake();
         woken_.notify_one();
     }
     void wake_if_due(std::unique_lock<std::mutex>& lock) {
@@ -26781,7 +26790,8 @@ private:
     bool contact_ = false;
     bool stop_wanted_ = false;
     bool asleep_ = false;
-    std::stop_source slice_{std::nostopstate};
+    std::thread::id sleeper_;
+    std::atomic<bool> enough_{false};  // sleep, set with the mutex
     std::condition_variable woken_;
     std::condition_variable watch_;
     instant watch_until_ = instant::min();  // the watcher looks again then, at the latest
@@ -27056,7 +27066,8 @@ private:
                    detail::pick<typename set::strategy>(given...),
                    sink_type{engine, detail::pick<typename set::sink>(given...)}} {}
 
-        rota::result<void> take_part(std::stop_token stop) override { return node.run(std::move(stop)); }
+        rota::result<void> take_part(std::atomic<bool> const& enough) override { return node.run_until(enough); }
+        void wake() override { node.wake(); }
         rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {

@@ -4,6 +4,7 @@
 // Lock order: sleep_, io_, the driver's queue. None is held while a sink runs; while run() sleeps, only sleep_ is.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -111,6 +112,7 @@ public:
     result<void> tick() { return membership_.tick().get(); }
     void be_watched() { membership_.be_watched(); }
     result<void> run(std::stop_token stop, instant until) { return membership_.run(std::move(stop), until).get(); }
+    result<void> run(std::atomic<bool> const& enough) { return membership_.run({}, instant::max(), &enough).get(); }
     result<void> leave() { return membership_.leave().get(); }
     [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
     result<bool> try_become_leader() { return membership_.try_become_leader().get(); }

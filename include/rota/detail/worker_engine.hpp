@@ -3,7 +3,7 @@
 // the helm waits for the network.
 //
 // One mutex guards machine and slots; it is held neither during a request, nor while a handler, a sink, a report or a stop
-// callback runs. Who is at the helm sleeps inside the coordinator's run(), whose stop token the others use to wake it.
+// callback runs. Who is at the helm sleeps inside the coordinator's run().
 #pragma once
 
 #include <algorithm>
@@ -39,7 +39,9 @@ namespace rota::detail {
 /// A coordinator and a trigger, type-erased.
 class worker_ports : public trigger_port {
 public:
-    virtual result<void> take_part(std::stop_token) = 0;
+    /// Until `enough` is set: by an event, or by whoever calls wake() then.
+    virtual result<void> take_part(std::atomic<bool> const& enough) = 0;
+    virtual void wake() = 0;
     virtual result<void> take_part_briefly() = 0;
     virtual bool tick_is_due() const = 0;
     /// Idle schedules may go to others at once; undone by take_again().
@@ -140,7 +142,7 @@ public:
             failure = std::current_exception();
         }
         ports_->take_again();
-        std::vector<schedule_lock> left;  // nor here; to give one back takes a request
+        std::vector<schedule_lock> left;  // to be given back without the mutex: that takes a request
         {
             std::lock_guard const lock{mutex_};
             machine_.reset();
@@ -224,12 +226,11 @@ private:
     // ---------------------------------------------------------------- asleep
 
     void sleep_in_group(std::unique_lock<std::mutex>& lock) {
-        slice_ = std::stop_source{};
-        auto const token = slice_.get_token();
+        enough_ = false;
         fall_asleep();
         lock.unlock();
-        auto const r = ports_->take_part(token);
-        note(r, token.stop_requested());
+        auto const r = ports_->take_part(enough_);
+        note(r, enough_);
         lock.lock();
         asleep_ = false;
         look_in_at_ = ports_->now() + between_looks;
@@ -261,15 +262,18 @@ private:
 
     void fall_asleep() {
         asleep_ = true;
+        sleeper_ = std::this_thread::get_id();
         if (wanted_from() < watch_until_) watch_.notify_one();
     }
 
     // With the mutex, which it may let go of: there is something to do at the helm.
     void wake(std::unique_lock<std::mutex>& lock) {
         asleep_ = false;
-        auto slice = slice_;
+        enough_ = true;
+        bool const tells_itself = sleeper_ == std::this_thread::get_id();  // an event woke it
         lock.unlock();
-        slice.request_stop();
+        if (tells_itself) return;
+        ports_->wake();
         woken_.notify_one();
     }
     void wake_if_due(std::unique_lock<std::mutex>& lock) {
@@ -531,7 +535,8 @@ private:
     bool contact_ = false;
     bool stop_wanted_ = false;
     bool asleep_ = false;
-    std::stop_source slice_{std::nostopstate};
+    std::thread::id sleeper_;
+    std::atomic<bool> enough_{false};  // sleep, set with the mutex
     std::condition_variable woken_;
     std::condition_variable watch_;
     instant watch_until_ = instant::min();  // the watcher looks again then, at the latest

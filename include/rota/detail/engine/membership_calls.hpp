@@ -74,7 +74,8 @@ public:
     /// From now on a loop watches the transport's wake_fd().
     void be_watched() { watched_.store(true); }
 
-    flow<result<void>> run(std::stop_token stop, instant until) {
+    /// Ends with what comes first. `enough` is looked at after each event that was told, and after each stir().
+    flow<result<void>> run(std::stop_token stop, instant until, std::atomic<bool> const* enough = nullptr) {
         if (auto r = driver_.enter(); !r) co_return r;
         if (running_.exchange(true)) {
             co_return error{errc::already_running, "run() is under way already"};
@@ -85,13 +86,11 @@ public:
                 self.driver_.mode.ended([this] { self.running_.store(false); });
             }
         } const guard{*this};
-        // (Asked on this very thread, by a sink, it looks soon enough by itself.)
-        auto const wake = [this, me = std::this_thread::get_id()] {
-            if (Mode::interleaves || me != std::this_thread::get_id()) driver_.mode.stir();
-        };
+        auto const wake = [this] { driver_.mode.stir(); };
         std::stop_callback const on_stop{stop, wake};
+        auto const has_to_end = [&] { return stop.stop_requested() || (enough && enough->load()); };
         if (state() == standing::fenced) co_return fenced();
-        if (stop.stop_requested() || driver_.now() >= until) co_return result<void>{};
+        if (has_to_end() || driver_.now() >= until) co_return result<void>{};
         if (state() != standing::member) {
             auto const began = co_await begin_join();
             if (!began) co_return began.error();
@@ -105,7 +104,7 @@ public:
                 co_return result<void>{};
             }
             auto const at = driver_.now();
-            if (stop.stop_requested() || at >= until) co_return result<void>{};
+            if (has_to_end() || at >= until) co_return result<void>{};
             if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
             auto const nap = fall_asleep();
             auto const wake_at = std::min(nap.until, until);
@@ -118,7 +117,7 @@ public:
             }
             // Told before anything is asked: who is given something to do need not wait for that.
             if (why == wake_reason::pushed) driver_.deliver();
-            if (stop.stop_requested()) co_return result<void>{};
+            if (has_to_end()) co_return result<void>{};
         }
     }
 
