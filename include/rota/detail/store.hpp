@@ -5,6 +5,7 @@
 // It reads no clock: the caller says what time it is (µs, as Redis' TIME).
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
