@@ -10190,7 +10190,21 @@ public:
     using entry = std::pair<std::string const, late<held_lock, T>>;
 
     /// The entry of a lock that is about to be held.
-    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) { return *of(kind).try_emplace(name).first; }
+    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) {
+        auto& table = of(kind);
+        if (spare_.empty()) {
+            // Now, so that to forget one needs no memory.
+            if (spare_.capacity() < op::max_batch) spare_.reserve(std::min(op::max_batch, 2 * spare_.capacity() + 1));
+            return *table.try_emplace(name).first;
+        }
+        auto fresh = std::move(spare_.back());
+        spare_.pop_back();
+        fresh.key() = name;
+        fresh.mapped() = {};
+        auto put = table.insert(std::move(fresh));
+        if (!put.inserted) spare_.push_back(std::move(put.node));
+        return *put.position;
+    }
 
     /// Of schedules: the entries of the items stay where they are until no_longer_asking().
     [[nodiscard]] std::vector<entry*> asking(op::acquire_locks const& request) {
@@ -10206,7 +10220,7 @@ public:
     void no_longer_asking(std::vector<entry*> const& entries) noexcept {
         auto& table = of(op::lock_kind::schedule);
         for (auto* const e : entries) {
-            if (--e->second.asking == 0 && e->second.token == 0) table.erase(table.find(e->first));
+            if (--e->second.asking == 0 && e->second.token == 0) forget(table, table.find(e->first));
         }
     }
 
@@ -10227,7 +10241,7 @@ public:
         auto const l = find(kind, name, token);
         if (l == of(kind).end()) return;
         if (l->second.asking == 0) {
-            of(kind).erase(l);
+            forget(of(kind), l);
         } else {
             l->second = {.asking = l->second.asking};
         }
@@ -10254,6 +10268,12 @@ public:
 private:
     using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
+    // Kept for the next: a busy node takes and gives back locks all the time.
+    void forget(lock_table& table, typename lock_table::const_iterator which) noexcept {
+        auto gone = table.extract(which);
+        if (spare_.size() < spare_.capacity()) spare_.push_back(std::move(gone));
+    }
+
     [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
     // The end: it is not held under that token.
     [[nodiscard]] auto find(op::lock_kind kind, std::string const& name, fencing_token token) {
@@ -10262,6 +10282,7 @@ private:
     }
 
     lock_table tables_[2];
+    std::vector<typename lock_table::node_type> spare_;
 };
 
 }  // namespace rota::detail
@@ -11628,7 +11649,8 @@ private:
     void note_pace(std::uint64_t seq, instant now) {
         if (now - pace_since_ < options_.heartbeat_interval / 2) return;
         auto const steps = seq > pace_seq_ && pace_since_ != instant{} ? seq - pace_seq_ : 0;
-        much_happens_ = steps > (much_happens_ ? 256u : 512u);
+        constexpr std::uint64_t much = 512;  // per heartbeat
+        much_happens_ = steps > (much_happens_ ? much / 2 : much);
         pace_since_ = now;
         pace_seq_ = seq;
     }
@@ -13390,6 +13412,22 @@ public:
         co_return grants;
     }
 
+    /// One that came with its schedule: there is nothing to ask, and so nothing to wait for. Nothing: whoever acquire()s it
+    /// gets it, or learns why not.
+    std::optional<grant> acquire_handed(std::string& name, microseconds ttl) {
+        if (driver_.in_sink() || !check_ttl(ttl)) return std::nullopt;
+        std::optional<grant> lock;
+        {
+            auto const turn = driver_.mode.user_turn();
+            auto const now = driver_.now();
+            if (!driver_.core.has_handed_locks() || !driver_.core.can_act(now)) return std::nullopt;
+            lock = take_handed(name, ttl, now);
+            driver_.collect();
+        }
+        driver_.deliver();
+        return lock;
+    }
+
     // ---------------------------------------------------------------- and keeping or giving back a page of them
 
     /// All of one kind, at most op::max_batch. Until when each may be believed in from now on.
@@ -13562,20 +13600,23 @@ private:
     // Out of `names`, what need not be asked for.
     std::vector<taken> take_handed(std::vector<std::string>& names, microseconds ttl) {
         std::vector<taken> all;
-        auto& core = driver_.core;
         auto const now = driver_.now();
-        auto const self = driver_.belief->incarnation();
         std::vector<std::string> others;
         for (std::size_t i = 0; i < names.size(); ++i) {
-            if (auto const lock = core.take_handed(names[i], ttl, now)) {
-                target held{op::lock_kind::schedule, std::move(names[i]), lock->token, self};
-                all.push_back({i, {std::move(held), lock->until}});
+            if (auto lock = take_handed(names[i], ttl, now)) {
+                all.push_back({i, *std::move(lock)});
             } else {
                 others.push_back(std::move(names[i]));
             }
         }
         names = std::move(others);
         return all;
+    }
+    std::optional<grant> take_handed(std::string& name, microseconds ttl, instant now) {
+        auto const lock = driver_.core.take_handed(name, ttl, now);
+        if (!lock) return std::nullopt;
+        target held{op::lock_kind::schedule, std::move(name), lock->token, driver_.belief->incarnation()};
+        return grant{std::move(held), lock->until};
     }
     op::release_locks handed_in_the_way_of(std::vector<std::string> const& names) {
         op::release_locks request{.kind = op::lock_kind::schedule};
@@ -14151,8 +14192,14 @@ public:
     // ---------------------------------------------------------------- locks
 
     results<schedule_lock> lock_each(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
-        auto granted = locks_.acquire(kind, std::move(names), ttl).get();
         results<schedule_lock> locks;
+        if (names.size() == 1 && kind == op::lock_kind::schedule) {
+            if (auto came = locks_.acquire_handed(names.front(), ttl)) {
+                locks.push_back(schedule_lock{link_, std::move(came->held), came->until});
+                return locks;
+            }
+        }
+        auto granted = locks_.acquire(kind, std::move(names), ttl).get();
         locks.reserve(granted.size());
         for (auto& g : granted) {
             if (g) {
@@ -19519,10 +19566,9 @@ private:
 }
 
 /// One bulk string, which is what the parts are one after the other.
-template <typename Buffer>
-void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
-    std::size_t size = 0;
-    for (auto const part : parts) size += part.size();
+template <typename Buffer, std::convertible_to<std::string_view>... Parts>
+void append_bulk(Buffer& out, Parts const&... parts) {
+    std::size_t const size = (std::string_view{parts}.size() + ...);
     digits_of const length{size};
     auto* at = room_in(out, 1 + length.text().size() + 2 + size + 2);
     auto const put = [&at](std::string_view text) {
@@ -19532,11 +19578,8 @@ void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
     *at++ = '$';
     put(length.text());
     *at++ = '\r', *at++ = '\n';
-    for (auto const part : parts) put(part);
+    (put(parts), ...);
     *at++ = '\r', *at++ = '\n';
-}
-inline void append_bulk(std::string& out, std::string_view bytes) {
-    append_bulk(out, std::initializer_list<std::string_view>{bytes});
 }
 
 inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
@@ -19558,8 +19601,9 @@ struct redis_words {
         count = 0;
     }
     /// One word, which is what the parts are one after the other.
-    void add(std::initializer_list<std::string_view> parts) {
-        append_bulk(bytes, parts);
+    template <typename... Parts>
+    void add(Parts const&... parts) {
+        append_bulk(bytes, parts...);
         ++count;
     }
 };
@@ -19587,19 +19631,19 @@ public:
     redis_command_writer& operator=(redis_command_writer const&) = delete;
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({into_.tag, name, id}); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add(into_.tag, name, id); }
     void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
-    void arg(std::string_view text) { into_.args.add({text}); }
+    void arg(std::string_view text) { into_.args.add(text); }
     void arg(std::uint64_t number) { arg(digits_of{number}.text()); }
-    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add({sign, digits_of{number}.text()}); }
+    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add(sign, digits_of{number}.text()); }
     void arg(microseconds duration) { arg(clamped(duration)); }
     /// weight, or weight;traits.
     void arg(double weight, std::string_view traits) {
         char digits[32];
         auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
         std::string_view const text{digits, static_cast<std::size_t>(end - digits)};
-        into_.args.add({text, traits.empty() ? "" : ";", traits});
+        into_.args.add(text, traits.empty() ? "" : ";", traits);
     }
     /// Numbers, with `end` after each.
     template <typename Numbers = std::initializer_list<std::uint64_t>>
@@ -19617,7 +19661,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { into_.args.add({into_.tag}); }
+    void arg_prefix() { into_.args.add(into_.tag); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {

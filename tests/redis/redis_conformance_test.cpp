@@ -372,6 +372,26 @@ TEST_CASE("tombstones are thrown away when they have had their time") {
     CHECK(redis.contradictions() == std::vector<std::string>{});
 }
 
+TEST_CASE("a schedule that goes to and fro leaves no log that grows without end") {
+    auto& redis = fresh_redis();
+    scene<script_clock_transport> s{redis};
+    fencing_token nodes[] = {s.join("a"), s.join("b")};
+    auto generation = s.own_new(nodes[0], "x");
+    // Each node hears of half of them. Redis throws away whole pieces of a log, of 100 entries as a rule.
+    constexpr long long most = static_cast<long long>(op::change_log_length) + 200;
+    for (long long i = 0; i < 2 * most + 50; ++i) {
+        op::acknowledge const gift{.incarnation = nodes[0], .items = {{"x", generation, nodes[1], {}, true}}};
+        generation = s.one(gift).token;
+        if (generation == 0) FAIL("hand-over " << i);
+        std::swap(nodes[0], nodes[1]);
+    }
+    for (auto const node : nodes) {
+        auto const inbox = redis.command({"XLEN", redis.key("inbox:" + std::to_string(node))}).integer;
+        CHECK(inbox >= static_cast<long long>(op::change_log_length));
+        CHECK(inbox <= most);
+    }
+}
+
 TEST_CASE("counters that were lost alone are noticed, and no log goes back") {
     auto& redis = fresh_redis();
     scene<script_clock_transport> s{redis};

@@ -122,8 +122,14 @@ public:
     // ---------------------------------------------------------------- locks
 
     results<schedule_lock> lock_each(op::lock_kind kind, std::vector<std::string> names, microseconds ttl) {
-        auto granted = locks_.acquire(kind, std::move(names), ttl).get();
         results<schedule_lock> locks;
+        if (names.size() == 1 && kind == op::lock_kind::schedule) {
+            if (auto came = locks_.acquire_handed(names.front(), ttl)) {
+                locks.push_back(schedule_lock{link_, std::move(came->held), came->until});
+                return locks;
+            }
+        }
+        auto granted = locks_.acquire(kind, std::move(names), ttl).get();
         locks.reserve(granted.size());
         for (auto& g : granted) {
             if (g) {

@@ -2,6 +2,8 @@
 // schedule away: when no run of it can be under way. (Locks that nobody here has a handle of: handed_locks.hpp.)
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -34,7 +36,21 @@ public:
     using entry = std::pair<std::string const, late<held_lock, T>>;
 
     /// The entry of a lock that is about to be held.
-    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) { return *of(kind).try_emplace(name).first; }
+    [[nodiscard]] entry& at(op::lock_kind kind, std::string const& name) {
+        auto& table = of(kind);
+        if (spare_.empty()) {
+            // Now, so that to forget one needs no memory.
+            if (spare_.capacity() < op::max_batch) spare_.reserve(std::min(op::max_batch, 2 * spare_.capacity() + 1));
+            return *table.try_emplace(name).first;
+        }
+        auto fresh = std::move(spare_.back());
+        spare_.pop_back();
+        fresh.key() = name;
+        fresh.mapped() = {};
+        auto put = table.insert(std::move(fresh));
+        if (!put.inserted) spare_.push_back(std::move(put.node));
+        return *put.position;
+    }
 
     /// Of schedules: the entries of the items stay where they are until no_longer_asking().
     [[nodiscard]] std::vector<entry*> asking(op::acquire_locks const& request) {
@@ -50,7 +66,7 @@ public:
     void no_longer_asking(std::vector<entry*> const& entries) noexcept {
         auto& table = of(op::lock_kind::schedule);
         for (auto* const e : entries) {
-            if (--e->second.asking == 0 && e->second.token == 0) table.erase(table.find(e->first));
+            if (--e->second.asking == 0 && e->second.token == 0) forget(table, table.find(e->first));
         }
     }
 
@@ -71,7 +87,7 @@ public:
         auto const l = find(kind, name, token);
         if (l == of(kind).end()) return;
         if (l->second.asking == 0) {
-            of(kind).erase(l);
+            forget(of(kind), l);
         } else {
             l->second = {.asking = l->second.asking};
         }
@@ -98,6 +114,12 @@ public:
 private:
     using lock_table = std::unordered_map<std::string, late<held_lock, T>, name_hash, std::equal_to<>>;
 
+    // Kept for the next: a busy node takes and gives back locks all the time.
+    void forget(lock_table& table, typename lock_table::const_iterator which) noexcept {
+        auto gone = table.extract(which);
+        if (spare_.size() < spare_.capacity()) spare_.push_back(std::move(gone));
+    }
+
     [[nodiscard]] lock_table& of(op::lock_kind kind) { return tables_[kind == op::lock_kind::schedule ? 0 : 1]; }
     // The end: it is not held under that token.
     [[nodiscard]] auto find(op::lock_kind kind, std::string const& name, fencing_token token) {
@@ -106,6 +128,7 @@ private:
     }
 
     lock_table tables_[2];
+    std::vector<typename lock_table::node_type> spare_;
 };
 
 }  // namespace rota::detail

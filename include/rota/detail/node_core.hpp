@@ -654,7 +654,8 @@ private:
     void note_pace(std::uint64_t seq, instant now) {
         if (now - pace_since_ < options_.heartbeat_interval / 2) return;
         auto const steps = seq > pace_seq_ && pace_since_ != instant{} ? seq - pace_seq_ : 0;
-        much_happens_ = steps > (much_happens_ ? 256u : 512u);
+        constexpr std::uint64_t much = 512;  // per heartbeat
+        much_happens_ = steps > (much_happens_ ? much / 2 : much);
         pace_since_ = now;
         pace_seq_ = seq;
     }

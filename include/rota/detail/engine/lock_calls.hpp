@@ -61,6 +61,22 @@ public:
         co_return grants;
     }
 
+    /// One that came with its schedule: there is nothing to ask, and so nothing to wait for. Nothing: whoever acquire()s it
+    /// gets it, or learns why not.
+    std::optional<grant> acquire_handed(std::string& name, microseconds ttl) {
+        if (driver_.in_sink() || !check_ttl(ttl)) return std::nullopt;
+        std::optional<grant> lock;
+        {
+            auto const turn = driver_.mode.user_turn();
+            auto const now = driver_.now();
+            if (!driver_.core.has_handed_locks() || !driver_.core.can_act(now)) return std::nullopt;
+            lock = take_handed(name, ttl, now);
+            driver_.collect();
+        }
+        driver_.deliver();
+        return lock;
+    }
+
     // ---------------------------------------------------------------- and keeping or giving back a page of them
 
     /// All of one kind, at most op::max_batch. Until when each may be believed in from now on.
@@ -233,20 +249,23 @@ private:
     // Out of `names`, what need not be asked for.
     std::vector<taken> take_handed(std::vector<std::string>& names, microseconds ttl) {
         std::vector<taken> all;
-        auto& core = driver_.core;
         auto const now = driver_.now();
-        auto const self = driver_.belief->incarnation();
         std::vector<std::string> others;
         for (std::size_t i = 0; i < names.size(); ++i) {
-            if (auto const lock = core.take_handed(names[i], ttl, now)) {
-                target held{op::lock_kind::schedule, std::move(names[i]), lock->token, self};
-                all.push_back({i, {std::move(held), lock->until}});
+            if (auto lock = take_handed(names[i], ttl, now)) {
+                all.push_back({i, *std::move(lock)});
             } else {
                 others.push_back(std::move(names[i]));
             }
         }
         names = std::move(others);
         return all;
+    }
+    std::optional<grant> take_handed(std::string& name, microseconds ttl, instant now) {
+        auto const lock = driver_.core.take_handed(name, ttl, now);
+        if (!lock) return std::nullopt;
+        target held{op::lock_kind::schedule, std::move(name), lock->token, driver_.belief->incarnation()};
+        return grant{std::move(held), lock->until};
     }
     op::release_locks handed_in_the_way_of(std::vector<std::string> const& names) {
         op::release_locks request{.kind = op::lock_kind::schedule};

@@ -31,8 +31,9 @@ struct redis_words {
         count = 0;
     }
     /// One word, which is what the parts are one after the other.
-    void add(std::initializer_list<std::string_view> parts) {
-        append_bulk(bytes, parts);
+    template <typename... Parts>
+    void add(Parts const&... parts) {
+        append_bulk(bytes, parts...);
         ++count;
     }
 };
@@ -60,19 +61,19 @@ public:
     redis_command_writer& operator=(redis_command_writer const&) = delete;
 
     /// The key {prefix}name, {prefix}name<id> or {prefix}name<number>.
-    void key(std::string_view name, std::string_view id = {}) { into_.keys.add({into_.tag, name, id}); }
+    void key(std::string_view name, std::string_view id = {}) { into_.keys.add(into_.tag, name, id); }
     void key(std::string_view name, std::uint64_t number) { key(name, digits_of{number}.text()); }
 
-    void arg(std::string_view text) { into_.args.add({text}); }
+    void arg(std::string_view text) { into_.args.add(text); }
     void arg(std::uint64_t number) { arg(digits_of{number}.text()); }
-    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add({sign, digits_of{number}.text()}); }
+    void signed_arg(std::string_view sign, std::uint64_t number) { into_.args.add(sign, digits_of{number}.text()); }
     void arg(microseconds duration) { arg(clamped(duration)); }
     /// weight, or weight;traits.
     void arg(double weight, std::string_view traits) {
         char digits[32];
         auto const end = std::to_chars(digits, digits + sizeof digits, weight).ptr;
         std::string_view const text{digits, static_cast<std::size_t>(end - digits)};
-        into_.args.add({text, traits.empty() ? "" : ";", traits});
+        into_.args.add(text, traits.empty() ? "" : ";", traits);
     }
     /// Numbers, with `end` after each.
     template <typename Numbers = std::initializer_list<std::uint64_t>>
@@ -90,7 +91,7 @@ public:
         arg(static_cast<std::uint64_t>(value));
     }
     /// What all keys of the group begin with.
-    void arg_prefix() { into_.args.add({into_.tag}); }
+    void arg_prefix() { into_.args.add(into_.tag); }
 
     /// The keys that belong to an incarnation.
     void keys_of_node(fencing_token incarnation) {

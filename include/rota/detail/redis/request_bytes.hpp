@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -83,10 +84,9 @@ private:
 }
 
 /// One bulk string, which is what the parts are one after the other.
-template <typename Buffer>
-void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
-    std::size_t size = 0;
-    for (auto const part : parts) size += part.size();
+template <typename Buffer, std::convertible_to<std::string_view>... Parts>
+void append_bulk(Buffer& out, Parts const&... parts) {
+    std::size_t const size = (std::string_view{parts}.size() + ...);
     digits_of const length{size};
     auto* at = room_in(out, 1 + length.text().size() + 2 + size + 2);
     auto const put = [&at](std::string_view text) {
@@ -96,11 +96,8 @@ void append_bulk(Buffer& out, std::initializer_list<std::string_view> parts) {
     *at++ = '$';
     put(length.text());
     *at++ = '\r', *at++ = '\n';
-    for (auto const part : parts) put(part);
+    (put(parts), ...);
     *at++ = '\r', *at++ = '\n';
-}
-inline void append_bulk(std::string& out, std::string_view bytes) {
-    append_bulk(out, std::initializer_list<std::string_view>{bytes});
 }
 
 inline void append_command(std::string& out, std::initializer_list<std::string_view> words) {
