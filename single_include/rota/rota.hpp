@@ -21533,7 +21533,7 @@ private:
 // ---- rota/detail/redis_push.hpp ------------------------------------------------------------------------------------
 // The second connection of a Redis transport: a blocked XREAD of the node's inbox and, if asked for, of the group's
 // events or of what calls its leader, so that the server wakes a sleeping node the moment there is something new.
-// Promises: never blocks; one read stays pending for as many sleeps as it takes (minutes), and is issued again only when
+// Promises: never blocks; one read stays pending for as many sleeps as it takes, and is issued again only when
 // it was answered or does not cover the subscription any more; nothing between a cursor and the read is missed, because
 // the read starts at the cursor; while the server is away it tries again in ever longer steps. The changes that a read of
 // the inbox brings are kept, so that who is woken need not ask for them (take_news); of the group's events, only that
@@ -21737,13 +21737,14 @@ private:
     }
 
     void append_read(subscription const& sub) {
-        // As long as clients can sensibly wait, so that a quiet group costs no commands. Of events one is enough.
+        // For ever: a quiet group costs no commands, and the server keeps no time for each of us, which it would look at
+        // whenever it wakes. (A peer that is gone is noticed by TCP, see redis_connection.) Of events one is enough.
         auto& out = connection_.request();
         bool const inbox = sub.incarnation != 0;
         bool const group = sub.group != group_interest::none;
         auto const most = std::to_string(group ? 1 : op::max_change_steps);
         append_header(out, '*', 6 + (inbox ? 2u : 0u) + (group ? 2u : 0u));
-        for (std::string_view const word : {"XREAD", "COUNT", most.c_str(), "BLOCK", "300000", "STREAMS"})
+        for (std::string_view const word : {"XREAD", "COUNT", most.c_str(), "BLOCK", "0", "STREAMS"})
             append_bulk(out, word);
         if (inbox) append_bulk(out, target_.inbox + std::to_string(sub.incarnation));
         if (group) append_bulk(out, sub.group == group_interest::all ? target_.events : target_.calls);
@@ -21774,7 +21775,7 @@ private:
     // False: the connection is of no use any more.
     bool accept_read(redisReply const& reply, subscription const& sub, bool& newer) {
         if (!std::exchange(reading_, false)) return false;  // nothing was asked
-        if (reply.type == REDIS_REPLY_NIL) return true;     // the time of BLOCK is over
+        if (reply.type == REDIS_REPLY_NIL) return true;     // an operator ended it: CLIENT UNBLOCK
         if (is_error(reply)) {
             auto const why = server_error(target_.address, "listening for changes", text_of(reply));
             refused_ = why.code == errc::refused_by_server;
