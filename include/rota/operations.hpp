@@ -11,7 +11,8 @@
 //    Items are checked in order, each seeing the effect of those before it.
 //  * Repeating an operation whose reply was lost has one effect: each checks what it expects, and those that could
 //    not tell a repeat from a second request carry a `nonce`.
-//  * A request that writes, from an older connection of the same session than the newest one, is refused (conflict).
+//  * A request that writes, from an older connection of the same session than the newest one, is refused (conflict);
+//    but for a brief tick, which can do no harm: see there.
 //  * An incarnation is *live* while it is in the member table, whatever its deadline: only reap takes it out. It *may
 //    believe* in what it owns while it is live, or superseded with its last deadline still to come.
 //  * Whole-operation failures come as errors: not_joined (the incarnation is not live: reaped, left or superseded),
@@ -194,9 +195,10 @@ struct ticked {
 /// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
-/// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is
-/// to be done: the node or its epoch is gone, or writes were lost (nothing is extended then); the caller is the leader;
-/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for.
+/// server least. It extends the deadline of a node that is there, and no more, and is answered `unsettled` by whoever
+/// finds that something else is to be done: the node or its epoch is gone, or writes were lost; the caller is the leader;
+/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for. One that arrives
+/// late extends the deadline of a node that has done so since, or has just fallen silent: nobody's belief rests on that.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;

@@ -606,7 +606,8 @@ template <typename = void>
 //    Items are checked in order, each seeing the effect of those before it.
 //  * Repeating an operation whose reply was lost has one effect: each checks what it expects, and those that could
 //    not tell a repeat from a second request carry a `nonce`.
-//  * A request that writes, from an older connection of the same session than the newest one, is refused (conflict).
+//  * A request that writes, from an older connection of the same session than the newest one, is refused (conflict);
+//    but for a brief tick, which can do no harm: see there.
 //  * An incarnation is *live* while it is in the member table, whatever its deadline: only reap takes it out. It *may
 //    believe* in what it owns while it is live, or superseded with its last deadline still to come.
 //  * Whole-operation failures come as errors: not_joined (the incarnation is not live: reaped, left or superseded),
@@ -781,9 +782,10 @@ struct ticked {
 /// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
-/// server least. It extends the deadline and no more, and is answered `unsettled` by whoever finds that something else is
-/// to be done: the node or its epoch is gone, or writes were lost (nothing is extended then); the caller is the leader;
-/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for.
+/// server least. It extends the deadline of a node that is there, and no more, and is answered `unsettled` by whoever
+/// finds that something else is to be done: the node or its epoch is gone, or writes were lost; the caller is the leader;
+/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for. One that arrives
+/// late extends the deadline of a node that has done so since, or has just fallen silent: nobody's belief rests on that.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;
@@ -16815,14 +16817,14 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a brief one is answered: s|us|fence|seq|version|leader's record, or nothing.
+    /// What a brief one is answered: s|us|epoch|fence|seq|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
         if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
-        answer.epoch = r.epoch;
+        answer.epoch = parts.number();
         answer.fence = parts.number();
         answer.seq = parts.number();
         answer.version = parts.number();
@@ -16830,8 +16832,8 @@ struct redis_decoder {
         fencing_token holder = 0;
         microseconds lease{};
         if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
-        if ((answer.leader == 0 && r.candidate) || (holder != 0 && holder == r.incarnation) ||
-            answer.leader_remaining > lease) {
+        if (answer.epoch != r.epoch || answer.fence < r.seen || (answer.leader == 0 && r.candidate) ||
+            (holder != 0 && holder == r.incarnation) || answer.leader_remaining > lease) {
             return reply{op::ticked{.status = op::tick_status::unsettled}};
         }
         return reply{std::move(answer)};
@@ -18161,23 +18163,21 @@ return {0}
 )lua";
 
 // What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
-// tells what one MGET read. The caller takes the leader's record apart, and looks whether that settles it.
+// tells what one MGET read. The caller looks whether that settles it: each word that is sent along, and each key that no
+// other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
+// it can do no more than extend the deadline of a node that has done so since, or of one that has just fallen silent.
 //
-// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: connection, incarnation, epoch, ttl, seen.
-// Reply: a text, which costs the server less than an array: s|us|fence|seq|version|leader's record; empty: unsettled.
+// KEYS: epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
+// Reply: a text, which costs the server less than an array: s|us|epoch|fence|seq|version|leader's record; empty: unsettled.
 inline constexpr char brief_tick[] = R"lua(
 local call = redis.call
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-local newest, fence, seq = v[1], v[3], v[4]
-if newest and newest ~= ARGV[1] and tonumber(newest) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-if v[2] ~= ARGV[3] or not fence or not seq or fence ~= ARGV[5] and tonumber(fence) < tonumber(ARGV[5]) or
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+if not (v[1] and v[2] and v[3]) or
         -- 0 also if the deadline is the same as before.
-        call('ZADD', KEYS[7], 'XX', 'CH', now + ARGV[4], ARGV[2]) == 0 and not call('ZSCORE', KEYS[7], ARGV[2]) then
+        call('ZADD', KEYS[6], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 and not call('ZSCORE', KEYS[6], ARGV[1]) then
     return ''
 end
-return time[1] .. '|' .. time[2] .. '|' .. fence .. '|' .. seq .. '|' .. (v[6] or '0') .. '|' .. (v[5] or '')
+return time[1] .. '|' .. time[2] .. '|' .. v[1] .. '|' .. v[2] .. '|' .. v[3] .. '|' .. (v[5] or '0') .. '|' .. (v[4] or '')
 )lua";
 
 // KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
@@ -19766,6 +19766,7 @@ struct redis_encoder {
     void operator()(op::tick const& r) const {
         if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
+        w.key("session:", from.session);
         begin_tick(w, r);
         w.key("dead");
         w.key("ids");
@@ -19784,7 +19785,6 @@ struct redis_encoder {
 
     // Keys with which both kinds begin.
     void begin_tick(redis_command_writer& w, op::tick const& r) const {
-        w.key("session:", from.session);
         w.key("epoch");
         w.key("fence");
         w.key("seq");
@@ -19796,11 +19796,8 @@ struct redis_encoder {
     void brief_tick(op::tick const& r) const {
         redis_command_writer w{into, script_id::brief_tick, key_prefix};
         begin_tick(w, r);
-        w.arg(from.connection);
         w.arg(r.incarnation);
-        w.arg(r.epoch);
         w.arg(r.node_ttl);
-        w.arg(r.seen);
     }
 
     void operator()(op::leave const& r) const {
@@ -23695,7 +23692,8 @@ private:
 
     static bool writes(operation const& request) {
         return std::visit(
-            []<typename Op>(Op const&) {
+            []<typename Op>(Op const& r) {
+                if constexpr (std::is_same_v<Op, op::tick>) return !r.brief;
                 return !(std::is_same_v<Op, op::lookup> || std::is_same_v<Op, op::changes_since> ||
                          std::is_same_v<Op, op::events_since> || std::is_same_v<Op, op::schedules_page> ||
                          std::is_same_v<Op, op::nodes_page> || std::is_same_v<Op, op::scan_page>);
@@ -23969,8 +23967,9 @@ private:
     bool is_settled(op::tick const& r) {
         if (Defects::has(defect::elected_on_request)) return true;
         auto* n = live(r.incarnation);
-        if (epoch_ == 0 || epoch_ != r.epoch || fence_ < r.seen || !n) return false;
+        if (epoch_ == 0 || !n) return false;
         n->deadline = now_ + r.node_ttl.count();
+        if (epoch_ != r.epoch || fence_ < r.seen) return false;
         bool const vacant = leader_.incarnation == 0 || leader_.deadline <= now_;
         return !(vacant && r.candidate) && leader_.incarnation != r.incarnation &&
                leader_.deadline <= now_ + leader_.lease;

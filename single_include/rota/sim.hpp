@@ -7074,12 +7074,13 @@ private:
 
 namespace rota::sim {
 
-/// Once a session has been heard by a newer connection, no command that comes by an older one has an effect.
+/// Once a session has been heard by a newer connection, no command that comes by an older one has an effect. (But for a
+/// brief tick, which extends a deadline: see op::tick.)
 class dead_connections_do_nothing final : public invariant {
 public:
     std::string_view name() const override { return "dead_connections_do_nothing"; }
     void performed(step const& s) override {
-        if (s.from.session == 0 || reads(s.request)) return;
+        if (s.from.session == 0 || may_come_late(s.request)) return;
         auto& newest = newest_[{s.server, s.from.session}];
         if (s.from.number >= newest) {
             newest = s.from.number;
@@ -7094,10 +7095,12 @@ public:
     }
 
 private:
-    static bool reads(operation const& o) {
-        return std::holds_alternative<op::lookup>(o) || std::holds_alternative<op::changes_since>(o) ||
-               std::holds_alternative<op::events_since>(o) || std::holds_alternative<op::schedules_page>(o) ||
-               std::holds_alternative<op::nodes_page>(o) || std::holds_alternative<op::scan_page>(o);
+    static bool may_come_late(operation const& o) {
+        auto const* const tick = std::get_if<op::tick>(&o);
+        return (tick && tick->brief) || std::holds_alternative<op::lookup>(o) ||
+               std::holds_alternative<op::changes_since>(o) || std::holds_alternative<op::events_since>(o) ||
+               std::holds_alternative<op::schedules_page>(o) || std::holds_alternative<op::nodes_page>(o) ||
+               std::holds_alternative<op::scan_page>(o);
     }
     std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> newest_;
 };

@@ -422,7 +422,7 @@ std::vector<scenario<Store>> membership_scenarios() {
              other = brief;
              other.incarnation = 4711;
              CHECK(s.get(other) == unsettled);
-             CHECK(remaining_of_b() == microseconds{9s});
+             CHECK(remaining_of_b() == microseconds{10s});
              CHECK(s.tick(b, "b").status == op::tick_status::ok);
          }},
         {"a candidate takes vacant leadership, and others hear of it",
@@ -2218,6 +2218,9 @@ std::vector<scenario<Store>> following_scenarios() {
              };
              CHECK(refused(op::join{.node_id = "c", .nonce = 1, .node_ttl = 10s}));
              CHECK(refused(s.heartbeat(a, "a")));
+             auto brief = s.heartbeat(b, "b");
+             brief.brief = true;
+             CHECK(s.ask(brief, late).has_value());  // it can only extend a deadline
              CHECK(refused(op::leave{a, "a", {}}));
              CHECK(refused(op::renounce{a, term, {}}));
              CHECK(refused(op::acquire_locks{.incarnation = a, .items = {{"x", x}}, .ttl = 5s}));

@@ -228,7 +228,8 @@ private:
 
     static bool writes(operation const& request) {
         return std::visit(
-            []<typename Op>(Op const&) {
+            []<typename Op>(Op const& r) {
+                if constexpr (std::is_same_v<Op, op::tick>) return !r.brief;
                 return !(std::is_same_v<Op, op::lookup> || std::is_same_v<Op, op::changes_since> ||
                          std::is_same_v<Op, op::events_since> || std::is_same_v<Op, op::schedules_page> ||
                          std::is_same_v<Op, op::nodes_page> || std::is_same_v<Op, op::scan_page>);
@@ -502,8 +503,9 @@ private:
     bool is_settled(op::tick const& r) {
         if (Defects::has(defect::elected_on_request)) return true;
         auto* n = live(r.incarnation);
-        if (epoch_ == 0 || epoch_ != r.epoch || fence_ < r.seen || !n) return false;
+        if (epoch_ == 0 || !n) return false;
         n->deadline = now_ + r.node_ttl.count();
+        if (epoch_ != r.epoch || fence_ < r.seen) return false;
         bool const vacant = leader_.incarnation == 0 || leader_.deadline <= now_;
         return !(vacant && r.candidate) && leader_.incarnation != r.incarnation &&
                leader_.deadline <= now_ + leader_.lease;

@@ -56,14 +56,14 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a brief one is answered: s|us|fence|seq|version|leader's record, or nothing.
+    /// What a brief one is answered: s|us|epoch|fence|seq|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
         if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
-        answer.epoch = r.epoch;
+        answer.epoch = parts.number();
         answer.fence = parts.number();
         answer.seq = parts.number();
         answer.version = parts.number();
@@ -71,8 +71,8 @@ struct redis_decoder {
         fencing_token holder = 0;
         microseconds lease{};
         if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
-        if ((answer.leader == 0 && r.candidate) || (holder != 0 && holder == r.incarnation) ||
-            answer.leader_remaining > lease) {
+        if (answer.epoch != r.epoch || answer.fence < r.seen || (answer.leader == 0 && r.candidate) ||
+            (holder != 0 && holder == r.incarnation) || answer.leader_remaining > lease) {
             return reply{op::ticked{.status = op::tick_status::unsettled}};
         }
         return reply{std::move(answer)};

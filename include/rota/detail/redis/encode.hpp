@@ -196,6 +196,7 @@ struct redis_encoder {
     void operator()(op::tick const& r) const {
         if (r.brief) return brief_tick(r);
         redis_command_writer w{into, script_id::tick, key_prefix};
+        w.key("session:", from.session);
         begin_tick(w, r);
         w.key("dead");
         w.key("ids");
@@ -214,7 +215,6 @@ struct redis_encoder {
 
     // Keys with which both kinds begin.
     void begin_tick(redis_command_writer& w, op::tick const& r) const {
-        w.key("session:", from.session);
         w.key("epoch");
         w.key("fence");
         w.key("seq");
@@ -226,11 +226,8 @@ struct redis_encoder {
     void brief_tick(op::tick const& r) const {
         redis_command_writer w{into, script_id::brief_tick, key_prefix};
         begin_tick(w, r);
-        w.arg(from.connection);
         w.arg(r.incarnation);
-        w.arg(r.epoch);
         w.arg(r.node_ttl);
-        w.arg(r.seen);
     }
 
     void operator()(op::leave const& r) const {
