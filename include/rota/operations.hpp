@@ -195,10 +195,11 @@ struct ticked {
 /// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
-/// server least. It extends the deadline of a node that is there, and no more, and is answered `unsettled` by whoever
-/// finds that something else is to be done: the node or its epoch is gone, or writes were lost; the caller is the leader;
-/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for. One that arrives
-/// late extends the deadline of a node that has done so since, or has just fallen silent: nobody's belief rests on that.
+/// server least. It extends the deadline of a node that is there, and no more (not even that if the group's counters are
+/// gone), and is answered `unsettled` by whoever finds that something else is to be done: the node or its epoch is gone,
+/// or writes were lost; the caller is the leader; the caller is a candidate and the lease is over; the lease is further
+/// ahead than it was granted for. One that arrives late extends a deadline once more: nobody's belief rests on that, and
+/// a node that has died meanwhile is found out by at most one ttl later.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;

@@ -782,10 +782,11 @@ struct ticked {
 /// lease by any tick in full, the nodes' by the leader's, as of the next one.
 ///
 /// A `brief` one is a follower's (term 0) who takes it that all goes on as it was; nearly all are, and they cost the
-/// server least. It extends the deadline of a node that is there, and no more, and is answered `unsettled` by whoever
-/// finds that something else is to be done: the node or its epoch is gone, or writes were lost; the caller is the leader;
-/// the caller is a candidate and the lease is over; the lease is further ahead than it was granted for. One that arrives
-/// late extends the deadline of a node that has done so since, or has just fallen silent: nobody's belief rests on that.
+/// server least. It extends the deadline of a node that is there, and no more (not even that if the group's counters are
+/// gone), and is answered `unsettled` by whoever finds that something else is to be done: the node or its epoch is gone,
+/// or writes were lost; the caller is the leader; the caller is a candidate and the lease is over; the lease is further
+/// ahead than it was granted for. One that arrives late extends a deadline once more: nobody's belief rests on that, and
+/// a node that has died meanwhile is found out by at most one ttl later.
 struct tick {
     using reply = ticked;
     fencing_token incarnation = 0;
@@ -13415,8 +13416,9 @@ public:
     }
 
     /// One that came with its schedule: there is nothing to ask, and so nothing to wait for. Nothing: whoever acquire()s it
-    /// gets it, or learns why not.
+    /// gets it, or learns why not. (Where this node hands no locks on, none will come as a rule: no turn is taken for that.)
     std::optional<grant> acquire_handed(std::string& name, microseconds ttl) {
+        if (driver_.core.settings().handoff_lock_ttl == microseconds{}) return std::nullopt;
         if (driver_.in_sink() || !check_ttl(ttl)) return std::nullopt;
         std::optional<grant> lock;
         {
@@ -18165,7 +18167,7 @@ return {0}
 // What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
 // tells what one MGET read. The caller looks whether that settles it: each word that is sent along, and each key that no
 // other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
-// it can do no more than extend the deadline of a node that has done so since, or of one that has just fallen silent.
+// it extends a deadline, and no more.
 //
 // KEYS: epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
 // Reply: a text, which costs the server less than an array: s|us|epoch|fence|seq|version|leader's record; empty: unsettled.
@@ -20174,7 +20176,7 @@ void encode(operation const& request, std::string_view key_prefix, std::uint64_t
 // first connection of the first node of a version. (An operation whose script is missing loads them, too.)
 // Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
 // its number in the session's record before its first operation, so that a command of an earlier one that arrives late
-// is refused; no message holds a password.
+// is refused (but for a brief tick, see op::tick); no message holds a password.
 // Does not: time anything, or decide when to try again (that is reconnect_backoff).
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)

@@ -6,7 +6,7 @@
 // first connection of the first node of a version. (An operation whose script is missing loads them, too.)
 // Promises: nothing is written to the server before every right that rota needs has been checked; each connection raises
 // its number in the session's record before its first operation, so that a command of an earlier one that arrives late
-// is refused; no message holds a password.
+// is refused (but for a brief tick, see op::tick); no message holds a password.
 // Does not: time anything, or decide when to try again (that is reconnect_backoff).
 #pragma once
 

@@ -62,8 +62,9 @@ public:
     }
 
     /// One that came with its schedule: there is nothing to ask, and so nothing to wait for. Nothing: whoever acquire()s it
-    /// gets it, or learns why not.
+    /// gets it, or learns why not. (Where this node hands no locks on, none will come as a rule: no turn is taken for that.)
     std::optional<grant> acquire_handed(std::string& name, microseconds ttl) {
+        if (driver_.core.settings().handoff_lock_ttl == microseconds{}) return std::nullopt;
         if (driver_.in_sink() || !check_ttl(ttl)) return std::nullopt;
         std::optional<grant> lock;
         {

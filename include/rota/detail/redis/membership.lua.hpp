@@ -83,7 +83,7 @@ return {0}
 // What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
 // tells what one MGET read. The caller looks whether that settles it: each word that is sent along, and each key that no
 // other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
-// it can do no more than extend the deadline of a node that has done so since, or of one that has just fallen silent.
+// it extends a deadline, and no more.
 //
 // KEYS: epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
 // Reply: a text, which costs the server less than an array: s|us|epoch|fence|seq|version|leader's record; empty: unsettled.
