@@ -16545,6 +16545,2224 @@ private:
 
 #include <hiredis/hiredis.h>
 
+// ---- rota/detail/redis_scripts.hpp ---------------------------------------------------------------------------------
+// The Lua scripts that perform the operations of operations.hpp on Redis, one atomic step each: which there are, and
+// their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
+//
+// Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
+// (`time`: seconds and microseconds, as text; `now`: all of it) is all that knows of a clock, so tests put others there. No hiredis here: this is text.
+
+#include <array>
+
+// ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
+// Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
+// which schedule. Each piece is prepended only where it is used, after those that it uses.
+//
+// A script has no way back once it has written. So each reads first (which also finds keys of a wrong type), decides on
+// Lua tables, and writes last: verify_…() is the end of reading, commit_…() writes. Words such as errc_conflict,
+// event_left or limit_events are replaced by their numbers before a script is sent, within quotes as well.
+//
+// Numbers are kept as the text they have in Redis and compared as text; arithmetic makes them doubles, exact below
+// 2^53, which only fmt(int, n) turns back into text without loss (`..` keeps 14 digits). What is given to a command is
+// text where it can be: a number costs Redis a conversion to floating point notation, which is half the price of a call.
+
+namespace rota::detail::lua {
+
+// For a script that has not `group`.
+inline constexpr char shorthands[] = R"lua(
+local call, fmt, match = redis.call, string.format, string.match
+)lua";
+
+// How to format a whole number: %d takes half the time of %.0f, where the server's long has 64 bits.
+inline constexpr char whole[] = R"lua(
+local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
+)lua";
+
+// KEYS of every script that changes more than locks; ARGV[1] is the number of the connection, ARGV[2] what all keys
+// begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
+inline constexpr char group[] = R"lua(
+local call, fmt, match = redis.call, string.format, string.match
+local k_session, k_head, k_fence, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 17)
+local P = ARGV[2]
+
+local counters = call('MGET', k_session, k_head, k_fence, k_leader)
+for i = 1, 4 do
+    -- MGET shows a key of another type as missing; GET refuses it.
+    if not counters[i] then call('GET', KEYS[i]) end
+end
+if counters[1] and tonumber(counters[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+-- The head is the id of the newest event.
+local epoch, seq = match(counters[2] or '', '^(%d+)%-(%d+)$')
+local fence, leader = tonumber(counters[3] or 0), counters[4]
+seq = tonumber(seq or 0)
+local counted, founded = false, false
+
+local function mint(seen)
+    counted = true
+    fence = fence + 1
+    if fence < now then fence = now end
+    if fence <= seen then fence = seen + 1 end
+    return fence
+end
+
+-- Of one that joins: may know of tokens that this server has lost, but not of just any.
+local function absurd(seen)
+    return seen > math.max(now, fence) + limit_seen_lead and
+        {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
+end
+
+-- Of a member: it is told by its next tick.
+local function behind(seen)
+    return fence < seen and {errc_not_joined, 'the server has lost writes'}
+end
+
+-- Of one whose request was made from what the group was at that event.
+local function moved_on(as_of)
+    return as_of ~= '0' and tonumber(as_of) ~= seq and {errc_conflict, 'the group has changed'}
+end
+)lua";
+
+// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
+// the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
+//   kind|reason|from|generation|to|weight;traits|length:id
+// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
+// |lease|who comes next, each with a comma where a node comes to lead, |lease of the lock where that goes with a schedule.
+// All parts come as text: joining numbers is four times slower.
+inline constexpr char step[] = R"lua(
+local events, told, versions, lengths = {}, {}, {}, {}
+-- Whether any of the events is one of which op::calls_leader() is true: they are, but where a script says otherwise.
+local calling = true
+
+-- |length: of an id.
+local function mark_of(id)
+    local mark = '|' .. #id .. ':'
+    lengths[#id] = mark
+    return mark
+end
+
+local function list_in(lists, key)
+    local list = lists[key]
+    if not list then
+        list = {}
+        lists[key] = list
+    end
+    return list
+end
+
+-- In pieces: joined one by one they would be texts that differ in few places, which is what Lua's hash of a long text
+-- overlooks; each would then be compared with many.
+local function put_word(list, record, id)
+    local n = #list
+    list[n + 1] = record
+    list[n + 2] = lengths[#id] or mark_of(id)
+    list[n + 3] = id
+end
+
+local function emit(record, id)
+    put_word(events, record, id)
+end
+
+local function tell(inc, record, id)
+    put_word(list_in(told, inc), record, id)
+end
+
+-- Words that stand together, to all.
+local function emit_and_tell(inc, words)
+    local text = table.concat(words)
+    events[#events + 1] = text
+    local list = list_in(told, inc)
+    list[#list + 1] = text
+end
+
+-- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
+local function ensure_epoch(seen)
+    if epoch and fence >= seen then return end
+    epoch, founded = fmt(int, mint(seen)), true
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
+end
+
+-- The end of reading. Returns what to answer if the step cannot be logged.
+local function verify_step()
+    if #events > 0 then
+        if not (founded or epoch) then return {errc_conflict, 'the group has lost its epoch'} end
+        call('XLEN', k_events)
+        if calling then call('XLEN', k_calls) end
+    end
+    local nodes, keys = {}, {}
+    for inc in pairs(told) do
+        nodes[#nodes + 1] = inc
+        keys[#keys + 1] = P .. 'ver:' .. inc
+    end
+    local found = #keys > 0 and call('MGET', unpack(keys)) or {}
+    for i, inc in ipairs(nodes) do
+        local inbox, version = P .. 'inbox:' .. inc, found[i] or call('GET', keys[i])
+        if call('XLEN', inbox) > 0 and not version then
+            -- The counter alone was lost: go on from the log, whose numbers never go back.
+            version = match(call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)[1][1], '^%d+')
+        end
+        versions[i] = {inbox, (version or 0) + 1 .. '', keys[i], told[inc]}
+    end
+end
+
+-- Up to Redis 7.0, a node that reads both logs is woken by the one that is written first: what concerns it comes before
+-- what all may know.
+local function commit_step()
+    if #events > 0 then
+        counted = true
+        seq = seq + 1
+    end
+    local set = {}
+    local head = epoch and epoch .. '-' .. fmt(int, seq)
+    if counted then set = {k_head, head, k_fence, fmt(int, fence)} end
+    local n = #set
+    for _, v in ipairs(versions) do
+        local version = v[2]
+        call('XADD', v[1], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', table.concat(v[4]))
+        set[n + 1], set[n + 2] = v[3], version
+        n = n + 2
+    end
+    if #events > 0 then
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', head, 'e', table.concat(events))
+        if calling then call('XADD', k_calls, 'MAXLEN', '1', head, 'e', '') end
+    end
+    if n > 0 then call('MSET', unpack(set)) end
+end
+)lua";
+
+// Nodes, live and dead, each read once per step; many at once by read_nodes.
+// info is capacity|nonce|ttl|1 if it left in order, else 0|1;traits|id.
+inline constexpr char nodes[] = R"lua(
+local known, changed, departed = {}, {}, {}
+
+-- A counter that cannot be read says nothing; see mend.
+local function counter(text)
+    local value = tonumber(text or 0)
+    return value and value >= 0 and value or 0
+end
+
+local function know(inc, info, live, dead, load, pending)
+    local n = info and {
+        info = info,
+        live = live and true,
+        -- live: taken for dead from then on; dead: its schedules may be adopted from then on
+        deadline = tonumber(live or dead or 0),
+        capacity = tonumber(match(info, '^%d+')),
+        load = counter(load),
+        pending = counter(pending),
+    }
+    known[inc] = n or false
+    return n
+end
+
+local function node(inc)
+    local n = known[inc]
+    if n ~= nil then return n end
+    local info = inc ~= '0' and call('HGET', k_info, inc)
+    if not info then return know(inc) end
+    local live = call('ZSCORE', k_nodes, inc)
+    return know(inc, info, live, not live and call('ZSCORE', k_dead, inc), call('HGET', k_load, inc),
+                call('HGET', k_pending, inc))
+end
+
+-- Reads those whose incarnations are ARGV[first..last].
+local function read_nodes(first, last)
+    if last < first then return end
+    local info = call('HMGET', k_info, unpack(ARGV, first, last))
+    local live = call('ZMSCORE', k_nodes, unpack(ARGV, first, last))
+    local load = call('HMGET', k_load, unpack(ARGV, first, last))
+    local pending = call('HMGET', k_pending, unpack(ARGV, first, last))
+    for i = first, last do
+        local j = i - first + 1
+        local inc, deadline = ARGV[i], live[j]
+        know(inc, info[j], deadline, not deadline and call('ZSCORE', k_dead, inc), load[j], pending[j])
+    end
+end
+
+local function may_believe(inc)
+    local n = node(inc)
+    return n and (n.live or n.deadline > now)
+end
+
+local function is_target(inc)
+    local n = node(inc)
+    return n and n.live and n.deadline > now
+end
+
+local function count(inc, n, load, pending)
+    load, pending = n.load + load, n.pending + pending
+    n.load, n.pending = load > 0 and load or 0, pending > 0 and pending or 0
+    changed[inc] = n
+end
+
+local function commit_nodes()
+    local load, pending = {}, {}
+    for inc, n in pairs(changed) do
+        local i = #load
+        load[i + 1], load[i + 2] = inc, n.load
+        pending[i + 1], pending[i + 2] = inc, n.pending
+    end
+    if #load > 0 then
+        call('HSET', k_load, unpack(load))
+        call('HSET', k_pending, unpack(pending))
+    end
+end
+)lua";
+
+inline constexpr char leadership[] = R"lua(
+local function leads(inc, term)
+    if not leader then return false end
+    local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
+    return holder == inc and held_under == term
+end
+)lua";
+
+// Nodes that go, and dead ones that own nothing more and are forgotten.
+inline constexpr char departures[] = R"lua(
+local gone, gone_ids, forgotten, left, from_dead = {}, {}, {}, {}, {}
+
+local function take_out(inc, n, kind)
+    local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
+    n.live, n.deadline, n.goes = false, now, true
+    gone[#gone + 1] = inc
+    -- A newer incarnation may have the name by now.
+    if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
+    if kind == 'event_left' then left = {inc, before .. '|1|' .. after} end
+    emit(kind .. '|0|' .. inc .. '|0|0|1', id)
+end
+
+local function forget_if_done(inc)
+    local n = node(inc)
+    if not n or n.live or n.deadline > now or n.load > 0 then return end
+    known[inc], changed[inc], departed[inc] = false, nil, true
+    forgotten[#forgotten + 1] = inc
+    if not n.goes then from_dead[#from_dead + 1] = inc end
+    emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
+end
+
+local function verify_departures()
+    if #forgotten > 0 then call('ZCARD', k_roster) end
+    call('ZCARD', k_dead)
+end
+
+local function commit_departures()
+    if #gone > 0 then
+        -- Those that are forgotten at once are dead for no time.
+        local since = {}
+        for _, inc in ipairs(gone) do
+            if not departed[inc] then
+                since[#since + 1] = now
+                since[#since + 1] = inc
+            end
+        end
+        call('ZREM', k_nodes, unpack(gone))
+        if #since > 0 then call('ZADD', k_dead, unpack(since)) end
+    end
+    if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
+    if #left > 0 and not departed[left[1]] then call('HSET', k_info, unpack(left)) end
+    if #forgotten > 0 then
+        local padded, keys = {}, {}
+        for i, inc in ipairs(forgotten) do
+            padded[i] = fmt('%016.0f', inc)
+            local n = #keys
+            keys[n + 1], keys[n + 2], keys[n + 3] = P .. 'by:' .. inc, P .. 'ver:' .. inc, P .. 'inbox:' .. inc
+        end
+        if #from_dead > 0 then call('ZREM', k_dead, unpack(from_dead)) end
+        call('ZREM', k_roster, unpack(padded))
+        call('HDEL', k_info, unpack(forgotten))
+        call('HDEL', k_load, unpack(forgotten))
+        call('HDEL', k_pending, unpack(forgotten))
+        call('DEL', unpack(keys))
+    end
+end
+)lua";
+
+inline constexpr char weights[] = R"lua(
+-- weight;traits
+local function is_weight(text)
+    local number = match(text, '^[^;|]*')
+    local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
+    return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
+end
+)lua";
+
+// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
+inline constexpr char record[] = R"lua(
+-- Of 16 digits at most, and as text unlike any other.
+local function is_token(text)
+    return text == '0' or #text <= 16 and string.byte(text) ~= 48
+end
+
+local function parse(text)
+    local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
+    if generation and is_token(generation) and is_token(owner) and (weight == '1' or is_weight(weight)) then
+        return generation, owner, weight
+    end
+end
+)lua";
+
+// The schedules of a request: what is stored of each, read once, and what becomes of it.
+inline constexpr char schedules[] = R"lua(
+local records = {}
+local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
+local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
+-- Of a token, an owner and a weight.
+local record_format = int .. '|%s|%s'
+
+-- What own and moves hold of the schedules whose ids are ARGV[first..last].
+local function read_own(first, last)
+    if last < first then return {}, {} end
+    -- Mostly nothing is moving.
+    return call('HMGET', k_own, unpack(ARGV, first, last)),
+        call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
+end
+
+-- The same as records.
+local function read_schedules(first, last)
+    local own, moves = read_own(first, last)
+    for i = first, last do
+        local text, move = own[i - first + 1], moves[i - first + 1]
+        if text then
+            local generation, owner, weight = parse(text)
+            -- One that cannot be read has an owner that is nobody, and is not '0' either.
+            local s = {generation = generation or '', owner = owner or '', weight = weight or '1'}
+            if move then s.to = match(move, '^%d+') end
+            records[ARGV[i]] = s
+        end
+    end
+end
+
+local function append(lists, inc, id)
+    local list = list_in(lists, inc)
+    list[#list + 1] = id
+end
+
+-- In pairs, as ZADD takes them.
+local function append_scored(lists, inc, id)
+    local list = list_in(lists, inc)
+    local n = #list
+    list[n + 1], list[n + 2] = '0', id
+end
+
+local function detach(id, owner)
+    if owner == '0' then
+        unowned_removed[#unowned_removed + 1] = id
+        return
+    end
+    local n = node(owner)
+    if n then
+        append(by_removed, owner, id)
+        n.load = n.load > 0 and n.load - 1 or 0
+        changed[owner] = n
+    end
+end
+
+local function drop_move(id, to)
+    local target = node(to)
+    if target then count(to, target, 0, -1) end
+    moves_deleted[#moves_deleted + 1] = id
+end
+
+-- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
+-- event_owned|reason|from|
+-- `lease`: of the lock that goes with it, or nothing.
+local function hand_to(id, weight, from, to, token, head, lease)
+    detach(id, from)
+    local text = fmt(record_format, token, to, weight)
+    local n = #own_set
+    own_set[n + 1], own_set[n + 2] = id, text
+    text = lease and head .. text .. '|' .. lease or head .. text
+    emit(text, id)
+    if to == '0' then
+        unowned_added[#unowned_added + 1] = '0'
+        unowned_added[#unowned_added + 1] = id
+        return
+    end
+    append_scored(by_added, to, id)
+    local target = node(to)
+    target.load = target.load + 1
+    changed[to] = target
+    tell(to, text, id)
+end
+
+local function verify_schedules()
+    call('ZCARD', k_unowned)
+    for inc in pairs(by_added) do call('ZCARD', P .. 'by:' .. inc) end
+    for inc in pairs(by_removed) do call('ZCARD', P .. 'by:' .. inc) end
+end
+
+local function commit_schedules()
+    if #own_set > 0 then call('HSET', k_own, unpack(own_set)) end
+    if #own_deleted > 0 then call('HDEL', k_own, unpack(own_deleted)) end
+    if #moves_deleted > 0 then call('HDEL', k_moves, unpack(moves_deleted)) end
+    if #moves_set > 0 then call('HSET', k_moves, unpack(moves_set)) end
+    if #unowned_removed > 0 then call('ZREM', k_unowned, unpack(unowned_removed)) end
+    if #unowned_added > 0 then call('ZADD', k_unowned, unpack(unowned_added)) end
+    for inc, ids in pairs(by_removed) do
+        -- The index of a node that is forgotten goes as a whole.
+        if not departed[inc] then call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
+    end
+    for inc, pairs in pairs(by_added) do call('ZADD', P .. 'by:' .. inc, unpack(pairs)) end
+end
+)lua";
+
+// Values of KEYS[first..last], strings that are to be written. MGET shows a key of another type as missing, so those
+// that seem to be are looked at again, all by one EXISTS.
+inline constexpr char strings[] = R"lua(
+local function strings(first, last)
+    local values, absent = redis.call('MGET', unpack(KEYS, first, last)), {}
+    for i = first, last do
+        if not values[i - first + 1] then absent[#absent + 1] = KEYS[i] end
+    end
+    if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
+        for _, key in ipairs(absent) do redis.call('GET', key) end
+    end
+    return values
+end
+)lua";
+
+// What stays of schedules that were unregistered or mended, in the hash `gone`: inc|until|kept|nonce. The owner of then
+// may believe in it until it has heard; 0: several may.
+inline constexpr char tombstones[] = R"lua(
+local stones = {}
+
+-- Reads those of the schedules whose ids are ARGV[first..last]. Whether there are any.
+local function read_tombstones(first, last)
+    -- Mostly there are none.
+    if last < first or call('HLEN', k_gone) == 0 then return false end
+    local values = call('HMGET', k_gone, unpack(ARGV, first, last))
+    for i = first, last do
+        local text = values[i - first + 1]
+        if text then
+            local g = {}
+            g.owner, g.ends, g.kept, g.nonce = match(text, '^(%d+)|(%d+)|(%d+)|(%d+)$')
+            if g.owner then stones[ARGV[i]] = g end
+        end
+    end
+    return true
+end
+
+local function is_guarded(id)
+    local g = stones[id]
+    return g and tonumber(g.ends) > now and (g.owner == '0' or may_believe(g.owner))
+end
+)lua";
+
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
+inline constexpr char burial[] = R"lua(
+local k_buried = KEYS[18]
+local buried, overdue = {}, {}
+
+-- May be called for an id once, with a stone that is not changed after.
+local function bury(id, stone)
+    stones[id] = stone
+    buried[#buried + 1] = id
+end
+
+local function verify_burial()
+    if #buried > 0 then
+        call('HLEN', k_gone)
+        overdue = call('ZRANGEBYSCORE', k_buried, '-inf', now, 'LIMIT', 0, 2 * #buried)
+    end
+end
+
+local function commit_burial()
+    if #buried == 0 then return end
+    if #overdue > 0 then
+        call('HDEL', k_gone, unpack(overdue))
+        call('ZREM', k_buried, unpack(overdue))
+    end
+    local set, scores = {}, {}
+    for i, id in ipairs(buried) do
+        local g = stones[id]
+        set[2 * i - 1], set[2 * i] = id, fmt('%s|' .. int .. '|' .. int .. '|%s', g.owner, g.ends, g.kept, g.nonce)
+        scores[2 * i - 1], scores[2 * i] = fmt(int, math.max(g.ends, g.kept)), id
+    end
+    call('HSET', k_gone, unpack(set))
+    call('ZADD', k_buried, unpack(scores))
+    -- In ms and twice as long: it only collects garbage.
+    local last = call('ZREVRANGE', k_buried, 0, 0, 'WITHSCORES')
+    local kept = math.ceil(math.max(last[2] - now, 0) / 500) + 1
+    call('PEXPIRE', k_gone, kept)
+    call('PEXPIRE', k_buried, kept)
+end
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/connection.lua.hpp --------------------------------------------------------------------------
+// The scripts of a connection itself: session, which makes it the newest of its session, and probe, which finds out
+// whether the server lets us do what the other scripts need.
+
+namespace rota::detail::lua {
+
+// KEYS: session. ARGV: connection. Reply: nothing, or conflict if there is a newer one.
+inline constexpr char session[] = R"lua(
+local newest = redis.call('GET', KEYS[1])
+if newest and tonumber(newest) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', 86400000)
+return {0}
+)lua";
+
+// KEYS: a key to throw away. Reply: 'OK', or the first error in the server's words, then the command in brackets.
+// DEL comes first, so that nothing is written that could not be cleaned up. XREAD is for the connection that sleeps.
+inline constexpr char probe[] = R"lua(
+local key = KEYS[1]
+local commands = {
+    {'DEL', key}, {'TIME'}, {'GET', key}, {'MGET', key}, {'EXISTS', key},
+    {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HEXISTS', key, 'a'}, {'HLEN', key},
+    {'HKEYS', key}, {'HGETALL', key}, {'HSCAN', key, '0'},
+    {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZCARD', key}, {'ZRANGE', key, 0, 0}, {'ZREVRANGE', key, 0, 0},
+    {'ZRANGEBYSCORE', key, 0, 0}, {'ZRANGEBYLEX', key, '-', '+'},
+    {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}, {'XREAD', 'STREAMS', key, '0'},
+    {'SET', key, '1', 'PX', 1000}, {'MSET', key, '1'}, {'DEL', key},
+    {'HSET', key, 'a', '1'}, {'PEXPIRE', key, 1000}, {'HDEL', key, 'a'}, {'DEL', key},
+    {'ZADD', key, 1, 'a'}, {'ZREM', key, 'a'}, {'DEL', key},
+    {'XADD', key, 'MAXLEN', '~', 1, '1-0', 'a', '1'}, {'DEL', key},
+}
+for _, command in ipairs(commands) do
+    local outcome = redis.pcall(unpack(command))
+    if type(outcome) == 'table' and outcome.err then
+        redis.pcall('DEL', key)
+        return outcome.err .. ' [' .. command[1] .. ']'
+    end
+end
+return 'OK'
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/following.lua.hpp ---------------------------------------------------------------------------
+// The scripts that only read: changes_since, events_since, schedules_page, nodes_page, scan_page. See operations.hpp
+// for what they do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
+
+namespace rota::detail::lua {
+
+// KEYS: nodes, ver:<incarnation>, inbox:<incarnation>. ARGV: incarnation, version. Reply: gap, version, entries.
+inline constexpr char changes_since[] = R"lua(
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {errc_not_joined} end
+local version, from = redis.call('GET', KEYS[2]) or '0', tonumber(ARGV[2])
+local newest = tonumber(version)
+if from == newest then return {0, 0, version, {}} end
+local first = string.format('%.0f-0', from + 1)
+local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', 'limit_change_steps') or {}
+-- Versions have no holes: if the next is not the first one found, it is kept no more.
+if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
+return {0, 0, version, entries}
+)lua";
+
+// KEYS: head, events. ARGV: epoch, seq, limit. Reply: gap, the newest one's seq, entries.
+inline constexpr char events_since[] = R"lua(
+local epoch, head = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)%-(%d+)$')
+epoch, head = epoch or '0', head or '0'
+local newest, from, limit = tonumber(head), tonumber(ARGV[2]), tonumber(ARGV[3])
+if epoch ~= ARGV[1] or from > newest then return {0, 1, head, {}} end
+if from == newest then return {0, 0, head, {}} end
+local first = epoch .. '-' .. string.format('%.0f', from + 1)
+local entries = redis.call('XRANGE', KEYS[2], first, '+', 'COUNT', math.max(limit, 1))
+-- Numbers have no holes: if the next is not the first one found, it is kept no more.
+if not entries[1] or entries[1][1] ~= first then return {0, 1, head, {}} end
+return {0, 0, head, limit > 0 and entries or {}}
+)lua";
+
+// KEYS: unowned, or by:<holder>; own, moves, and for a holder ver:<holder>. ARGV: after, limit.
+// Reply: version, ids, what own holds of them, what moves holds of them, or nothing if nothing moves.
+inline constexpr char schedules_page[] = R"lua(
+local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
+-- After nothing is after the empty id, which none has.
+local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
+if #ids == 0 then return {0, version, {}, {}, {}} end
+return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
+        redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
+)lua";
+
+// KEYS: head, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
+// Reply: now, epoch, seq, whether maintenance, drained (if after is 0), incarnations, what the others hold of them.
+inline constexpr char nodes_page[] = R"lua(
+local call = redis.call
+local epoch, seq = string.match(call('GET', KEYS[1]) or '', '^(%d+)%-(%d+)$')
+epoch, seq = epoch or '0', seq or '0'
+local maintenance = call('HEXISTS', KEYS[8], '')
+local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[8]) or {}
+local padded = call('ZRANGEBYLEX', KEYS[2], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
+if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
+local nodes = {}
+for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
+return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[3], unpack(nodes)),
+        call('HMGET', KEYS[4], unpack(nodes)), call('HMGET', KEYS[5], unpack(nodes)),
+        call('ZMSCORE', KEYS[6], unpack(nodes)), call('ZMSCORE', KEYS[7], unpack(nodes))}
+)lua";
+
+// KEYS: own, moves. ARGV: cursor, limit. Reply: cursor, ids with what own holds of each, what moves holds of them, or
+// nothing if nothing moves.
+inline constexpr char scan_page[] = R"lua(
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local found, moves, ids = page[2], {}, {}
+if #found == 0 or redis.call('HLEN', KEYS[2]) == 0 then return {0, page[1], found, {}} end
+for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+-- A hash that is small as the server is configured comes whole.
+for i = 1, #ids, 1000 do
+    for _, move in ipairs(redis.call('HMGET', KEYS[2], unpack(ids, i, math.min(i + 999, #ids)))) do
+        moves[#moves + 1] = move
+    end
+end
+return {0, page[1], found, moves}
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/locks.lua.hpp -------------------------------------------------------------------------------
+// The scripts of locks: acquire, extend, release, of schedules and of names, one and many. See operations.hpp for what
+// they do. A lock is `deadline|token|incarnation|nonce` at lock:<id> or name:<name>.
+
+namespace rota::detail::lua {
+
+// One lock, the hottest script of all: no function, no table but what Redis makes, as few calls as the checks need.
+//
+// KEYS: session, fence, lock, nodes, dead, own, moves; for a name without the last two.
+// ARGV: connection, incarnation, ttl, nonce, seen, name, generation; for a name without the last.
+// Reply: code, token, remaining.
+inline constexpr char acquire_one[] = R"lua(
+local call, fmt = redis.call, string.format
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
+if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
+if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
+if tonumber(v[2] or 0) < tonumber(ARGV[5]) then return {errc_not_joined, 'the server has lost writes'} end
+if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
+if KEYS[6] then
+    local own = call('HGET', KEYS[6], ARGV[6])
+    if not own then return {0, errc_unknown_schedule, 0, 0} end
+    -- generation|owner|weight;traits
+    if string.find(own, ARGV[7] .. '|' .. inc .. '|', 1, true) ~= 1 or call('HEXISTS', KEYS[7], ARGV[6]) == 1 then
+        return {0, errc_not_owner, 0, 0}
+    end
+end
+if lock then
+    local deadline, held, holder, nonce = string.match(lock, '^(%d+)|(%d+)|(%d+)|(%d+)$')
+    deadline = tonumber(deadline)
+    -- A holder that is not live may still believe until the time from which its schedules may be adopted.
+    if deadline > now and (holder == inc or call('ZSCORE', KEYS[4], holder) or
+                           tonumber(call('ZSCORE', KEYS[5], holder) or 0) > now) then
+        if holder == inc and nonce == ARGV[4] then return {0, 0, held, deadline - now} end
+        return {0, errc_locked_by_other, 0, deadline - now}
+    end
+end
+local text = fmt(int .. '|' .. int .. '|%s|%s', now + ttl, token, inc, ARGV[4])
+-- In ms and twice as long: it only collects garbage.
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
+if lock then
+    call('SET', KEYS[3], text, 'PX', kept)
+elseif not call('SET', KEYS[3], text, 'NX', 'PX', kept) then
+    -- There, but MGET did not show it: not a string, which GET says.
+    call('GET', KEYS[3])
+end
+call('SET', KEYS[2], fmt(int, token))
+return {0, 0, token, ttl}
+)lua";
+
+// KEYS: session, fence, nodes, dead, own, moves, locks...
+// ARGV: connection, incarnation, ttl, nonce, seen, names..., generations...; for named locks without the last two.
+// Reply: code, token, remaining of each.
+inline constexpr char acquire_many[] = R"lua(
+local call, fmt, match = redis.call, string.format, string.match
+local v = call('MGET', KEYS[1], KEYS[2])
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local inc, ttl, seen, locks = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5]), #KEYS - 6
+if not v[2] then call('GET', KEYS[2]) end
+if tonumber(v[2] or 0) < seen then return {errc_not_joined, 'the server has lost writes'} end
+if not call('ZSCORE', KEYS[3], inc) then return {errc_not_joined} end
+if locks == 0 then return {0} end
+
+local is_schedule, own, moves = #ARGV > 5, {}, {}
+if is_schedule then
+    own = call('HMGET', KEYS[5], unpack(ARGV, 6, 5 + locks))
+    moves = call('HMGET', KEYS[6], unpack(ARGV, 6, 5 + locks))
+end
+local held = strings(7, 6 + locks)
+
+local believes = {[inc] = true}
+local function may_believe(holder)
+    if believes[holder] == nil then
+        believes[holder] = call('ZSCORE', KEYS[3], holder) and true or
+                           tonumber(call('ZSCORE', KEYS[4], holder) or 0) > now
+    end
+    return believes[holder]
+end
+
+local answer, granted = {0}, {}
+for i = 1, locks do
+    local code, token, remaining = 0, 0, 0
+    if is_schedule and not own[i] then
+        code = errc_unknown_schedule
+    elseif is_schedule and
+            (string.find(own[i], ARGV[5 + locks + i] .. '|' .. inc .. '|', 1, true) ~= 1 or moves[i]) then
+        code = errc_not_owner
+    else
+        local deadline, held_under, holder, nonce
+        if held[i] then deadline, held_under, holder, nonce = match(held[i], '^(%d+)|(%d+)|(%d+)|(%d+)$') end
+        if deadline and tonumber(deadline) > now and may_believe(holder) then
+            remaining = deadline - now
+            if holder == inc and nonce == ARGV[4] then token = held_under else code = errc_locked_by_other end
+        else
+            granted[#granted + 1] = i
+        end
+    end
+    local n = 3 * i - 1
+    answer[n], answer[n + 1], answer[n + 2] = code, token, remaining
+end
+if #granted == 0 then return answer end
+
+local token = math.max(tonumber(v[2] or 0) + 1, now)
+local head, tail = fmt(int .. '|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
+local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
+for _, i in ipairs(granted) do
+    call('SET', KEYS[6 + i], head .. fmt(int, token) .. tail, 'PX', kept)
+    answer[3 * i], answer[3 * i + 1] = token, ttl
+    token = token + 1
+end
+call('SET', KEYS[2], fmt(int, token - 1))
+return answer
+)lua";
+
+// KEYS: session, nodes, moves, locks... ARGV: connection, incarnation, ttl, tokens..., names... (of schedules only).
+// Reply: code, remaining of each.
+inline constexpr char extend[] = R"lua(
+local call = redis.call
+local locks, inc, ttl = #KEYS - 3, ARGV[2], tonumber(ARGV[3])
+local v = call('MGET', KEYS[1], unpack(KEYS, 4))
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+if not call('ZSCORE', KEYS[2], inc) then return {errc_not_joined} end
+local moves = locks > 0 and #ARGV > 3 + locks and call('HMGET', KEYS[3], unpack(ARGV, 4 + locks)) or {}
+
+local answer, till = {0}, now + ttl
+local head, kept = string.format(int .. '|', till), string.format(int, math.ceil(ttl / 500))
+for i = 1, locks do
+    local code, remaining = errc_lock_lost, 0
+    if v[i + 1] then
+        local deadline, token, rest = string.match(v[i + 1], '^(%d+)|(%d+)(|.*)$')
+        deadline = tonumber(deadline)
+        if token == ARGV[3 + i] and deadline > now and string.find(rest, '|' .. inc .. '|', 1, true) == 1 then
+            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)') or now + 1) <= now then
+                code = errc_not_owner
+            else
+                code = 0
+                if till > deadline then
+                    deadline = till
+                    call('SET', KEYS[3 + i], head .. token .. rest, 'PX', kept)
+                end
+                remaining = deadline - now
+            end
+        end
+    end
+    answer[2 * i], answer[2 * i + 1] = code, remaining
+end
+return answer
+)lua";
+
+// KEYS: session, locks... ARGV: connection, tokens... Reply: code of each.
+inline constexpr char release[] = R"lua(
+local call = redis.call
+local v = call('MGET', unpack(KEYS))
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local answer = {0}
+for i = 2, #KEYS do
+    answer[i] = errc_lock_lost
+    if v[i] then
+        local deadline, token = string.match(v[i], '^(%d+)|(%d+)|')
+        -- DEL tells whether an earlier item of this request has released it.
+        if token == ARGV[i] and tonumber(deadline) > now and call('DEL', KEYS[i]) == 1 then answer[i] = 0 end
+    end
+end
+return answer
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/membership.lua.hpp --------------------------------------------------------------------------
+// The scripts of membership and leadership: join, describe_node, give_order, tick (brief or in full), leave, renounce,
+// reap. See operations.hpp for what they do.
+
+namespace rota::detail::lua {
+
+// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id, 1;traits.
+// Reply: incarnation, epoch, seq, superseded.
+inline constexpr char join[] = R"lua(
+local nonce, ttl, capacity, seen, id, traits = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local refused = absurd(seen)
+if refused then return refused end
+
+local older = call('HGET', k_ids, id)
+local deadline = older and call('ZSCORE', k_nodes, older)
+if deadline then
+    if match(call('HGET', k_info, older) or '', '^%d+|(%d+)|') == nonce then
+        call('ZADD', k_nodes, now + ttl, older)
+        return {0, older, epoch or '0', seq, '0'}
+    end
+    if tonumber(ARGV[6]) == conflict_refuse and tonumber(deadline) > now then
+        return {errc_conflict, 'another live process has this node_id'}
+    end
+end
+call('ZCARD', k_nodes)
+call('ZCARD', k_dead)
+call('ZCARD', k_roster)
+call('HLEN', k_info)
+
+ensure_epoch(seen)
+local inc = fmt(int, mint(seen))
+if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
+emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if deadline then
+    call('ZREM', k_nodes, older)
+    call('ZADD', k_dead, deadline, older)
+end
+call('ZADD', k_nodes, now + ttl, inc)
+call('ZADD', k_roster, 0, fmt('%016.0f', inc))
+call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|0|' .. traits .. '|' .. id)
+call('HSET', k_ids, id, inc)
+return {0, inc, epoch, seq, deadline and older or '0'}
+)lua";
+
+// ARGV: connection, P, incarnation, capacity, 1;traits. Reply: nothing.
+inline constexpr char describe_node[] = R"lua(
+local inc, capacity, traits = ARGV[3], ARGV[4], ARGV[5]
+local info = call('ZSCORE', k_nodes, inc) and call('HGET', k_info, inc)
+if not info then return {errc_not_joined} end
+local capacity_before, middle, traits_before, id = match(info, '^(%d+)(|%d+|%d+|%d|)([^|]*)|(.*)$')
+if capacity == capacity_before and traits == traits_before then return {0} end
+emit('event_described|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+call('HSET', k_info, inc, capacity .. middle .. traits .. '|' .. id)
+return {0}
+)lua";
+
+// `orders` has a field for each node_id that is drained, and one without a name for maintenance.
+//
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
+inline constexpr char give_order[] = R"lua(
+local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
+local begins = kind == order_drain or kind == order_begin_maintenance
+if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
+if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
+ensure_epoch(0)
+emit('event_ordered|0|0|' .. ARGV[3] .. '|0|1', id)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) end
+return {0}
+)lua";
+
+// What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
+// tells what one MGET read. The caller looks whether that settles it: each word that is sent along, and each key that no
+// other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
+// it extends a deadline, and no more.
+//
+// KEYS: head, fence, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
+// Reply: a text, which costs the server less than an array: s|us|epoch-seq|fence|version|leader's record; empty: unsettled.
+inline constexpr char brief_tick[] = R"lua(
+local call = redis.call
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+if not (v[1] and v[2]) or
+        -- 0 also if the deadline is the same as before.
+        call('ZADD', KEYS[5], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 and not call('ZSCORE', KEYS[5], ARGV[1]) then
+    return ''
+end
+return time[1] .. '|' .. time[2] .. '|' .. v[1] .. '|' .. v[2] .. '|' .. (v[4] or '0') .. '|' .. (v[3] or '')
+)lua";
+
+// KEYS: session, head, fence, leader, ver:<incarnation>, nodes, dead, ids, events, info.
+// ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
+// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
+// expired, dead, next_dead (-1: none), candidates.
+inline constexpr char tick[] = R"lua(
+local call, fmt = redis.call, string.format
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
+    return {errc_conflict, 'an older connection of this session'}
+end
+local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[4]
+if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
+    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
+end
+for i = 1, 5 do
+    -- MGET shows a key of another type as missing; GET refuses it.
+    if not v[i] then call('GET', KEYS[i]) end
+end
+local ends, held_under, holder, lease, id = 0
+if leader then
+    ends, held_under, holder, lease, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
+    ends = tonumber(ends)
+end
+local pulled_in = leader and ends > now + lease
+local fence, epoch, seq = tonumber(v[3] or 0), string.match(v[2] or '', '^(%d+)%-(%d+)$')
+seq = tonumber(seq or 0)
+
+local function mint()
+    fence = math.max(fence + 1, now, seen + 1)
+    return fmt('%.0f', fence)
+end
+
+local function head()
+    return epoch .. '-' .. fmt('%.0f', seq)
+end
+
+local function emit(record, id)
+    seq = seq + 1
+    call('XADD', KEYS[9], 'MAXLEN', '~', 'limit_events', head(), 'e',
+         record .. '|' .. #id .. ':' .. id)
+end
+
+local function commit()
+    call('MSET', KEYS[2], head(), KEYS[3], fmt('%.0f', fence))
+end
+
+if not (epoch and fence >= seen) then
+    epoch = mint()
+    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
+    commit()
+    return {0, status_data_lost, now, epoch, fence, seq}
+end
+if epoch ~= ARGV[3] then return {0, status_data_lost, now, epoch, fence, seq} end
+
+if not call('ZSCORE', KEYS[6], inc) then
+    local holder = call('HGET', KEYS[8], ARGV[9])
+    return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
+end
+
+local function lease_until(deadline, under, by, lease, its_id)
+    leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
+end
+
+if pulled_in then
+    ends = now + lease
+    lease_until(ends, held_under, holder, lease, id)
+end
+local renews = holder == inc and held_under == term
+local takes = not renews and ARGV[5] == '1' and ends <= now
+local leads = renews or takes or holder == inc and ends > now
+
+local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
+local latest = 0
+if leads then
+    -- The two earliest deadlines: one of them is another node's, if there is any other.
+    local first = call('ZRANGE', KEYS[6], 0, 1, 'WITHSCORES')
+    local other = first[1] == inc and 3 or 1
+    local has_others, after_now = first[other], '(' .. fmt('%.0f', now)
+    if has_others and tonumber(first[other + 1]) > now then
+        next_expiry = first[other + 1] - now
+    elseif has_others then
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', 0, limit_batch + 1)) do
+            if node ~= inc and #expired < limit_batch then expired[#expired + 1] = node end
+        end
+        local later = call('ZRANGEBYSCORE', KEYS[6], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+        other = later[1] == inc and 3 or 1
+        if later[other] then next_expiry = later[other + 1] - now end
+    end
+    local freshest = has_others and call('ZREVRANGE', KEYS[6], 0, 3, 'WITHSCORES') or {}
+    if freshest[1] then latest = tonumber(freshest[2]) end
+    for i = 1, #freshest, 2 do
+        if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
+            candidates[#candidates + 1] = freshest[i]
+        end
+    end
+    local soonest = call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
+    if soonest[1] and tonumber(soonest[2]) <= now then
+        dead = call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, limit_batch)
+        soonest = call('ZRANGEBYSCORE', KEYS[7], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    end
+    if soonest[1] then
+        next_dead = soonest[2] - now
+        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2]))
+    end
+end
+
+-- Other nodes' deadlines that are further ahead than the node's ttl.
+local too_late = {}
+if latest > now + ARGV[6] then
+    for i = 6, 7 do
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[i], '(' .. fmt('%.0f', now + ARGV[6]), '+inf')) do
+            local ttl = node ~= inc and string.match(call('HGET', KEYS[10], node) or '', '^%d+|%d+|(%d+)|')
+            if ttl then too_late[#too_late + 1] = {KEYS[i], now + ttl, node} end
+        end
+    end
+end
+
+if renews then
+    lease_until(now + ARGV[7], term, inc, ARGV[7], id)
+elseif takes then
+    call('XLEN', KEYS[9])
+    term = mint()
+    lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
+    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7] .. '|', ARGV[9])
+    commit()
+end
+if renews or takes or pulled_in then call('SET', KEYS[4], leader) end
+call('ZADD', KEYS[6], 'XX', now + ARGV[6], inc)
+for _, node in ipairs(too_late) do call('ZADD', node[1], 'XX', 'LT', node[2], node[3]) end
+if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[5] or '0'} end
+return {0, status_ok, now, epoch, fence, seq, leader, v[5] or '0', next_expiry, expired, dead, next_dead, candidates}
+)lua";
+
+// Passes leadership to the first of the nodes ARGV[first..] that can have it, or tells them that it is vacant.
+inline constexpr char succession[] = R"lua(
+-- The leader's record from then on; nothing: it is vacant.
+local function give_up_lead(first)
+    local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
+    local infos, deadlines = {}, {}
+    if first <= #ARGV then
+        infos, deadlines = call('HMGET', k_info, unpack(ARGV, first)), call('ZMSCORE', k_nodes, unpack(ARGV, first))
+    end
+    for i = first, #ARGV do
+        local inc, info, deadline = ARGV[i], infos[i - first + 1], deadlines[i - first + 1]
+        if inc ~= holder and info and deadline and tonumber(deadline) > now then
+            local id, term = match(info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt(int, mint(0))
+            local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
+            for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
+            words[#words + 1] = '|' .. #id .. ':' .. id
+            emit_and_tell(inc, words)
+            return fmt(int, now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
+        end
+    end
+    local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
+    emit(record, '')
+    for i = first, #ARGV do
+        if ARGV[i] ~= holder and infos[i - first + 1] and deadlines[i - first + 1] then tell(ARGV[i], record, '') end
+    end
+end
+
+local function commit_succession(record)
+    if record then call('SET', k_leader, record) else call('DEL', k_leader) end
+end
+)lua";
+
+// ARGV: connection, P, incarnation, successors... Reply: nothing.
+inline constexpr char leave[] = R"lua(
+local inc = ARGV[3]
+local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
+local n = node(inc)
+local grants_early = false
+if n and n.live then
+    take_out(inc, n, 'event_left')
+elseif n and n.deadline > now then
+    n.deadline = now
+    grants_early = true
+end
+forget_if_done(inc)
+calling = #events > 0
+local next_leader = led and give_up_lead(4)
+verify_departures()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+if led then commit_succession(next_leader) end
+if grants_early then call('ZADD', k_dead, now, inc) end
+commit_departures()
+return {0}
+)lua";
+
+// ARGV: connection, P, incarnation, term, successors... Reply: nothing.
+inline constexpr char renounce[] = R"lua(
+if not leads(ARGV[3], ARGV[4]) then return {0} end
+calling = false
+local next_leader = give_up_lead(5)
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_succession(next_leader)
+return {0}
+)lua";
+
+// ARGV: connection, P, incarnation, term, nodes... Reply: those taken out.
+inline constexpr char reap[] = R"lua(
+if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
+local answer = {0}
+for i = 5, #ARGV do
+    local inc = ARGV[i]
+    local n = node(inc)
+    if n and n.live and n.deadline <= now and inc ~= ARGV[3] then
+        take_out(inc, n, 'event_died')
+        answer[#answer + 1] = inc
+    end
+    forget_if_done(inc)
+end
+verify_departures()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_departures()
+return answer
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/mending.lua.hpp -----------------------------------------------------------------------------
+// The script mend, which looks again at records that seemed to disagree. See operations.hpp for what it does.
+
+namespace rota::detail::lua {
+
+// ARGV: connection, P, incarnation, term, seen, number of items, ids..., holders of each (joined by ,)..., nodes to
+// recount...; KEYS[18..]: buried, then of the holders and nodes. Reply: code, token of each.
+inline constexpr char mend[] = R"lua(
+local seen, n = tonumber(ARGV[5]), tonumber(ARGV[6])
+local refused = behind(seen)
+if refused then return refused end
+if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
+call('HLEN', k_own)
+call('HLEN', k_load)
+call('HLEN', k_pending)
+read_tombstones(7, 6 + n)
+local own = n > 0 and call('HMGET', k_own, unpack(ARGV, 7, 6 + n)) or {}
+local moves = n > 0 and call('HMGET', k_moves, unpack(ARGV, 7, 6 + n)) or {}
+local lists, named, dropped = {}, {}, {}
+
+-- What the index of inc has more or less after this step.
+local function relist(inc, id, adds)
+    if adds then append_scored(by_added, inc, id) else append(by_removed, inc, id) end
+    lists[inc] = (lists[inc] or 0) + (adds and 1 or -1)
+end
+
+-- The earlier guard of an id holds as well; and a repeat of its unregistering is still known.
+local function guard(id, owner, ends)
+    local g = stones[id] or {kept = 0, nonce = '0'}
+    local stone = {owner = owner, ends = ends, kept = g.kept, nonce = g.nonce}
+    if is_guarded(id) then
+        if g.owner ~= owner then stone.owner = '0' end
+        stone.ends = math.max(ends, g.ends)
+    end
+    bury(id, stone)
+end
+
+-- Reads all there is of one, and decides.
+local function mend(i)
+    local id = ARGV[6 + i]
+    local generation, owner, weight
+    if own[i] then generation, owner, weight = parse(own[i]) end
+    if not generation then owner = '0' end
+    local holder, owner_lists, knows_owner, mended = node(owner), false, false, false
+    local others, is_named = {}, {}
+    for inc in string.gmatch(ARGV[6 + n + i], '%d+') do
+        named[inc] = true
+        if inc == owner then knows_owner = true end
+        if not is_named[inc] then
+            is_named[inc] = true
+            if call('ZSCORE', P .. 'by:' .. inc, id) then
+                if holder and inc == owner then owner_lists = true else others[#others + 1] = inc end
+            end
+        end
+    end
+    if holder and not knows_owner then return errc_conflict, 0 end
+    local unowned = call('ZSCORE', k_unowned, id)
+    local to, is_move = nil, moves[i]
+    if is_move then to = match(is_move, '^([1-9]%d*)|%d+|%d+|%d$') end
+
+    local believer, ends = nil, 0
+    for _, inc in ipairs(others) do
+        mended = true
+        relist(inc, id, false)
+        local it = node(inc)
+        if it and it.live then tell(inc, 'event_unregistered|0|' .. inc .. '|0|0|1', id) end
+        if it and it.deadline > now then
+            believer = (not believer or believer == inc) and inc or '0'
+            ends = math.max(ends, it.deadline)
+        end
+    end
+    local exists = own[i] or mended or unowned
+    -- A hand-off that cannot be read, or of what nobody has or is not listed as it should be, or to whom has it.
+    local is_listed = owner_lists and not unowned and #others == 0
+    if is_move and not (to and is_listed and to ~= owner) then
+        mended = mended or exists
+        moves_deleted[#moves_deleted + 1] = id
+        dropped[id] = true
+        local target = to and node(to)
+        if target then count(to, target, 0, -1) end
+    end
+    if not exists then return 0, 0 end
+    -- Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
+    if not holder and (mended or not generation or owner ~= '0' or not unowned) then
+        mended = true
+        if not generation then weight = '1' end
+        generation = fmt(int, mint(seen))
+        local text = generation .. '|0|' .. weight
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = text
+        emit('event_owned|reason_repaired|' .. owner .. '|' .. text, id)
+    end
+    if holder then
+        if unowned then unowned_removed[#unowned_removed + 1] = id end
+        if not owner_lists then relist(owner, id, true) end
+        if mended or not is_listed then
+            mended = true
+            generation = fmt(int, mint(seen))
+            local text = generation .. '|' .. owner .. '|' .. weight
+            own_set[#own_set + 1] = id
+            own_set[#own_set + 1] = text
+            if holder.live then tell(owner, 'event_owned|reason_repaired|0|' .. text, id) end
+            emit('event_owned|reason_repaired|0|' .. text, id)
+        end
+    else
+        if not unowned then
+            mended = true
+            unowned_added[#unowned_added + 1] = '0'
+            unowned_added[#unowned_added + 1] = id
+        end
+        if believer then guard(id, believer, ends) end
+    end
+    return 0, mended and generation or 0
+end
+
+local answer = {0}
+for i = 1, n do answer[2 * i], answer[2 * i + 1] = mend(i) end
+
+for i = 7 + 2 * n, #ARGV do named[ARGV[i]] = true end
+local pending, strangers = nil, {}
+if next(named) and call('HLEN', k_moves) - #moves_deleted <= limit_counted_moves then
+    pending = {}
+    local all = call('HGETALL', k_moves)
+    for i = 1, #all, 2 do
+        local to = not dropped[all[i]] and match(all[i + 1], '^%d+')
+        if to then pending[to] = (pending[to] or 0) + 1 end
+    end
+end
+for inc in pairs(named) do
+    local it, load = node(inc), call('ZCARD', P .. 'by:' .. inc) + (lists[inc] or 0)
+    if it then
+        it.load = load
+        if pending then it.pending = pending[inc] or 0 end
+        changed[inc] = it
+    else
+        strangers[#strangers + 1] = inc
+    end
+end
+verify_schedules()
+verify_burial()
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+commit_burial()
+if #strangers > 0 then
+    call('HDEL', k_load, unpack(strangers))
+    call('HDEL', k_pending, unpack(strangers))
+end
+return answer
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/redis/schedules.lua.hpp ---------------------------------------------------------------------------
+// The scripts of schedules: register, update, trigger, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
+// for what they do.
+
+namespace rota::detail::lua {
+
+// ARGV: connection, P, ids..., weight;traits... Reply: nothing, it always succeeds.
+inline constexpr char register_schedules[] = R"lua(
+local n = (#ARGV - 2) / 2
+ensure_epoch(0)
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, weight = ARGV[i], ARGV[n + i]
+    if not records[id] then
+        records[id] = {generation = '0', owner = '0', weight = weight}
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = '0|0|' .. weight
+        unowned_added[#unowned_added + 1] = '0'
+        unowned_added[#unowned_added + 1] = id
+        emit('event_registered|0|0|0|0|' .. weight, id)
+    end
+end
+verify_schedules()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return {0}
+)lua";
+
+// What is stored of one that is triggered: weight;t=token;traits.
+inline constexpr char triggers[] = R"lua(
+-- Without the token, and the token.
+local function untriggered(weight)
+    local number, token, traits = match(weight, '^([^;]*);t=(%d+)(.*)$')
+    if number then return number .. traits, token end
+    return weight, '0'
+end
+
+local function triggered(weight, token)
+    if token == '0' then return weight end
+    local number, traits = match(weight, '^([^;]*)(.*)$')
+    return number .. ';t=' .. token .. traits
+end
+)lua";
+
+// ARGV: connection, P, ids..., done..., owners...; KEYS[18..]: of the owners. Reply: code, token of each.
+inline constexpr char trigger[] = R"lua(
+local n, answer = (#ARGV - 2) / 3, {0}
+ensure_epoch(0)
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, done, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
+    local s = records[id]
+    local code, token = 0, 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif done == '0' and s.owner ~= owner then
+        code = errc_conflict
+    else
+        local weight, before = untriggered(s.weight)
+        if done == '0' then
+            token = fmt(int, mint(0))
+            s.weight = triggered(weight, token)
+            local holder = node(owner)
+            if holder and holder.live then
+                tell(owner, 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight, id)
+            end
+        elseif before == done then
+            s.weight = weight
+        end
+        if done == '0' or before == done then
+            own_set[#own_set + 1] = id
+            own_set[#own_set + 1] = s.generation .. '|' .. s.owner .. '|' .. s.weight
+        end
+    end
+    answer[#answer + 1] = code
+    answer[#answer + 1] = token
+end
+verify_schedules()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return answer
+)lua";
+
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
+inline constexpr char update_schedules[] = R"lua(
+local n, answer = (#ARGV - 2) / 3, {0}
+read_schedules(3, 2 + n)
+for i = 3, 2 + n do
+    local id, weight, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
+    local s = records[id]
+    local code = 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif s.owner ~= owner then
+        code = errc_conflict
+    elseif untriggered(s.weight) ~= weight then
+        local _, token = untriggered(s.weight)
+        s.weight = triggered(weight, token)
+        own_set[#own_set + 1] = id
+        own_set[#own_set + 1] = s.generation .. '|' .. owner .. '|' .. s.weight
+        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight
+        local holder = node(owner)
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
+    end
+    answer[#answer + 1] = code
+end
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+return answer
+)lua";
+
+// KEYS: own, moves. ARGV: ids... Reply: what is stored of them, twice.
+inline constexpr char lookup[] = R"lua(
+if #ARGV == 0 then return {0, {}, {}} end
+return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
+)lua";
+
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
+inline constexpr char unregister_schedules[] = R"lua(
+local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
+read_schedules(4, 3 + n)
+read_tombstones(4, 3 + n)
+for i = 1, n do
+    local id, owner = ARGV[3 + i], ARGV[3 + n + i]
+    local s, g = records[id], stones[id]
+    if g and g.nonce == nonce and tonumber(g.kept) > now then
+        answer[i + 1] = 0 -- a repeat, even if it was registered anew meanwhile
+    elseif not s then
+        answer[i + 1] = errc_unknown_schedule
+    elseif s.owner ~= owner then
+        answer[i + 1] = errc_conflict
+    else
+        answer[i + 1] = 0
+        local holder = node(owner)
+        local stone = {owner = owner, ends = holder and holder.deadline or 0, nonce = nonce}
+        -- An earlier owner that may still believe keeps its guard.
+        if is_guarded(id) then stone.owner, stone.ends = g.owner, g.ends end
+        stone.kept = math.max(tonumber(stone.ends), now + limit_repeat_window)
+        bury(id, stone)
+        records[id] = nil
+        detach(id, owner)
+        if s.to then drop_move(id, s.to) end
+        own_deleted[#own_deleted + 1] = id
+        local record = 'event_unregistered|0|' .. owner .. '|0|0|1'
+        if holder and holder.live then tell(owner, record, id) end
+        emit(record, id)
+    end
+end
+verify_schedules()
+verify_burial()
+local refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+commit_burial()
+return answer
+)lua";
+
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
+inline constexpr char claim[] = R"lua(
+local inc, seen = ARGV[3], tonumber(ARGV[4])
+local refused = behind(seen)
+if refused then return refused end
+local me = node(inc)
+if not me or not me.live then return {errc_not_joined} end
+calling = false
+read_schedules(5, #ARGV)
+read_tombstones(5, #ARGV)
+local answer = {0}
+for i = 5, #ARGV do
+    local id = ARGV[i]
+    local s = records[id]
+    local code, token = 0, 0
+    if not s then
+        code = errc_unknown_schedule
+    elseif s.owner == inc then
+        token = s.generation
+    elseif s.owner ~= '0' then
+        code = errc_owned_by_other
+    elseif is_guarded(id) then
+        code = errc_conflict
+    elseif me.load + me.pending >= me.capacity then
+        code = errc_capacity_exceeded
+    else
+        token = mint(seen)
+        if s.to then drop_move(id, s.to) end
+        hand_to(id, s.weight, '0', inc, token, 'event_owned|reason_claimed|0|')
+        s.owner, s.generation = inc, token
+    end
+    answer[#answer + 1] = code
+    answer[#answer + 1] = token
+end
+verify_schedules()
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+return answer
+)lua";
+
+// What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
+// record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
+// as many of them, and the incarnations in those; KEYS[18..]: of those.
+inline constexpr char ways[] = R"lua(
+local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
+local first_way = 9 + 2 * n
+local last_way = 8 + 2 * n + ARGV[8 + 2 * n]
+
+local function way_at(i)
+    local from, to, reason, open, size = match(ARGV[i], '^(%d+)|(%d+)|(%d+)|(%d)|(%d+)|$')
+    return {from = from, to = to, reason = reason, open = open, count = tonumber(size), source = node(from),
+            target = node(to), is_target = is_target(to), owner = '|' .. from .. '|', unit = '|' .. from .. '|1'}
+end
+
+-- What its record says of the weight, if it has that generation and the owner that the way expects, and can be read.
+local function weight_of(text, generation, way)
+    if find(text, generation, 1, true) ~= 1 then return end
+    local rest = sub(text, #generation + 1)
+    if rest == way.unit then return '1' end
+    if sub(rest, 1, #way.owner) ~= way.owner then return end
+    local weight = sub(rest, #way.owner + 1)
+    if is_weight(weight) then return weight end
+end
+)lua";
+
+// ARGV: connection, P, incarnation, term, seen, as_of, and as the piece above says. Reply: code, token of each.
+//
+// A new leader has tens of thousands of these to send, and others wait meanwhile: the loop calls little, as every step
+// of Lua costs in Redis.
+inline constexpr char adopt[] = R"lua(
+local seen = tonumber(ARGV[5])
+local refused = behind(seen)
+if refused then return refused end
+if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
+refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+local are_stones = read_tombstones(8, 7 + n)
+read_nodes(last_way + 1, #ARGV)
+calling = false
+-- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
+-- anew takes as long as half the loop.
+fence = math.max(fence, now - 1, seen)
+local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
+hundreds = fmt(int, (fence - two) / 100)
+local answer, done, sources, i, set = {0}, {}, {}, 0, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, source, target = way.from, way.to, way.source, way.target
+    local head, owner_next = 'event_owned|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local is_orphan = from == '0' or not may_believe(from)
+    local room = way.is_target and target.capacity - target.load - target.pending
+    local removed, added = from == '0' and unowned_removed or by_removed[from] or {}, by_added[to] or {}
+    local words, given, last_removed, last_added = {}, 0, #removed, #added
+    for _ = 1, way.count do
+        i = i + 1
+        local id, text, move = ARGV[7 + i], own[i], moves[i]
+        local code, token = 0, 0
+        local weight = text and is_orphan and weight_of(text, ARGV[7 + n + i], way)
+        move = move and match(move, '^%d+')
+        if not text then
+            code = errc_unknown_schedule
+        elseif not weight or done[id] or are_stones and is_guarded(id) then
+            code = errc_conflict
+        elseif not room then
+            code = errc_unknown_node
+        -- A hand-off to this very node has its place already.
+        elseif room < 1 and (room < 0 or move ~= to) then
+            code = errc_capacity_exceeded
+        else
+            fence = fence + 1
+            token = fence
+            two = two + 1
+            if two == 100 then two, hundreds = 0, fmt(int, fence / 100) end
+            local ending = last_two[two]
+            if not ending then
+                ending = digit[(two - two % 10) / 10] .. digit[two % 10]
+                last_two[two] = ending
+            end
+            done[id] = true
+            if move then
+                drop_move(id, move)
+                room = target.capacity - target.load - given - target.pending
+            end
+            room = room - 1
+            text = hundreds .. ending .. owner_next .. weight
+            own_set[set + 1] = id
+            own_set[set + 2] = text
+            set = set + 2
+            removed[last_removed + given + 1] = id
+            added[last_added + 2 * given + 1] = '0'
+            added[last_added + 2 * given + 2] = id
+            words[4 * given + 1] = head
+            words[4 * given + 2] = text
+            words[4 * given + 3] = lengths[#id] or mark_of(id)
+            words[4 * given + 4] = id
+            given = given + 1
+        end
+        answer[2 * i] = code
+        answer[2 * i + 1] = token
+    end
+    if given > 0 then
+        counted = true
+        calling = calling or way.reason ~= 'reason_transferred'
+        emit_and_tell(to, words)
+        by_added[to] = added
+        count(to, target, given, 0)
+        if source then
+            by_removed[from] = removed
+            count(from, source, -given, 0)
+            if not sources[from] then
+                sources[from] = true
+                sources[#sources + 1] = from
+            end
+        end
+    end
+end
+for _, inc in ipairs(sources) do forget_if_done(inc) end
+calling = calling or #forgotten > 0
+verify_schedules()
+verify_departures()
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+commit_departures()
+return answer
+)lua";
+
+// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, and as said above. Reply: code, token of each.
+inline constexpr char revoke[] = R"lua(
+local inc, term, handoff = ARGV[3], ARGV[4], ARGV[5]
+if term ~= '0' then
+    if not leads(inc, term) then return {errc_not_leader} end
+else
+    local me = node(inc)
+    if not me or not me.live then return {errc_not_joined} end
+end
+local refused = moved_on(ARGV[6])
+if refused then return refused end
+local own, moves = read_own(8, 7 + n)
+read_nodes(last_way + 1, #ARGV)
+local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
+for w = first_way, last_way do
+    local way = way_at(w)
+    local from, to, target = way.from, way.to, way.target
+    local head, middle = 'event_moving|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
+    local tail, as_move = '|' .. handoff .. '|' .. way.open, to .. deadline .. way.reason .. '|' .. way.open
+    local words = {}
+    for _ = 1, way.count do
+        i = i + 1
+        local id, generation, text = ARGV[7 + i], ARGV[7 + n + i], own[i]
+        local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
+        local code, token = 0, 0
+        local weight = text and weight_of(text, generation, way)
+        if not text then
+            code = errc_unknown_schedule
+        elseif term == '0' and from ~= inc then
+            code = errc_not_owner
+        elseif not weight or not (way.source and way.source.live) or to == from or moving_to and moving_to ~= to then
+            code = errc_conflict
+        elseif not moving_to and not way.is_target then
+            code = errc_unknown_node
+        elseif not moving_to and target.load + target.pending >= target.capacity then
+            code = errc_capacity_exceeded
+        else
+            token = generation
+            if not moving_to then
+                begun[id] = to
+                local m = #moves_set
+                moves_set[m + 1], moves_set[m + 2] = id, as_move
+                count(to, target, 0, 1)
+                put_word(words, head .. generation .. middle .. weight .. tail, id)
+            end
+        end
+        answer[2 * i], answer[2 * i + 1] = code, token
+    end
+    if #words > 0 then emit_and_tell(from, words) end
+end
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+return answer
+)lua";
+
+// One hand-over that nobody asked for but its owner, to a node that can take it: what the next script does for any, in
+// fewer calls and words, because somebody waits for it. All that is unusual it leaves to that one, and does nothing then.
+//
+// KEYS: session, head, fence, ver:<to>, lock, nodes, info, load, pending, own, moves, events, by:<incarnation>, by:<to>,
+// inbox:<to>. ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, for how long the lock goes
+// with it (0: it does not). Reply: code, token, remaining; or an empty text: left to acknowledge.
+inline constexpr char hand_over[] = R"lua(
+local session, head, fence, version, lock = unpack(call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
+local inc, id, expected, to = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
+if session ~= ARGV[1] or not (head and fence and version) or lock or tonumber(fence) < tonumber(ARGV[3]) then
+    return ''
+end
+local live = call('ZMSCORE', KEYS[6], inc, to)
+local own = call('HGET', KEYS[10], id)
+if not live[1] or tonumber(live[2] or 0) <= now or not own or string.find(own, expected, 1, true) ~= 1 or
+        call('HEXISTS', KEYS[11], id) == 1 then
+    return ''
+end
+local weight = string.sub(own, #expected + 1)
+if weight ~= '1' and not is_weight(weight) then return '' end
+local info, loads = call('HGET', KEYS[7], to), call('HMGET', KEYS[8], inc, to)
+local load_before, load = match(loads[1] or '0', '^%d+$'), match(loads[2] or '0', '^%d+$')
+if not (info and load_before and load) then return '' end
+-- Who takes any number need not be counted for.
+if string.find(info, 'limit_unlimited|', 1, true) ~= 1 then
+    local pending = match(call('HGET', KEYS[9], to) or '0', '^%d+$')
+    if not pending or load + pending >= tonumber(match(info, '^%d+')) then return '' end
+end
+local epoch, seq = match(head, '^(%d+)%-(%d+)$')
+if not epoch then return '' end
+call('XLEN', KEYS[12])
+call('ZCARD', KEYS[13])
+call('ZCARD', KEYS[14])
+-- MGET shows a key of another type as missing; GET refuses it.
+local lease = ARGV[7] ~= '0' and not call('GET', KEYS[5]) and ARGV[7]
+
+fence = math.max(fence + 1, now)
+local token = fmt('%.0f', fence)
+version, seq = fmt('%.0f', version + 1), fmt('%.0f', seq + 1)
+head = epoch .. '-' .. seq
+local told = 'event_owned|reason_transferred|' .. inc .. '|' .. token .. '|' .. to .. '|' .. weight .. '|' ..
+             (lease and lease .. '|' or '') .. #id .. ':' .. id
+-- What is too old is thrown away now and then: each word costs.
+local function append(log, at, number, limit)
+    if number % 16 > 0 then
+        call('XADD', log, at, 'e', told)
+    else
+        call('XADD', log, 'MAXLEN', '~', limit, at, 'e', told)
+    end
+end
+-- The log that is written first of all need not be looked at before.
+append(KEYS[15], version .. '-0', version, 'limit_changes')
+append(KEYS[12], head, seq, 'limit_events')
+call('HSET', KEYS[10], id, token .. '|' .. to .. '|' .. weight)
+call('ZREM', KEYS[13], id)
+if lease then
+    -- In ms and twice as long: it only collects garbage.
+    local kept = math.max(math.ceil(lease / 500), 1)
+    call('SET', KEYS[5], fmt('%.0f|%s|%s|0', now + lease, token, to), 'PX', fmt('%.0f', kept))
+end
+call('ZADD', KEYS[14], '0', id)
+call('HSET', KEYS[8], inc, math.max(load_before - 1, 0) .. '', to, load + 1 .. '')
+call('MSET', KEYS[2], head, KEYS[3], token, KEYS[4], version)
+return {0, 0, token, 0}
+)lua";
+
+// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), for how long its lock goes
+// with a single one (0: it does not), ids..., in whose place each goes (empty: nobody's)..., expected
+// (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...; KEYS[18..]: lock:<id>, then of the node
+// and those. Reply: code, token, remaining of each.
+inline constexpr char acknowledge[] = R"lua(
+local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local find, sub = string.find, string.sub
+local refused = behind(seen)
+if refused then return refused end
+local me = node(inc)
+if not me or not me.live then return {errc_not_joined} end
+local first, all_expected, tos = 8, 7 + n + places, 7 + 2 * n + places
+local own, moves = read_own(first, all_expected)
+read_nodes(tos + n + 1, #ARGV)
+local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local lease = n == 1 and places == 0 and ARGV[7] ~= '0' and ARGV[7]
+local answer, done, asked, lock = {0}, {}, {}, nil
+calling = false
+
+-- What was asked for by `move`, to|deadline|reason|open.
+local function look_into(move)
+    local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
+    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to),
+                wanted = reason == 'reason_transferred'}
+    if to then
+        it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
+        it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
+    end
+    asked[move] = it
+    return it
+end
+
+for i = 1, n do
+    local id, expected, to = ARGV[first - 1 + i], ARGV[all_expected + i], ARGV[tos + i]
+    local unasked = false
+    if string.byte(to) == 43 then -- +
+        unasked, to = true, sub(to, 2)
+    end
+    local place = places > 0 and ARGV[first - 1 + n + i] or ''
+    local is_substitute = place ~= ''
+    local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
+    local it = move and (asked[move] or look_into(move))
+    unasked = unasked and not move and to ~= '0'
+    if unasked then it = asked[to] or look_into(to .. '|0|reason_transferred|0') end
+    if text and it and it.to == to and find(text, expected, 1, true) == 1 and not done[id] then
+        weight = sub(text, #expected + 1)
+        if weight ~= '1' and not is_weight(weight) then weight = nil end
+    end
+    if weight and is_substitute then
+        local owner, other
+        if own[n + i] then generation, owner, other = parse(own[n + i]) end
+        if moves[i] or done[place] or not it.open or owner ~= inc or other ~= weight then weight = nil end
+    end
+    local code, token, remaining = 0, 0, 0
+    if not text then
+        code = errc_unknown_schedule
+    elseif not weight then
+        code = errc_conflict
+    else
+        local deadline, holder
+        if locks[i] then deadline, holder = match(locks[i], '^(%d+)|%d+|(%d+)|') end
+        if deadline and tonumber(deadline) > now and may_believe(holder) then
+            code, remaining = errc_locked_by_other, deadline - now
+        else
+            local target = it.target
+            if not target then
+                code = errc_unknown_node
+            elseif target.load + target.pending >= target.capacity + (unasked and 0 or 1) then
+                code = errc_capacity_exceeded
+            end
+            if code == 0 or not (is_substitute or unasked) then
+                token = mint(seen)
+                done[id] = true
+                calling = calling or code ~= 0 or is_substitute or not it.wanted
+                if unasked then
+                    move = nil
+                elseif is_substitute then
+                    done[place] = true
+                    drop_move(place, to)
+                    emit(it.called_off .. generation .. '|0|' .. weight .. '|0|0', place)
+                else
+                    drop_move(id, to)
+                end
+                if code == 0 then
+                    hand_to(id, weight, inc, to, token, it.head, lease)
+                    if lease then lock = fmt(int .. '|' .. int .. '|%s|0', now + lease, token, to) end
+                else
+                    hand_to(id, weight, inc, '0', token, 'event_owned|reason_given_up|' .. inc .. '|')
+                end
+            end
+        end
+    end
+    local a = 3 * i - 1
+    answer[a], answer[a + 1], answer[a + 2] = code, token, remaining
+end
+verify_schedules()
+-- MGET shows a key of another type as missing; GET refuses it.
+if lock and not locks[1] then call('GET', KEYS[18]) end
+refused = verify_step()
+if refused then return refused end
+
+commit_step()
+commit_schedules()
+commit_nodes()
+-- In ms and twice as long: it only collects garbage.
+if lock then call('SET', KEYS[18], lock, 'PX', fmt(int, math.max(math.ceil(lease / 500), 1))) end
+return answer
+)lua";
+
+}  // namespace rota::detail::lua
+
+// ---- rota/detail/sha1.hpp ------------------------------------------------------------------------------------------
+// SHA-1 (FIPS 180-4, section 6.1), by which Redis names scripts. Not for secrets: nothing here protects anything.
+
+namespace rota::detail {
+
+/// One step of SHA-1: a block of 64 bytes into the state.
+inline void sha1_block(std::array<std::uint32_t, 5>& state, std::array<std::uint8_t, 64> const& block) noexcept {
+    std::array<std::uint32_t, 80> words;
+    for (std::size_t i = 0; i < 16; ++i) {
+        words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
+                   std::uint32_t{block[4 * i + 2]} << 8 | std::uint32_t{block[4 * i + 3]};
+    }
+    for (std::size_t i = 16; i < 80; ++i) {
+        words[i] = std::rotl(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
+    }
+    auto [a, b, c, d, e] = state;
+    for (std::size_t i = 0; i < 80; ++i) {
+        std::uint32_t mixed = 0;
+        if (i < 20) {
+            mixed = ((b & c) | (~b & d)) + 0x5a827999U;
+        } else if (i < 40) {
+            mixed = (b ^ c ^ d) + 0x6ed9eba1U;
+        } else if (i < 60) {
+            mixed = ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdcU;
+        } else {
+            mixed = (b ^ c ^ d) + 0xca62c1d6U;
+        }
+        auto const next = std::rotl(a, 5) + mixed + e + words[i];
+        e = d;
+        d = c;
+        c = std::rotl(b, 30);
+        b = a;
+        a = next;
+    }
+    state = {state[0] + a, state[1] + b, state[2] + c, state[3] + d, state[4] + e};
+}
+
+/// The digest of `text` in 40 lower-case hexadecimal digits.
+[[nodiscard]] inline std::string sha1_hex(std::string_view text) {
+    std::array<std::uint32_t, 5> state{0x67452301U, 0xefcdab89U, 0x98badcfeU, 0x10325476U, 0xc3d2e1f0U};
+    std::array<std::uint8_t, 64> block{};
+    std::size_t filled = 0;
+    auto const put = [&](std::uint8_t byte) {
+        block[filled++] = byte;
+        if (filled < block.size()) return;
+        sha1_block(state, block);
+        filled = 0;
+    };
+    for (char const c : text) put(static_cast<std::uint8_t>(c));
+    put(0x80);
+    while (filled != block.size() - 8) put(0);
+    auto const bits = std::uint64_t{text.size()} * 8;
+    for (int shift = 56; shift >= 0; shift -= 8) put(static_cast<std::uint8_t>(bits >> shift));
+
+    std::string digest;
+    for (auto const word : state) {
+        for (int shift = 28; shift >= 0; shift -= 4) digest += "0123456789abcdef"[word >> shift & 0xfU];
+    }
+    return digest;
+}
+
+}  // namespace rota::detail
+
+namespace rota::detail {
+
+enum class script_id : std::uint8_t {
+    session,
+    probe,
+    join,
+    tick,
+    brief_tick,
+    leave,
+    renounce,
+    reap,
+    acquire_one,
+    acquire_many,
+    extend,
+    release,
+    register_schedules,
+    lookup,
+    unregister_schedules,
+    claim,
+    adopt,
+    revoke,
+    hand_over,
+    acknowledge,
+    changes_since,
+    events_since,
+    schedules_page,
+    nodes_page,
+    describe_node,
+    give_order,
+    update_schedules,
+    scan_page,
+    mend,
+    trigger,
+};
+inline constexpr std::size_t script_count = 30;
+
+[[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
+    switch (id) {
+        case script_id::session: return "session";
+        case script_id::probe: return "probe";
+        case script_id::join: return "join";
+        case script_id::tick: return "tick";
+        case script_id::brief_tick: return "brief_tick";
+        case script_id::leave: return "leave";
+        case script_id::renounce: return "renounce";
+        case script_id::reap: return "reap";
+        case script_id::acquire_one: return "acquire_one";
+        case script_id::acquire_many: return "acquire_many";
+        case script_id::extend: return "extend";
+        case script_id::release: return "release";
+        case script_id::register_schedules: return "register_schedules";
+        case script_id::lookup: return "lookup";
+        case script_id::unregister_schedules: return "unregister_schedules";
+        case script_id::claim: return "claim";
+        case script_id::adopt: return "adopt";
+        case script_id::revoke: return "revoke";
+        case script_id::hand_over: return "hand_over";
+        case script_id::acknowledge: return "acknowledge";
+        case script_id::changes_since: return "changes_since";
+        case script_id::events_since: return "events_since";
+        case script_id::schedules_page: return "schedules_page";
+        case script_id::nodes_page: return "nodes_page";
+        case script_id::describe_node: return "describe_node";
+        case script_id::give_order: return "give_order";
+        case script_id::update_schedules: return "update_schedules";
+        case script_id::scan_page: return "scan_page";
+        case script_id::mend: return "mend";
+        case script_id::trigger: return "trigger";
+    }
+    return "unknown";
+}
+
+namespace lua {
+
+struct constant {
+    std::string_view name;
+    std::int64_t value;
+};
+
+// The words in the scripts that stand for numbers, so that errc and the enumerations are written down once.
+inline constexpr constant constants[] = {
+    {"errc_not_joined", static_cast<int>(errc::not_joined)},
+    {"errc_not_owner", static_cast<int>(errc::not_owner)},
+    {"errc_owned_by_other", static_cast<int>(errc::owned_by_other)},
+    {"errc_not_leader", static_cast<int>(errc::not_leader)},
+    {"errc_locked_by_other", static_cast<int>(errc::locked_by_other)},
+    {"errc_lock_lost", static_cast<int>(errc::lock_lost)},
+    {"errc_unknown_schedule", static_cast<int>(errc::unknown_schedule)},
+    {"errc_unknown_node", static_cast<int>(errc::unknown_node)},
+    {"errc_capacity_exceeded", static_cast<int>(errc::capacity_exceeded)},
+    {"errc_conflict", static_cast<int>(errc::conflict)},
+    {"errc_refused_by_server", static_cast<int>(errc::refused_by_server)},
+    {"conflict_refuse", static_cast<int>(conflict_policy::refuse)},
+    {"status_ok", static_cast<int>(op::tick_status::ok)},
+    {"status_reaped", static_cast<int>(op::tick_status::reaped)},
+    {"status_fenced", static_cast<int>(op::tick_status::fenced)},
+    {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
+    {"reason_claimed", static_cast<int>(change_reason::claimed)},
+    {"reason_transferred", static_cast<int>(change_reason::transferred)},
+    {"reason_given_up", static_cast<int>(change_reason::given_up)},
+    {"reason_repaired", static_cast<int>(change_reason::repaired)},
+    {"order_drain", static_cast<int>(op::order_kind::drain)},
+    {"order_begin_maintenance", static_cast<int>(op::order_kind::begin_maintenance)},
+    {"event_registered", static_cast<int>(op::group_event_kind::registered)},
+    {"event_unregistered", static_cast<int>(op::group_event_kind::unregistered)},
+    {"event_owned", static_cast<int>(op::group_event_kind::owned)},
+    {"event_moving", static_cast<int>(op::group_event_kind::moving)},
+    {"event_joined", static_cast<int>(op::group_event_kind::joined)},
+    {"event_superseded", static_cast<int>(op::group_event_kind::superseded)},
+    {"event_left", static_cast<int>(op::group_event_kind::left)},
+    {"event_died", static_cast<int>(op::group_event_kind::died)},
+    {"event_forgotten", static_cast<int>(op::group_event_kind::forgotten)},
+    {"event_led", static_cast<int>(op::group_event_kind::led)},
+    {"event_vacated", static_cast<int>(op::group_event_kind::vacated)},
+    {"event_data_lost", static_cast<int>(op::group_event_kind::data_lost)},
+    {"event_updated", static_cast<int>(op::group_event_kind::updated)},
+    {"event_described", static_cast<int>(op::group_event_kind::described)},
+    {"event_ordered", static_cast<int>(op::group_event_kind::ordered)},
+    {"limit_batch", op::max_batch},
+    {"limit_unlimited", unlimited},
+    {"limit_events", op::event_log_length},
+    {"limit_changes", op::change_log_length},
+    {"limit_change_steps", op::max_change_steps},
+    {"limit_seen_lead", op::max_seen_lead.count()},
+    {"limit_repeat_window", op::repeat_window.count()},
+    {"limit_counted_moves", op::max_counted_moves},
+};
+
+// Appends `text` with the words of `constants` replaced by their numbers.
+inline void append_resolved(std::string& into, std::string_view text) {
+    auto const in_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+    while (!text.empty()) {
+        std::size_t length = 0;
+        bool const word = in_word(text.front());
+        while (length < text.size() && in_word(text[length]) == word) ++length;
+        auto const piece = text.substr(0, length);
+        text.remove_prefix(length);
+        auto const* found = static_cast<constant const*>(nullptr);
+        if (word && piece.find('_') != std::string_view::npos) {
+            for (auto const& c : constants) {
+                if (c.name == piece) found = &c;
+            }
+        }
+        if (found) {
+            into += std::to_string(found->value);
+        } else {
+            into += piece;
+        }
+    }
+}
+
+}  // namespace lua
+
+/// The text of a script. `time_source`: a Lua expression for the server's time in µs, in place of Redis' TIME.
+[[nodiscard]] inline std::string script_text(script_id id, std::string_view time_source = {}) {
+    std::string text;
+    auto const add = [&text](auto const&... pieces) { (lua::append_resolved(text, pieces), ...); };
+    auto const add_clock = [&] {
+        if (time_source.empty()) {
+            text += "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
+        } else {
+            text.append("local now = ").append(time_source).append("\n");
+            text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
+        }
+    };
+    auto const add_of_group = [&add](auto const&... pieces) { add(lua::whole, lua::group, lua::step, pieces...); };
+    auto const add_of_schedules = [&add_of_group](auto const&... pieces) {
+        add_of_group(lua::nodes, lua::weights, lua::record, lua::schedules, pieces...);
+    };
+    switch (id) {
+        case script_id::session: add(lua::session); return text;
+        case script_id::probe: add(lua::probe); return text;
+        case script_id::lookup: add(lua::lookup); return text;
+        case script_id::changes_since: add(lua::changes_since); return text;
+        case script_id::events_since: add(lua::events_since); return text;
+        case script_id::schedules_page: add(lua::schedules_page); return text;
+        case script_id::scan_page: add(lua::scan_page); return text;
+        default: add_clock(); break;
+    }
+    switch (id) {
+        case script_id::join: add_of_group(lua::join); break;
+        case script_id::tick: add(lua::tick); break;
+        case script_id::brief_tick: add(lua::brief_tick); break;
+        case script_id::leave: add_of_group(lua::nodes, lua::departures, lua::succession, lua::leave); break;
+        case script_id::renounce: add_of_group(lua::leadership, lua::succession, lua::renounce); break;
+        case script_id::reap: add_of_group(lua::nodes, lua::leadership, lua::departures, lua::reap); break;
+        case script_id::acquire_one: add(lua::whole, lua::acquire_one); break;
+        case script_id::acquire_many: add(lua::whole, lua::strings, lua::acquire_many); break;
+        case script_id::extend: add(lua::whole, lua::extend); break;
+        case script_id::release: add(lua::release); break;
+        case script_id::describe_node: add_of_group(lua::describe_node); break;
+        case script_id::give_order: add_of_group(lua::give_order); break;
+        case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
+        case script_id::update_schedules: add_of_schedules(lua::triggers, lua::update_schedules); break;
+        case script_id::trigger: add_of_schedules(lua::triggers, lua::trigger); break;
+        case script_id::unregister_schedules:
+            add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
+            break;
+        case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
+        case script_id::adopt:
+            add_of_schedules(lua::leadership, lua::departures, lua::tombstones, lua::ways, lua::adopt);
+            break;
+        case script_id::revoke: add_of_schedules(lua::leadership, lua::ways, lua::revoke); break;
+        case script_id::hand_over: add(lua::shorthands, lua::weights, lua::hand_over); break;
+        case script_id::acknowledge: add_of_schedules(lua::acknowledge); break;
+        case script_id::mend: add_of_schedules(lua::leadership, lua::tombstones, lua::burial, lua::mend); break;
+        case script_id::nodes_page: add(lua::nodes_page); break;
+        default: break;
+    }
+    return text;
+}
+
+/// All scripts, and what the server knows them by.
+class script_table {
+public:
+    explicit script_table(std::string_view time_source) {
+        for (std::size_t i = 0; i < script_count; ++i) {
+            auto text = script_text(static_cast<script_id>(i), time_source);
+            auto digest = sha1_hex(text);
+            all_[i] = {std::move(text), std::move(digest)};
+        }
+    }
+    /// Those that take their time from the server; made once in a process, shared by all connections. Never destroyed:
+    /// a coordinator of static storage duration still leaves its group at the very end.
+    [[nodiscard]] static script_table const& standard() {
+        static script_table const& table = *new script_table{std::string_view{}};
+        return table;
+    }
+
+    [[nodiscard]] std::string const& text(script_id id) const noexcept { return of(id).text; }
+    [[nodiscard]] std::string const& digest(script_id id) const noexcept { return of(id).digest; }
+
+private:
+    struct script {
+        std::string text;
+        std::string digest;
+    };
+    [[nodiscard]] script const& of(script_id id) const noexcept { return all_[static_cast<std::size_t>(id)]; }
+
+    std::array<script, script_count> all_;
+};
+
+}  // namespace rota::detail
+
 // ---- rota/detail/redis/reply_reader.hpp ----------------------------------------------------------------------------
 // Reads what the scripts answer: the elements of an array (redis_array_reader), and the parts of a stored record such
 // as "12|34|text" (redis_record_reader). Neither trusts what it reads: every bound and type is checked, a mistake is
@@ -16656,6 +18874,17 @@ public:
         return value;
     }
     microseconds duration() noexcept { return redis_array_reader::to_duration(number()); }
+    /// a-b, as an entry of a stream is named.
+    std::pair<std::uint64_t, std::uint64_t> stream_id() noexcept {
+        auto const text = part();
+        auto const dash = text.find('-');
+        std::pair<std::uint64_t, std::uint64_t> id{};
+        if (dash == std::string_view::npos || !redis_array_reader::parse(text.substr(0, dash), id.first) ||
+            !redis_array_reader::parse(text.substr(dash + 1), id.second)) {
+            ok_ = false;
+        }
+        return id;
+    }
     /// Any number of them, each with a comma after it.
     std::vector<std::uint64_t> numbers() {
         std::vector<std::uint64_t> values;
@@ -16819,16 +19048,17 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a brief one is answered: s|us|epoch|fence|seq|version|leader's record, or nothing.
+    /// What a brief one is answered: s|us|epoch-seq|fence|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
         if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
-        answer.epoch = parts.number();
+        auto const head = parts.stream_id();
+        answer.epoch = head.first;
+        answer.seq = head.second;
         answer.fence = parts.number();
-        answer.seq = parts.number();
         answer.version = parts.number();
         auto const leader = parts.rest();
         fencing_token holder = 0;
@@ -17192,14 +19422,10 @@ private:
     }
 
     std::pair<std::uint64_t, std::uint64_t> stream_id(redis_array_reader& entry) const {
-        auto const text = entry.text();
-        auto const dash = text.find('-');
-        std::pair<std::uint64_t, std::uint64_t> id{};
-        if (dash == std::string_view::npos || !redis_array_reader::parse(text.substr(0, dash), id.first) ||
-            !redis_array_reader::parse(text.substr(dash + 1), id.second)) {
-            in.fail();
-        }
-        return id;
+        redis_record_reader id{entry.text()};
+        auto const found = id.stream_id();
+        if (!id.done()) in.fail();
+        return found;
     }
 
     template <typename... Readers>
@@ -17207,6 +19433,11 @@ private:
         if (!(readers.done() && ...)) in.fail();
     }
 };
+
+/// Whether the script, which does only what is usual, has done nothing: the operation is to be sent once more, in full.
+[[nodiscard]] inline bool is_left_undone(script_id script, redisReply const& answer) {
+    return script == script_id::hand_over && answer.type == REDIS_REPLY_STRING && answer.len == 0;
+}
 
 /// The reply to `request` that `answer` holds; or the error that the script gave; or protocol, if it is neither.
 template <typename T = void>
@@ -17241,2256 +19472,6 @@ template <typename T = void>
 // at the script (*.lua.hpp in this folder), as the bytes that go to the server. It recycles the buffers of the command
 // that it writes over, since locks are the hottest path of a busy node. Every key that the script will touch is among
 // the keys. No I/O.
-
-#include <array>
-
-// ---- rota/detail/redis_scripts.hpp ---------------------------------------------------------------------------------
-// The Lua scripts that perform the operations of operations.hpp on Redis, one atomic step each: which there are, and
-// their text. What is in them stands in redis/*.lua.hpp; how requests and replies look on the wire in redis_codec.hpp.
-//
-// Every script takes the time once, in its first line, and compares it with deadlines that stand in values; that line
-// (`time`: seconds and microseconds, as text; `now`: all of it) is all that knows of a clock, so tests put others there. No hiredis here: this is text.
-
-// ---- rota/detail/redis/common.lua.hpp ------------------------------------------------------------------------------
-// Lua that several scripts of redis_scripts.hpp begin with: the group's counters, what a step tells, nodes, and who has
-// which schedule. Each piece is prepended only where it is used, after those that it uses.
-//
-// A script has no way back once it has written. So each reads first (which also finds keys of a wrong type), decides on
-// Lua tables, and writes last: verify_…() is the end of reading, commit_…() writes. Words such as errc_conflict,
-// event_left or limit_events are replaced by their numbers before a script is sent, within quotes as well.
-//
-// Numbers are kept as the text they have in Redis and compared as text; arithmetic makes them doubles, exact below
-// 2^53, which only fmt(int, n) turns back into text without loss (`..` keeps 14 digits). What is given to a command is
-// text where it can be: a number costs Redis a conversion to floating point notation, which is half the price of a call.
-
-namespace rota::detail::lua {
-
-// For a script that has not `group`.
-inline constexpr char shorthands[] = R"lua(
-local call, fmt, match = redis.call, string.format, string.match
-)lua";
-
-// How to format a whole number: %d takes half the time of %.0f, where the server's long has 64 bits.
-inline constexpr char whole[] = R"lua(
-local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
-)lua";
-
-// KEYS of every script that changes more than locks; ARGV[1] is the number of the connection, ARGV[2] what all keys
-// begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
-inline constexpr char group[] = R"lua(
-local call, fmt, match = redis.call, string.format, string.match
-local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 18)
-local P = ARGV[2]
-
-local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
-for i = 1, 5 do
-    -- MGET shows a key of another type as missing; GET refuses it.
-    if not counters[i] then call('GET', KEYS[i]) end
-end
-if counters[1] and tonumber(counters[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local epoch, fence, seq, leader = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0), counters[5]
-local counted, founded = false, false
-
-local function mint(seen)
-    counted = true
-    fence = fence + 1
-    if fence < now then fence = now end
-    if fence <= seen then fence = seen + 1 end
-    return fence
-end
-
--- Of one that joins: may know of tokens that this server has lost, but not of just any.
-local function absurd(seen)
-    return seen > math.max(now, fence) + limit_seen_lead and
-        {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
-
--- Of a member: it is told by its next tick.
-local function behind(seen)
-    return fence < seen and {errc_not_joined, 'the server has lost writes'}
-end
-
--- Of one whose request was made from what the group was at that event.
-local function moved_on(as_of)
-    return as_of ~= '0' and tonumber(as_of) ~= seq and {errc_conflict, 'the group has changed'}
-end
-)lua";
-
-// What one step tells: one entry of the group's event log, and one of the change log of each node concerned. Both hold
-// the same words; an entry is all of them in one text (a field for each costs more than the rest of the step):
-//   kind|reason|from|generation|to|weight;traits|length:id
-// with |capacity before the id where a node joins or is described, |time for the hand-off|open where a move begins,
-// |lease|who comes next, each with a comma where a node comes to lead, |lease of the lock where that goes with a schedule.
-// All parts come as text: joining numbers is four times slower.
-inline constexpr char step[] = R"lua(
-local events, told, versions, lengths = {}, {}, {}, {}
--- Whether any of the events is one of which op::calls_leader() is true: they are, but where a script says otherwise.
-local calling = true
-
--- |length: of an id.
-local function mark_of(id)
-    local mark = '|' .. #id .. ':'
-    lengths[#id] = mark
-    return mark
-end
-
-local function list_in(lists, key)
-    local list = lists[key]
-    if not list then
-        list = {}
-        lists[key] = list
-    end
-    return list
-end
-
--- In pieces: joined one by one they would be texts that differ in few places, which is what Lua's hash of a long text
--- overlooks; each would then be compared with many.
-local function put_word(list, record, id)
-    local n = #list
-    list[n + 1] = record
-    list[n + 2] = lengths[#id] or mark_of(id)
-    list[n + 3] = id
-end
-
-local function emit(record, id)
-    put_word(events, record, id)
-end
-
-local function tell(inc, record, id)
-    put_word(list_in(told, inc), record, id)
-end
-
--- Words that stand together, to all.
-local function emit_and_tell(inc, words)
-    local text = table.concat(words)
-    events[#events + 1] = text
-    local list = list_in(told, inc)
-    list[#list + 1] = text
-end
-
--- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
-local function ensure_epoch(seen)
-    if epoch and counters[4] and fence >= seen then return end
-    epoch, founded = fmt(int, mint(seen)), true
-    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
-end
-
--- The end of reading. Returns what to answer if the step cannot be logged.
-local function verify_step()
-    if #events > 0 then
-        if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
-        call('XLEN', k_events)
-        if calling then call('XLEN', k_calls) end
-    end
-    local nodes, keys = {}, {}
-    for inc in pairs(told) do
-        nodes[#nodes + 1] = inc
-        keys[#keys + 1] = P .. 'ver:' .. inc
-    end
-    local found = #keys > 0 and call('MGET', unpack(keys)) or {}
-    for i, inc in ipairs(nodes) do
-        local inbox, version = P .. 'inbox:' .. inc, found[i] or call('GET', keys[i])
-        if call('XLEN', inbox) > 0 and not version then
-            -- The counter alone was lost: go on from the log, whose numbers never go back.
-            version = match(call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)[1][1], '^%d+')
-        end
-        versions[i] = {inbox, (version or 0) + 1 .. '', keys[i], told[inc]}
-    end
-end
-
--- Up to Redis 7.0, a node that reads both logs is woken by the one that is written first: what concerns it comes before
--- what all may know.
-local function commit_step()
-    if #events > 0 then
-        counted = true
-        seq = seq + 1
-    end
-    local set = {}
-    if counted then set = {k_epoch, epoch, k_fence, fmt(int, fence), k_seq, fmt(int, seq)} end
-    local n = #set
-    for _, v in ipairs(versions) do
-        local version = v[2]
-        call('XADD', v[1], 'MAXLEN', '~', 'limit_changes', version .. '-0', 'e', table.concat(v[4]))
-        set[n + 1], set[n + 2] = v[3], version
-        n = n + 2
-    end
-    if #events > 0 then
-        local id = epoch .. '-' .. fmt(int, seq)
-        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', id, 'e', table.concat(events))
-        if calling then call('XADD', k_calls, 'MAXLEN', '1', id, 'e', '') end
-    end
-    if n > 0 then call('MSET', unpack(set)) end
-end
-)lua";
-
-// Nodes, live and dead, each read once per step; many at once by read_nodes.
-// info is capacity|nonce|ttl|1 if it left in order, else 0|1;traits|id.
-inline constexpr char nodes[] = R"lua(
-local known, changed, departed = {}, {}, {}
-
--- A counter that cannot be read says nothing; see mend.
-local function counter(text)
-    local value = tonumber(text or 0)
-    return value and value >= 0 and value or 0
-end
-
-local function know(inc, info, live, dead, load, pending)
-    local n = info and {
-        info = info,
-        live = live and true,
-        -- live: taken for dead from then on; dead: its schedules may be adopted from then on
-        deadline = tonumber(live or dead or 0),
-        capacity = tonumber(match(info, '^%d+')),
-        load = counter(load),
-        pending = counter(pending),
-    }
-    known[inc] = n or false
-    return n
-end
-
-local function node(inc)
-    local n = known[inc]
-    if n ~= nil then return n end
-    local info = inc ~= '0' and call('HGET', k_info, inc)
-    if not info then return know(inc) end
-    local live = call('ZSCORE', k_nodes, inc)
-    return know(inc, info, live, not live and call('ZSCORE', k_dead, inc), call('HGET', k_load, inc),
-                call('HGET', k_pending, inc))
-end
-
--- Reads those whose incarnations are ARGV[first..last].
-local function read_nodes(first, last)
-    if last < first then return end
-    local info = call('HMGET', k_info, unpack(ARGV, first, last))
-    local live = call('ZMSCORE', k_nodes, unpack(ARGV, first, last))
-    local load = call('HMGET', k_load, unpack(ARGV, first, last))
-    local pending = call('HMGET', k_pending, unpack(ARGV, first, last))
-    for i = first, last do
-        local j = i - first + 1
-        local inc, deadline = ARGV[i], live[j]
-        know(inc, info[j], deadline, not deadline and call('ZSCORE', k_dead, inc), load[j], pending[j])
-    end
-end
-
-local function may_believe(inc)
-    local n = node(inc)
-    return n and (n.live or n.deadline > now)
-end
-
-local function is_target(inc)
-    local n = node(inc)
-    return n and n.live and n.deadline > now
-end
-
-local function count(inc, n, load, pending)
-    load, pending = n.load + load, n.pending + pending
-    n.load, n.pending = load > 0 and load or 0, pending > 0 and pending or 0
-    changed[inc] = n
-end
-
-local function commit_nodes()
-    local load, pending = {}, {}
-    for inc, n in pairs(changed) do
-        local i = #load
-        load[i + 1], load[i + 2] = inc, n.load
-        pending[i + 1], pending[i + 2] = inc, n.pending
-    end
-    if #load > 0 then
-        call('HSET', k_load, unpack(load))
-        call('HSET', k_pending, unpack(pending))
-    end
-end
-)lua";
-
-inline constexpr char leadership[] = R"lua(
-local function leads(inc, term)
-    if not leader then return false end
-    local held_under, holder = match(leader, '^%d+|(%d+)|(%d+)|')
-    return holder == inc and held_under == term
-end
-)lua";
-
-// Nodes that go, and dead ones that own nothing more and are forgotten.
-inline constexpr char departures[] = R"lua(
-local gone, gone_ids, forgotten, left, from_dead = {}, {}, {}, {}, {}
-
-local function take_out(inc, n, kind)
-    local before, after, id = match(n.info, '^(%d+|%d+|%d+)|%d|([^|]*|(.*))$')
-    n.live, n.deadline, n.goes = false, now, true
-    gone[#gone + 1] = inc
-    -- A newer incarnation may have the name by now.
-    if call('HGET', k_ids, id) == inc then gone_ids[#gone_ids + 1] = id end
-    if kind == 'event_left' then left = {inc, before .. '|1|' .. after} end
-    emit(kind .. '|0|' .. inc .. '|0|0|1', id)
-end
-
-local function forget_if_done(inc)
-    local n = node(inc)
-    if not n or n.live or n.deadline > now or n.load > 0 then return end
-    known[inc], changed[inc], departed[inc] = false, nil, true
-    forgotten[#forgotten + 1] = inc
-    if not n.goes then from_dead[#from_dead + 1] = inc end
-    emit('event_forgotten|0|' .. inc .. '|0|0|1', '')
-end
-
-local function verify_departures()
-    if #forgotten > 0 then call('ZCARD', k_roster) end
-    call('ZCARD', k_dead)
-end
-
-local function commit_departures()
-    if #gone > 0 then
-        -- Those that are forgotten at once are dead for no time.
-        local since = {}
-        for _, inc in ipairs(gone) do
-            if not departed[inc] then
-                since[#since + 1] = now
-                since[#since + 1] = inc
-            end
-        end
-        call('ZREM', k_nodes, unpack(gone))
-        if #since > 0 then call('ZADD', k_dead, unpack(since)) end
-    end
-    if #gone_ids > 0 then call('HDEL', k_ids, unpack(gone_ids)) end
-    if #left > 0 and not departed[left[1]] then call('HSET', k_info, unpack(left)) end
-    if #forgotten > 0 then
-        local padded, keys = {}, {}
-        for i, inc in ipairs(forgotten) do
-            padded[i] = fmt('%016.0f', inc)
-            local n = #keys
-            keys[n + 1], keys[n + 2], keys[n + 3] = P .. 'by:' .. inc, P .. 'ver:' .. inc, P .. 'inbox:' .. inc
-        end
-        if #from_dead > 0 then call('ZREM', k_dead, unpack(from_dead)) end
-        call('ZREM', k_roster, unpack(padded))
-        call('HDEL', k_info, unpack(forgotten))
-        call('HDEL', k_load, unpack(forgotten))
-        call('HDEL', k_pending, unpack(forgotten))
-        call('DEL', unpack(keys))
-    end
-end
-)lua";
-
-inline constexpr char weights[] = R"lua(
--- weight;traits
-local function is_weight(text)
-    local number = match(text, '^[^;|]*')
-    local value = match(number, '^%d[%d.]*[eE]?[+-]?%d*$') and tonumber(number)
-    return value and value > 0 and value < math.huge and not string.find(text, '|', 1, true)
-end
-)lua";
-
-// What is stored of a schedule, generation|owner|weight;traits, as its three parts; nothing if it cannot be read.
-inline constexpr char record[] = R"lua(
--- Of 16 digits at most, and as text unlike any other.
-local function is_token(text)
-    return text == '0' or #text <= 16 and string.byte(text) ~= 48
-end
-
-local function parse(text)
-    local generation, owner, weight = match(text, '^(%d+)|(%d+)|(.*)$')
-    if generation and is_token(generation) and is_token(owner) and (weight == '1' or is_weight(weight)) then
-        return generation, owner, weight
-    end
-end
-)lua";
-
-// The schedules of a request: what is stored of each, read once, and what becomes of it.
-inline constexpr char schedules[] = R"lua(
-local records = {}
-local own_set, own_deleted, moves_set, moves_deleted = {}, {}, {}, {}
-local unowned_added, unowned_removed, by_added, by_removed = {}, {}, {}, {}
--- Of a token, an owner and a weight.
-local record_format = int .. '|%s|%s'
-
--- What own and moves hold of the schedules whose ids are ARGV[first..last].
-local function read_own(first, last)
-    if last < first then return {}, {} end
-    -- Mostly nothing is moving.
-    return call('HMGET', k_own, unpack(ARGV, first, last)),
-        call('HLEN', k_moves) > 0 and call('HMGET', k_moves, unpack(ARGV, first, last)) or {}
-end
-
--- The same as records.
-local function read_schedules(first, last)
-    local own, moves = read_own(first, last)
-    for i = first, last do
-        local text, move = own[i - first + 1], moves[i - first + 1]
-        if text then
-            local generation, owner, weight = parse(text)
-            -- One that cannot be read has an owner that is nobody, and is not '0' either.
-            local s = {generation = generation or '', owner = owner or '', weight = weight or '1'}
-            if move then s.to = match(move, '^%d+') end
-            records[ARGV[i]] = s
-        end
-    end
-end
-
-local function append(lists, inc, id)
-    local list = list_in(lists, inc)
-    list[#list + 1] = id
-end
-
--- In pairs, as ZADD takes them.
-local function append_scored(lists, inc, id)
-    local list = list_in(lists, inc)
-    local n = #list
-    list[n + 1], list[n + 2] = '0', id
-end
-
-local function detach(id, owner)
-    if owner == '0' then
-        unowned_removed[#unowned_removed + 1] = id
-        return
-    end
-    local n = node(owner)
-    if n then
-        append(by_removed, owner, id)
-        n.load = n.load > 0 and n.load - 1 or 0
-        changed[owner] = n
-    end
-end
-
-local function drop_move(id, to)
-    local target = node(to)
-    if target then count(to, target, 0, -1) end
-    moves_deleted[#moves_deleted + 1] = id
-end
-
--- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
--- event_owned|reason|from|
-local function hand_to(id, weight, from, to, token, head)
-    detach(id, from)
-    local text = fmt(record_format, token, to, weight)
-    local n = #own_set
-    own_set[n + 1], own_set[n + 2] = id, text
-    text = head .. text
-    emit(text, id)
-    if to == '0' then
-        unowned_added[#unowned_added + 1] = '0'
-        unowned_added[#unowned_added + 1] = id
-        return
-    end
-    append_scored(by_added, to, id)
-    local target = node(to)
-    target.load = target.load + 1
-    changed[to] = target
-    tell(to, text, id)
-end
-
-local function verify_schedules()
-    call('ZCARD', k_unowned)
-    for inc in pairs(by_added) do call('ZCARD', P .. 'by:' .. inc) end
-    for inc in pairs(by_removed) do call('ZCARD', P .. 'by:' .. inc) end
-end
-
-local function commit_schedules()
-    if #own_set > 0 then call('HSET', k_own, unpack(own_set)) end
-    if #own_deleted > 0 then call('HDEL', k_own, unpack(own_deleted)) end
-    if #moves_deleted > 0 then call('HDEL', k_moves, unpack(moves_deleted)) end
-    if #moves_set > 0 then call('HSET', k_moves, unpack(moves_set)) end
-    if #unowned_removed > 0 then call('ZREM', k_unowned, unpack(unowned_removed)) end
-    if #unowned_added > 0 then call('ZADD', k_unowned, unpack(unowned_added)) end
-    for inc, ids in pairs(by_removed) do
-        -- The index of a node that is forgotten goes as a whole.
-        if not departed[inc] then call('ZREM', P .. 'by:' .. inc, unpack(ids)) end
-    end
-    for inc, pairs in pairs(by_added) do call('ZADD', P .. 'by:' .. inc, unpack(pairs)) end
-end
-)lua";
-
-// Values of KEYS[first..last], strings that are to be written. MGET shows a key of another type as missing, so those
-// that seem to be are looked at again, all by one EXISTS.
-inline constexpr char strings[] = R"lua(
-local function strings(first, last)
-    local values, absent = redis.call('MGET', unpack(KEYS, first, last)), {}
-    for i = first, last do
-        if not values[i - first + 1] then absent[#absent + 1] = KEYS[i] end
-    end
-    if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
-        for _, key in ipairs(absent) do redis.call('GET', key) end
-    end
-    return values
-end
-)lua";
-
-// What stays of schedules that were unregistered or mended, in the hash `gone`: inc|until|kept|nonce. The owner of then
-// may believe in it until it has heard; 0: several may.
-inline constexpr char tombstones[] = R"lua(
-local stones = {}
-
--- Reads those of the schedules whose ids are ARGV[first..last]. Whether there are any.
-local function read_tombstones(first, last)
-    -- Mostly there are none.
-    if last < first or call('HLEN', k_gone) == 0 then return false end
-    local values = call('HMGET', k_gone, unpack(ARGV, first, last))
-    for i = first, last do
-        local text = values[i - first + 1]
-        if text then
-            local g = {}
-            g.owner, g.ends, g.kept, g.nonce = match(text, '^(%d+)|(%d+)|(%d+)|(%d+)$')
-            if g.owner then stones[ARGV[i]] = g end
-        end
-    end
-    return true
-end
-
-local function is_guarded(id)
-    local g = stones[id]
-    return g and tonumber(g.ends) > now and (g.owner == '0' or may_believe(g.owner))
-end
-)lua";
-
-// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[19] is `buried`.
-inline constexpr char burial[] = R"lua(
-local k_buried = KEYS[19]
-local buried, overdue = {}, {}
-
--- May be called for an id once, with a stone that is not changed after.
-local function bury(id, stone)
-    stones[id] = stone
-    buried[#buried + 1] = id
-end
-
-local function verify_burial()
-    if #buried > 0 then
-        call('HLEN', k_gone)
-        overdue = call('ZRANGEBYSCORE', k_buried, '-inf', now, 'LIMIT', 0, 2 * #buried)
-    end
-end
-
-local function commit_burial()
-    if #buried == 0 then return end
-    if #overdue > 0 then
-        call('HDEL', k_gone, unpack(overdue))
-        call('ZREM', k_buried, unpack(overdue))
-    end
-    local set, scores = {}, {}
-    for i, id in ipairs(buried) do
-        local g = stones[id]
-        set[2 * i - 1], set[2 * i] = id, fmt('%s|' .. int .. '|' .. int .. '|%s', g.owner, g.ends, g.kept, g.nonce)
-        scores[2 * i - 1], scores[2 * i] = fmt(int, math.max(g.ends, g.kept)), id
-    end
-    call('HSET', k_gone, unpack(set))
-    call('ZADD', k_buried, unpack(scores))
-    -- In ms and twice as long: it only collects garbage.
-    local last = call('ZREVRANGE', k_buried, 0, 0, 'WITHSCORES')
-    local kept = math.ceil(math.max(last[2] - now, 0) / 500) + 1
-    call('PEXPIRE', k_gone, kept)
-    call('PEXPIRE', k_buried, kept)
-end
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/connection.lua.hpp --------------------------------------------------------------------------
-// The scripts of a connection itself: session, which makes it the newest of its session, and probe, which finds out
-// whether the server lets us do what the other scripts need.
-
-namespace rota::detail::lua {
-
-// KEYS: session. ARGV: connection. Reply: nothing, or conflict if there is a newer one.
-inline constexpr char session[] = R"lua(
-local newest = redis.call('GET', KEYS[1])
-if newest and tonumber(newest) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', 86400000)
-return {0}
-)lua";
-
-// KEYS: a key to throw away. Reply: 'OK', or the first error in the server's words, then the command in brackets.
-// DEL comes first, so that nothing is written that could not be cleaned up. XREAD is for the connection that sleeps.
-inline constexpr char probe[] = R"lua(
-local key = KEYS[1]
-local commands = {
-    {'DEL', key}, {'TIME'}, {'GET', key}, {'MGET', key}, {'EXISTS', key},
-    {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HEXISTS', key, 'a'}, {'HLEN', key},
-    {'HKEYS', key}, {'HGETALL', key}, {'HSCAN', key, '0'},
-    {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZCARD', key}, {'ZRANGE', key, 0, 0}, {'ZREVRANGE', key, 0, 0},
-    {'ZRANGEBYSCORE', key, 0, 0}, {'ZRANGEBYLEX', key, '-', '+'},
-    {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}, {'XREAD', 'STREAMS', key, '0'},
-    {'SET', key, '1', 'PX', 1000}, {'MSET', key, '1'}, {'DEL', key},
-    {'HSET', key, 'a', '1'}, {'PEXPIRE', key, 1000}, {'HDEL', key, 'a'}, {'DEL', key},
-    {'ZADD', key, 1, 'a'}, {'ZREM', key, 'a'}, {'DEL', key},
-    {'XADD', key, 'MAXLEN', '~', 1, '1-0', 'a', '1'}, {'DEL', key},
-}
-for _, command in ipairs(commands) do
-    local outcome = redis.pcall(unpack(command))
-    if type(outcome) == 'table' and outcome.err then
-        redis.pcall('DEL', key)
-        return outcome.err .. ' [' .. command[1] .. ']'
-    end
-end
-return 'OK'
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/following.lua.hpp ---------------------------------------------------------------------------
-// The scripts that only read: changes_since, events_since, schedules_page, nodes_page, scan_page. See operations.hpp
-// for what they do. What is stored goes to the caller as it is; nothing is taken apart here that the caller can.
-
-namespace rota::detail::lua {
-
-// KEYS: nodes, ver:<incarnation>, inbox:<incarnation>. ARGV: incarnation, version. Reply: gap, version, entries.
-inline constexpr char changes_since[] = R"lua(
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {errc_not_joined} end
-local version, from = redis.call('GET', KEYS[2]) or '0', tonumber(ARGV[2])
-local newest = tonumber(version)
-if from == newest then return {0, 0, version, {}} end
-local first = string.format('%.0f-0', from + 1)
-local entries = from < newest and redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', 'limit_change_steps') or {}
--- Versions have no holes: if the next is not the first one found, it is kept no more.
-if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
-return {0, 0, version, entries}
-)lua";
-
-// KEYS: epoch, seq, events. ARGV: epoch, seq, limit. Reply: gap, head, entries.
-inline constexpr char events_since[] = R"lua(
-local epoch, head = redis.call('GET', KEYS[1]) or '0', redis.call('GET', KEYS[2]) or '0'
-local newest, from, limit = tonumber(head), tonumber(ARGV[2]), tonumber(ARGV[3])
-if epoch ~= ARGV[1] or from > newest then return {0, 1, head, {}} end
-if from == newest then return {0, 0, head, {}} end
-local first = epoch .. '-' .. string.format('%.0f', from + 1)
-local entries = redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', math.max(limit, 1))
--- Numbers have no holes: if the next is not the first one found, it is kept no more.
-if not entries[1] or entries[1][1] ~= first then return {0, 1, head, {}} end
-return {0, 0, head, limit > 0 and entries or {}}
-)lua";
-
-// KEYS: unowned, or by:<holder>; own, moves, and for a holder ver:<holder>. ARGV: after, limit.
-// Reply: version, ids, what own holds of them, what moves holds of them, or nothing if nothing moves.
-inline constexpr char schedules_page[] = R"lua(
-local version = KEYS[4] and redis.call('GET', KEYS[4]) or '0'
--- After nothing is after the empty id, which none has.
-local ids = redis.call('ZRANGEBYLEX', KEYS[1], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
-if #ids == 0 then return {0, version, {}, {}, {}} end
-return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
-        redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
-)lua";
-
-// KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
-// Reply: now, epoch, seq, whether maintenance, drained (if after is 0), incarnations, what the others hold of them.
-inline constexpr char nodes_page[] = R"lua(
-local call = redis.call
-local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
-local maintenance = call('HEXISTS', KEYS[9], '')
-local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
-local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
-if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
-local nodes = {}
-for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
-return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[4], unpack(nodes)),
-        call('HMGET', KEYS[5], unpack(nodes)), call('HMGET', KEYS[6], unpack(nodes)),
-        call('ZMSCORE', KEYS[7], unpack(nodes)), call('ZMSCORE', KEYS[8], unpack(nodes))}
-)lua";
-
-// KEYS: own, moves. ARGV: cursor, limit. Reply: cursor, ids with what own holds of each, what moves holds of them, or
-// nothing if nothing moves.
-inline constexpr char scan_page[] = R"lua(
-local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-local found, moves, ids = page[2], {}, {}
-if #found == 0 or redis.call('HLEN', KEYS[2]) == 0 then return {0, page[1], found, {}} end
-for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
--- A hash that is small as the server is configured comes whole.
-for i = 1, #ids, 1000 do
-    for _, move in ipairs(redis.call('HMGET', KEYS[2], unpack(ids, i, math.min(i + 999, #ids)))) do
-        moves[#moves + 1] = move
-    end
-end
-return {0, page[1], found, moves}
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/locks.lua.hpp -------------------------------------------------------------------------------
-// The scripts of locks: acquire, extend, release, of schedules and of names, one and many. See operations.hpp for what
-// they do. A lock is `deadline|token|incarnation|nonce` at lock:<id> or name:<name>.
-
-namespace rota::detail::lua {
-
-// One lock, the hottest script of all: no function, no table but what Redis makes, as few calls as the checks need.
-//
-// KEYS: session, fence, lock, nodes, dead, own, moves; for a name without the last two.
-// ARGV: connection, incarnation, ttl, nonce, seen, name, generation; for a name without the last.
-// Reply: code, token, remaining.
-inline constexpr char acquire_one[] = R"lua(
-local call, fmt = redis.call, string.format
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3])
-if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local inc, ttl, token, lock = ARGV[2], tonumber(ARGV[3]), now, v[3]
-if not v[2] then call('GET', KEYS[2]) elseif v[2] + 1 > token then token = v[2] + 1 end
-if tonumber(v[2] or 0) < tonumber(ARGV[5]) then return {errc_not_joined, 'the server has lost writes'} end
-if not call('ZSCORE', KEYS[4], inc) then return {errc_not_joined} end
-if KEYS[6] then
-    local own = call('HGET', KEYS[6], ARGV[6])
-    if not own then return {0, errc_unknown_schedule, 0, 0} end
-    -- generation|owner|weight;traits
-    if string.find(own, ARGV[7] .. '|' .. inc .. '|', 1, true) ~= 1 or call('HEXISTS', KEYS[7], ARGV[6]) == 1 then
-        return {0, errc_not_owner, 0, 0}
-    end
-end
-if lock then
-    local deadline, held, holder, nonce = string.match(lock, '^(%d+)|(%d+)|(%d+)|(%d+)$')
-    deadline = tonumber(deadline)
-    -- A holder that is not live may still believe until the time from which its schedules may be adopted.
-    if deadline > now and (holder == inc or call('ZSCORE', KEYS[4], holder) or
-                           tonumber(call('ZSCORE', KEYS[5], holder) or 0) > now) then
-        if holder == inc and nonce == ARGV[4] then return {0, 0, held, deadline - now} end
-        return {0, errc_locked_by_other, 0, deadline - now}
-    end
-end
-local text = fmt(int .. '|' .. int .. '|%s|%s', now + ttl, token, inc, ARGV[4])
--- In ms and twice as long: it only collects garbage.
-local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
-if lock then
-    call('SET', KEYS[3], text, 'PX', kept)
-elseif not call('SET', KEYS[3], text, 'NX', 'PX', kept) then
-    -- There, but MGET did not show it: not a string, which GET says.
-    call('GET', KEYS[3])
-end
-call('SET', KEYS[2], fmt(int, token))
-return {0, 0, token, ttl}
-)lua";
-
-// KEYS: session, fence, nodes, dead, own, moves, locks...
-// ARGV: connection, incarnation, ttl, nonce, seen, names..., generations...; for named locks without the last two.
-// Reply: code, token, remaining of each.
-inline constexpr char acquire_many[] = R"lua(
-local call, fmt, match = redis.call, string.format, string.match
-local v = call('MGET', KEYS[1], KEYS[2])
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local inc, ttl, seen, locks = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5]), #KEYS - 6
-if not v[2] then call('GET', KEYS[2]) end
-if tonumber(v[2] or 0) < seen then return {errc_not_joined, 'the server has lost writes'} end
-if not call('ZSCORE', KEYS[3], inc) then return {errc_not_joined} end
-if locks == 0 then return {0} end
-
-local is_schedule, own, moves = #ARGV > 5, {}, {}
-if is_schedule then
-    own = call('HMGET', KEYS[5], unpack(ARGV, 6, 5 + locks))
-    moves = call('HMGET', KEYS[6], unpack(ARGV, 6, 5 + locks))
-end
-local held = strings(7, 6 + locks)
-
-local believes = {[inc] = true}
-local function may_believe(holder)
-    if believes[holder] == nil then
-        believes[holder] = call('ZSCORE', KEYS[3], holder) and true or
-                           tonumber(call('ZSCORE', KEYS[4], holder) or 0) > now
-    end
-    return believes[holder]
-end
-
-local answer, granted = {0}, {}
-for i = 1, locks do
-    local code, token, remaining = 0, 0, 0
-    if is_schedule and not own[i] then
-        code = errc_unknown_schedule
-    elseif is_schedule and
-            (string.find(own[i], ARGV[5 + locks + i] .. '|' .. inc .. '|', 1, true) ~= 1 or moves[i]) then
-        code = errc_not_owner
-    else
-        local deadline, held_under, holder, nonce
-        if held[i] then deadline, held_under, holder, nonce = match(held[i], '^(%d+)|(%d+)|(%d+)|(%d+)$') end
-        if deadline and tonumber(deadline) > now and may_believe(holder) then
-            remaining = deadline - now
-            if holder == inc and nonce == ARGV[4] then token = held_under else code = errc_locked_by_other end
-        else
-            granted[#granted + 1] = i
-        end
-    end
-    local n = 3 * i - 1
-    answer[n], answer[n + 1], answer[n + 2] = code, token, remaining
-end
-if #granted == 0 then return answer end
-
-local token = math.max(tonumber(v[2] or 0) + 1, now)
-local head, tail = fmt(int .. '|', now + ttl), '|' .. inc .. '|' .. ARGV[4]
-local kept = fmt(int, math.max(math.ceil(ttl / 500), 1))
-for _, i in ipairs(granted) do
-    call('SET', KEYS[6 + i], head .. fmt(int, token) .. tail, 'PX', kept)
-    answer[3 * i], answer[3 * i + 1] = token, ttl
-    token = token + 1
-end
-call('SET', KEYS[2], fmt(int, token - 1))
-return answer
-)lua";
-
-// KEYS: session, nodes, moves, locks... ARGV: connection, incarnation, ttl, tokens..., names... (of schedules only).
-// Reply: code, remaining of each.
-inline constexpr char extend[] = R"lua(
-local call = redis.call
-local locks, inc, ttl = #KEYS - 3, ARGV[2], tonumber(ARGV[3])
-local v = call('MGET', KEYS[1], unpack(KEYS, 4))
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-if not call('ZSCORE', KEYS[2], inc) then return {errc_not_joined} end
-local moves = locks > 0 and #ARGV > 3 + locks and call('HMGET', KEYS[3], unpack(ARGV, 4 + locks)) or {}
-
-local answer, till = {0}, now + ttl
-local head, kept = string.format(int .. '|', till), string.format(int, math.ceil(ttl / 500))
-for i = 1, locks do
-    local code, remaining = errc_lock_lost, 0
-    if v[i + 1] then
-        local deadline, token, rest = string.match(v[i + 1], '^(%d+)|(%d+)(|.*)$')
-        deadline = tonumber(deadline)
-        if token == ARGV[3 + i] and deadline > now and string.find(rest, '|' .. inc .. '|', 1, true) == 1 then
-            if moves[i] and tonumber(string.match(moves[i], '^%d+|(%d+)') or now + 1) <= now then
-                code = errc_not_owner
-            else
-                code = 0
-                if till > deadline then
-                    deadline = till
-                    call('SET', KEYS[3 + i], head .. token .. rest, 'PX', kept)
-                end
-                remaining = deadline - now
-            end
-        end
-    end
-    answer[2 * i], answer[2 * i + 1] = code, remaining
-end
-return answer
-)lua";
-
-// KEYS: session, locks... ARGV: connection, tokens... Reply: code of each.
-inline constexpr char release[] = R"lua(
-local call = redis.call
-local v = call('MGET', unpack(KEYS))
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local answer = {0}
-for i = 2, #KEYS do
-    answer[i] = errc_lock_lost
-    if v[i] then
-        local deadline, token = string.match(v[i], '^(%d+)|(%d+)|')
-        -- DEL tells whether an earlier item of this request has released it.
-        if token == ARGV[i] and tonumber(deadline) > now and call('DEL', KEYS[i]) == 1 then answer[i] = 0 end
-    end
-end
-return answer
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/membership.lua.hpp --------------------------------------------------------------------------
-// The scripts of membership and leadership: join, describe_node, give_order, tick (brief or in full), leave, renounce,
-// reap. See operations.hpp for what they do.
-
-namespace rota::detail::lua {
-
-// ARGV: connection, P, nonce, ttl, capacity, on_conflict, seen, node_id, 1;traits.
-// Reply: incarnation, epoch, seq, superseded.
-inline constexpr char join[] = R"lua(
-local nonce, ttl, capacity, seen, id, traits = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7]), ARGV[8], ARGV[9]
-local refused = absurd(seen)
-if refused then return refused end
-
-local older = call('HGET', k_ids, id)
-local deadline = older and call('ZSCORE', k_nodes, older)
-if deadline then
-    if match(call('HGET', k_info, older) or '', '^%d+|(%d+)|') == nonce then
-        call('ZADD', k_nodes, now + ttl, older)
-        return {0, older, epoch or '0', seq, '0'}
-    end
-    if tonumber(ARGV[6]) == conflict_refuse and tonumber(deadline) > now then
-        return {errc_conflict, 'another live process has this node_id'}
-    end
-end
-call('ZCARD', k_nodes)
-call('ZCARD', k_dead)
-call('ZCARD', k_roster)
-call('HLEN', k_info)
-
-ensure_epoch(seen)
-local inc = fmt(int, mint(seen))
-if deadline then emit('event_superseded|0|' .. older .. '|0|' .. inc .. '|1', id) end
-emit('event_joined|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-if deadline then
-    call('ZREM', k_nodes, older)
-    call('ZADD', k_dead, deadline, older)
-end
-call('ZADD', k_nodes, now + ttl, inc)
-call('ZADD', k_roster, 0, fmt('%016.0f', inc))
-call('HSET', k_info, inc, capacity .. '|' .. nonce .. '|' .. ARGV[4] .. '|0|' .. traits .. '|' .. id)
-call('HSET', k_ids, id, inc)
-return {0, inc, epoch, seq, deadline and older or '0'}
-)lua";
-
-// ARGV: connection, P, incarnation, capacity, 1;traits. Reply: nothing.
-inline constexpr char describe_node[] = R"lua(
-local inc, capacity, traits = ARGV[3], ARGV[4], ARGV[5]
-local info = call('ZSCORE', k_nodes, inc) and call('HGET', k_info, inc)
-if not info then return {errc_not_joined} end
-local capacity_before, middle, traits_before, id = match(info, '^(%d+)(|%d+|%d+|%d|)([^|]*)|(.*)$')
-if capacity == capacity_before and traits == traits_before then return {0} end
-emit('event_described|0|0|0|' .. inc .. '|' .. traits .. '|' .. capacity, id)
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-call('HSET', k_info, inc, capacity .. middle .. traits .. '|' .. id)
-return {0}
-)lua";
-
-// `orders` has a field for each node_id that is drained, and one without a name for maintenance.
-//
-// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[19]: orders. Reply: nothing.
-inline constexpr char give_order[] = R"lua(
-local k_orders, kind, id = KEYS[19], tonumber(ARGV[3]), ARGV[4]
-local begins = kind == order_drain or kind == order_begin_maintenance
-if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
-if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
-ensure_epoch(0)
-emit('event_ordered|0|0|' .. ARGV[3] .. '|0|1', id)
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-if begins then call('HSET', k_orders, id, '1') else call('HDEL', k_orders, id) end
-return {0}
-)lua";
-
-// What runs once per follower and heartbeat, and mostly is all that does: without the common pieces, it writes one score and
-// tells what one MGET read. The caller looks whether that settles it: each word that is sent along, and each key that no
-// other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
-// it extends a deadline, and no more.
-//
-// KEYS: epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
-// Reply: a text, which costs the server less than an array: s|us|epoch|fence|seq|version|leader's record; empty: unsettled.
-inline constexpr char brief_tick[] = R"lua(
-local call = redis.call
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-if not (v[1] and v[2] and v[3]) or
-        -- 0 also if the deadline is the same as before.
-        call('ZADD', KEYS[6], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 and not call('ZSCORE', KEYS[6], ARGV[1]) then
-    return ''
-end
-return time[1] .. '|' .. time[2] .. '|' .. v[1] .. '|' .. v[2] .. '|' .. v[3] .. '|' .. (v[5] or '0') .. '|' .. (v[4] or '')
-)lua";
-
-// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
-// ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
-// Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
-// expired, dead, next_dead (-1: none), candidates.
-inline constexpr char tick[] = R"lua(
-local call, fmt = redis.call, string.format
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
-if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
-    return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
-end
-for i = 1, 6 do
-    -- MGET shows a key of another type as missing; GET refuses it.
-    if not v[i] then call('GET', KEYS[i]) end
-end
-local ends, held_under, holder, lease, id = 0
-if leader then
-    ends, held_under, holder, lease, id = string.match(leader, '^(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
-    ends = tonumber(ends)
-end
-local pulled_in = leader and ends > now + lease
-local epoch, fence, seq = v[2], tonumber(v[3] or 0), tonumber(v[4] or 0)
-
-local function mint()
-    fence = math.max(fence + 1, now, seen + 1)
-    return fmt('%.0f', fence)
-end
-
-local function emit(record, id)
-    seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt('%.0f', seq), 'e',
-         record .. '|' .. #id .. ':' .. id)
-end
-
-local function commit()
-    call('MSET', KEYS[2], epoch, KEYS[3], fmt('%.0f', fence), KEYS[4], fmt('%.0f', seq))
-end
-
-if not (epoch and v[4] and fence >= seen) then
-    epoch = mint()
-    if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
-    commit()
-    return {0, status_data_lost, now, epoch, fence, seq}
-end
-if epoch ~= ARGV[3] then return {0, status_data_lost, now, epoch, fence, seq} end
-
-if not call('ZSCORE', KEYS[7], inc) then
-    local holder = call('HGET', KEYS[9], ARGV[9])
-    return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
-end
-
-local function lease_until(deadline, under, by, lease, its_id)
-    leader = fmt('%.0f', deadline) .. '|' .. under .. '|' .. by .. '|' .. lease .. '|' .. its_id
-end
-
-if pulled_in then
-    ends = now + lease
-    lease_until(ends, held_under, holder, lease, id)
-end
-local renews = holder == inc and held_under == term
-local takes = not renews and ARGV[5] == '1' and ends <= now
-local leads = renews or takes or holder == inc and ends > now
-
-local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
-local latest = 0
-if leads then
-    -- The two earliest deadlines: one of them is another node's, if there is any other.
-    local first = call('ZRANGE', KEYS[7], 0, 1, 'WITHSCORES')
-    local other = first[1] == inc and 3 or 1
-    local has_others, after_now = first[other], '(' .. fmt('%.0f', now)
-    if has_others and tonumber(first[other + 1]) > now then
-        next_expiry = first[other + 1] - now
-    elseif has_others then
-        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, limit_batch + 1)) do
-            if node ~= inc and #expired < limit_batch then expired[#expired + 1] = node end
-        end
-        local later = call('ZRANGEBYSCORE', KEYS[7], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
-        other = later[1] == inc and 3 or 1
-        if later[other] then next_expiry = later[other + 1] - now end
-    end
-    local freshest = has_others and call('ZREVRANGE', KEYS[7], 0, 3, 'WITHSCORES') or {}
-    if freshest[1] then latest = tonumber(freshest[2]) end
-    for i = 1, #freshest, 2 do
-        if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
-            candidates[#candidates + 1] = freshest[i]
-        end
-    end
-    local soonest = call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
-    if soonest[1] and tonumber(soonest[2]) <= now then
-        dead = call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, limit_batch)
-        soonest = call('ZRANGEBYSCORE', KEYS[8], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    end
-    if soonest[1] then
-        next_dead = soonest[2] - now
-        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[8], 0, 0, 'WITHSCORES')[2]))
-    end
-end
-
--- Other nodes' deadlines that are further ahead than the node's ttl.
-local too_late = {}
-if latest > now + ARGV[6] then
-    for i = 7, 8 do
-        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[i], '(' .. fmt('%.0f', now + ARGV[6]), '+inf')) do
-            local ttl = node ~= inc and string.match(call('HGET', KEYS[11], node) or '', '^%d+|%d+|(%d+)|')
-            if ttl then too_late[#too_late + 1] = {KEYS[i], now + ttl, node} end
-        end
-    end
-end
-
-if renews then
-    lease_until(now + ARGV[7], term, inc, ARGV[7], id)
-elseif takes then
-    call('XLEN', KEYS[10])
-    term = mint()
-    lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
-    emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7] .. '|', ARGV[9])
-    commit()
-end
-if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
-call('ZADD', KEYS[7], 'XX', now + ARGV[6], inc)
-for _, node in ipairs(too_late) do call('ZADD', node[1], 'XX', 'LT', node[2], node[3]) end
-if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[6] or '0'} end
-return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
-)lua";
-
-// Passes leadership to the first of the nodes ARGV[first..] that can have it, or tells them that it is vacant.
-inline constexpr char succession[] = R"lua(
--- The leader's record from then on; nothing: it is vacant.
-local function give_up_lead(first)
-    local held_under, holder, lease = match(leader, '^%d+|(%d+)|(%d+)|(%d+)|')
-    local infos, deadlines = {}, {}
-    if first <= #ARGV then
-        infos, deadlines = call('HMGET', k_info, unpack(ARGV, first)), call('ZMSCORE', k_nodes, unpack(ARGV, first))
-    end
-    for i = first, #ARGV do
-        local inc, info, deadline = ARGV[i], infos[i - first + 1], deadlines[i - first + 1]
-        if inc ~= holder and info and deadline and tonumber(deadline) > now then
-            local id, term = match(info, '^%d+|%d+|%d+|%d|[^|]*|(.*)$'), fmt(int, mint(0))
-            local words = {'event_led|0|', holder, '|', term, '|', inc, '|1|', lease, '|'}
-            for j = i + 1, #ARGV do words[#words + 1] = ARGV[j] .. ',' end
-            words[#words + 1] = '|' .. #id .. ':' .. id
-            emit_and_tell(inc, words)
-            return fmt(int, now + lease) .. '|' .. term .. '|' .. inc .. '|' .. lease .. '|' .. id
-        end
-    end
-    local record = 'event_vacated|0|' .. holder .. '|' .. held_under .. '|0|1'
-    emit(record, '')
-    for i = first, #ARGV do
-        if ARGV[i] ~= holder and infos[i - first + 1] and deadlines[i - first + 1] then tell(ARGV[i], record, '') end
-    end
-end
-
-local function commit_succession(record)
-    if record then call('SET', k_leader, record) else call('DEL', k_leader) end
-end
-)lua";
-
-// ARGV: connection, P, incarnation, successors... Reply: nothing.
-inline constexpr char leave[] = R"lua(
-local inc = ARGV[3]
-local led = leader and match(leader, '^%d+|%d+|(%d+)|') == inc
-local n = node(inc)
-local grants_early = false
-if n and n.live then
-    take_out(inc, n, 'event_left')
-elseif n and n.deadline > now then
-    n.deadline = now
-    grants_early = true
-end
-forget_if_done(inc)
-calling = #events > 0
-local next_leader = led and give_up_lead(4)
-verify_departures()
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-if led then commit_succession(next_leader) end
-if grants_early then call('ZADD', k_dead, now, inc) end
-commit_departures()
-return {0}
-)lua";
-
-// ARGV: connection, P, incarnation, term, successors... Reply: nothing.
-inline constexpr char renounce[] = R"lua(
-if not leads(ARGV[3], ARGV[4]) then return {0} end
-calling = false
-local next_leader = give_up_lead(5)
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_succession(next_leader)
-return {0}
-)lua";
-
-// ARGV: connection, P, incarnation, term, nodes... Reply: those taken out.
-inline constexpr char reap[] = R"lua(
-if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
-local answer = {0}
-for i = 5, #ARGV do
-    local inc = ARGV[i]
-    local n = node(inc)
-    if n and n.live and n.deadline <= now and inc ~= ARGV[3] then
-        take_out(inc, n, 'event_died')
-        answer[#answer + 1] = inc
-    end
-    forget_if_done(inc)
-end
-verify_departures()
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_departures()
-return answer
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/mending.lua.hpp -----------------------------------------------------------------------------
-// The script mend, which looks again at records that seemed to disagree. See operations.hpp for what it does.
-
-namespace rota::detail::lua {
-
-// ARGV: connection, P, incarnation, term, seen, number of items, ids..., holders of each (joined by ,)..., nodes to
-// recount...; KEYS[19..]: buried, then of the holders and nodes. Reply: code, token of each.
-inline constexpr char mend[] = R"lua(
-local seen, n = tonumber(ARGV[5]), tonumber(ARGV[6])
-local refused = behind(seen)
-if refused then return refused end
-if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
-call('HLEN', k_own)
-call('HLEN', k_load)
-call('HLEN', k_pending)
-read_tombstones(7, 6 + n)
-local own = n > 0 and call('HMGET', k_own, unpack(ARGV, 7, 6 + n)) or {}
-local moves = n > 0 and call('HMGET', k_moves, unpack(ARGV, 7, 6 + n)) or {}
-local lists, named, dropped = {}, {}, {}
-
--- What the index of inc has more or less after this step.
-local function relist(inc, id, adds)
-    if adds then append_scored(by_added, inc, id) else append(by_removed, inc, id) end
-    lists[inc] = (lists[inc] or 0) + (adds and 1 or -1)
-end
-
--- The earlier guard of an id holds as well; and a repeat of its unregistering is still known.
-local function guard(id, owner, ends)
-    local g = stones[id] or {kept = 0, nonce = '0'}
-    local stone = {owner = owner, ends = ends, kept = g.kept, nonce = g.nonce}
-    if is_guarded(id) then
-        if g.owner ~= owner then stone.owner = '0' end
-        stone.ends = math.max(ends, g.ends)
-    end
-    bury(id, stone)
-end
-
--- Reads all there is of one, and decides.
-local function mend(i)
-    local id = ARGV[6 + i]
-    local generation, owner, weight
-    if own[i] then generation, owner, weight = parse(own[i]) end
-    if not generation then owner = '0' end
-    local holder, owner_lists, knows_owner, mended = node(owner), false, false, false
-    local others, is_named = {}, {}
-    for inc in string.gmatch(ARGV[6 + n + i], '%d+') do
-        named[inc] = true
-        if inc == owner then knows_owner = true end
-        if not is_named[inc] then
-            is_named[inc] = true
-            if call('ZSCORE', P .. 'by:' .. inc, id) then
-                if holder and inc == owner then owner_lists = true else others[#others + 1] = inc end
-            end
-        end
-    end
-    if holder and not knows_owner then return errc_conflict, 0 end
-    local unowned = call('ZSCORE', k_unowned, id)
-    local to, is_move = nil, moves[i]
-    if is_move then to = match(is_move, '^([1-9]%d*)|%d+|%d+|%d$') end
-
-    local believer, ends = nil, 0
-    for _, inc in ipairs(others) do
-        mended = true
-        relist(inc, id, false)
-        local it = node(inc)
-        if it and it.live then tell(inc, 'event_unregistered|0|' .. inc .. '|0|0|1', id) end
-        if it and it.deadline > now then
-            believer = (not believer or believer == inc) and inc or '0'
-            ends = math.max(ends, it.deadline)
-        end
-    end
-    local exists = own[i] or mended or unowned
-    -- A hand-off that cannot be read, or of what nobody has or is not listed as it should be, or to whom has it.
-    local is_listed = owner_lists and not unowned and #others == 0
-    if is_move and not (to and is_listed and to ~= owner) then
-        mended = mended or exists
-        moves_deleted[#moves_deleted + 1] = id
-        dropped[id] = true
-        local target = to and node(to)
-        if target then count(to, target, 0, -1) end
-    end
-    if not exists then return 0, 0 end
-    -- Where anything is wrong with it, its owner and all who follow may know it as another's: it begins anew.
-    if not holder and (mended or not generation or owner ~= '0' or not unowned) then
-        mended = true
-        if not generation then weight = '1' end
-        generation = fmt(int, mint(seen))
-        local text = generation .. '|0|' .. weight
-        own_set[#own_set + 1] = id
-        own_set[#own_set + 1] = text
-        emit('event_owned|reason_repaired|' .. owner .. '|' .. text, id)
-    end
-    if holder then
-        if unowned then unowned_removed[#unowned_removed + 1] = id end
-        if not owner_lists then relist(owner, id, true) end
-        if mended or not is_listed then
-            mended = true
-            generation = fmt(int, mint(seen))
-            local text = generation .. '|' .. owner .. '|' .. weight
-            own_set[#own_set + 1] = id
-            own_set[#own_set + 1] = text
-            if holder.live then tell(owner, 'event_owned|reason_repaired|0|' .. text, id) end
-            emit('event_owned|reason_repaired|0|' .. text, id)
-        end
-    else
-        if not unowned then
-            mended = true
-            unowned_added[#unowned_added + 1] = '0'
-            unowned_added[#unowned_added + 1] = id
-        end
-        if believer then guard(id, believer, ends) end
-    end
-    return 0, mended and generation or 0
-end
-
-local answer = {0}
-for i = 1, n do answer[2 * i], answer[2 * i + 1] = mend(i) end
-
-for i = 7 + 2 * n, #ARGV do named[ARGV[i]] = true end
-local pending, strangers = nil, {}
-if next(named) and call('HLEN', k_moves) - #moves_deleted <= limit_counted_moves then
-    pending = {}
-    local all = call('HGETALL', k_moves)
-    for i = 1, #all, 2 do
-        local to = not dropped[all[i]] and match(all[i + 1], '^%d+')
-        if to then pending[to] = (pending[to] or 0) + 1 end
-    end
-end
-for inc in pairs(named) do
-    local it, load = node(inc), call('ZCARD', P .. 'by:' .. inc) + (lists[inc] or 0)
-    if it then
-        it.load = load
-        if pending then it.pending = pending[inc] or 0 end
-        changed[inc] = it
-    else
-        strangers[#strangers + 1] = inc
-    end
-end
-verify_schedules()
-verify_burial()
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-commit_burial()
-if #strangers > 0 then
-    call('HDEL', k_load, unpack(strangers))
-    call('HDEL', k_pending, unpack(strangers))
-end
-return answer
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/redis/schedules.lua.hpp ---------------------------------------------------------------------------
-// The scripts of schedules: register, update, trigger, lookup, unregister, claim, adopt, revoke, acknowledge. See operations.hpp
-// for what they do.
-
-namespace rota::detail::lua {
-
-// ARGV: connection, P, ids..., weight;traits... Reply: nothing, it always succeeds.
-inline constexpr char register_schedules[] = R"lua(
-local n = (#ARGV - 2) / 2
-ensure_epoch(0)
-read_schedules(3, 2 + n)
-for i = 3, 2 + n do
-    local id, weight = ARGV[i], ARGV[n + i]
-    if not records[id] then
-        records[id] = {generation = '0', owner = '0', weight = weight}
-        own_set[#own_set + 1] = id
-        own_set[#own_set + 1] = '0|0|' .. weight
-        unowned_added[#unowned_added + 1] = '0'
-        unowned_added[#unowned_added + 1] = id
-        emit('event_registered|0|0|0|0|' .. weight, id)
-    end
-end
-verify_schedules()
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-return {0}
-)lua";
-
-// What is stored of one that is triggered: weight;t=token;traits.
-inline constexpr char triggers[] = R"lua(
--- Without the token, and the token.
-local function untriggered(weight)
-    local number, token, traits = match(weight, '^([^;]*);t=(%d+)(.*)$')
-    if number then return number .. traits, token end
-    return weight, '0'
-end
-
-local function triggered(weight, token)
-    if token == '0' then return weight end
-    local number, traits = match(weight, '^([^;]*)(.*)$')
-    return number .. ';t=' .. token .. traits
-end
-)lua";
-
-// ARGV: connection, P, ids..., done..., owners...; KEYS[19..]: of the owners. Reply: code, token of each.
-inline constexpr char trigger[] = R"lua(
-local n, answer = (#ARGV - 2) / 3, {0}
-ensure_epoch(0)
-read_schedules(3, 2 + n)
-for i = 3, 2 + n do
-    local id, done, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
-    local s = records[id]
-    local code, token = 0, 0
-    if not s then
-        code = errc_unknown_schedule
-    elseif done == '0' and s.owner ~= owner then
-        code = errc_conflict
-    else
-        local weight, before = untriggered(s.weight)
-        if done == '0' then
-            token = fmt(int, mint(0))
-            s.weight = triggered(weight, token)
-            local holder = node(owner)
-            if holder and holder.live then
-                tell(owner, 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight, id)
-            end
-        elseif before == done then
-            s.weight = weight
-        end
-        if done == '0' or before == done then
-            own_set[#own_set + 1] = id
-            own_set[#own_set + 1] = s.generation .. '|' .. s.owner .. '|' .. s.weight
-        end
-    end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
-end
-verify_schedules()
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-return answer
-)lua";
-
-// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[19..]: of the owners. Reply: code of each.
-inline constexpr char update_schedules[] = R"lua(
-local n, answer = (#ARGV - 2) / 3, {0}
-read_schedules(3, 2 + n)
-for i = 3, 2 + n do
-    local id, weight, owner = ARGV[i], ARGV[n + i], ARGV[2 * n + i]
-    local s = records[id]
-    local code = 0
-    if not s then
-        code = errc_unknown_schedule
-    elseif s.owner ~= owner then
-        code = errc_conflict
-    elseif untriggered(s.weight) ~= weight then
-        local _, token = untriggered(s.weight)
-        s.weight = triggered(weight, token)
-        own_set[#own_set + 1] = id
-        own_set[#own_set + 1] = s.generation .. '|' .. owner .. '|' .. s.weight
-        local record = 'event_updated|0|' .. owner .. '|' .. s.generation .. '|0|' .. s.weight
-        local holder = node(owner)
-        if holder and holder.live then tell(owner, record, id) end
-        emit(record, id)
-    end
-    answer[#answer + 1] = code
-end
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-return answer
-)lua";
-
-// KEYS: own, moves. ARGV: ids... Reply: what is stored of them, twice.
-inline constexpr char lookup[] = R"lua(
-if #ARGV == 0 then return {0, {}, {}} end
-return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
-)lua";
-
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[19..]: buried, then of the owners. Reply: code of each.
-inline constexpr char unregister_schedules[] = R"lua(
-local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
-read_schedules(4, 3 + n)
-read_tombstones(4, 3 + n)
-for i = 1, n do
-    local id, owner = ARGV[3 + i], ARGV[3 + n + i]
-    local s, g = records[id], stones[id]
-    if g and g.nonce == nonce and tonumber(g.kept) > now then
-        answer[i + 1] = 0 -- a repeat, even if it was registered anew meanwhile
-    elseif not s then
-        answer[i + 1] = errc_unknown_schedule
-    elseif s.owner ~= owner then
-        answer[i + 1] = errc_conflict
-    else
-        answer[i + 1] = 0
-        local holder = node(owner)
-        local stone = {owner = owner, ends = holder and holder.deadline or 0, nonce = nonce}
-        -- An earlier owner that may still believe keeps its guard.
-        if is_guarded(id) then stone.owner, stone.ends = g.owner, g.ends end
-        stone.kept = math.max(tonumber(stone.ends), now + limit_repeat_window)
-        bury(id, stone)
-        records[id] = nil
-        detach(id, owner)
-        if s.to then drop_move(id, s.to) end
-        own_deleted[#own_deleted + 1] = id
-        local record = 'event_unregistered|0|' .. owner .. '|0|0|1'
-        if holder and holder.live then tell(owner, record, id) end
-        emit(record, id)
-    end
-end
-verify_schedules()
-verify_burial()
-local refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-commit_burial()
-return answer
-)lua";
-
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[19..]: of the node. Reply: code, token of each.
-inline constexpr char claim[] = R"lua(
-local inc, seen = ARGV[3], tonumber(ARGV[4])
-local refused = behind(seen)
-if refused then return refused end
-local me = node(inc)
-if not me or not me.live then return {errc_not_joined} end
-calling = false
-read_schedules(5, #ARGV)
-read_tombstones(5, #ARGV)
-local answer = {0}
-for i = 5, #ARGV do
-    local id = ARGV[i]
-    local s = records[id]
-    local code, token = 0, 0
-    if not s then
-        code = errc_unknown_schedule
-    elseif s.owner == inc then
-        token = s.generation
-    elseif s.owner ~= '0' then
-        code = errc_owned_by_other
-    elseif is_guarded(id) then
-        code = errc_conflict
-    elseif me.load + me.pending >= me.capacity then
-        code = errc_capacity_exceeded
-    else
-        token = mint(seen)
-        if s.to then drop_move(id, s.to) end
-        hand_to(id, s.weight, '0', inc, token, 'event_owned|reason_claimed|0|')
-        s.owner, s.generation = inc, token
-    end
-    answer[#answer + 1] = code
-    answer[#answer + 1] = token
-end
-verify_schedules()
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-return answer
-)lua";
-
-// What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
-// record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
-// as many of them, and the incarnations in those; KEYS[19..]: of those.
-inline constexpr char ways[] = R"lua(
-local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
-local first_way = 9 + 2 * n
-local last_way = 8 + 2 * n + ARGV[8 + 2 * n]
-
-local function way_at(i)
-    local from, to, reason, open, size = match(ARGV[i], '^(%d+)|(%d+)|(%d+)|(%d)|(%d+)|$')
-    return {from = from, to = to, reason = reason, open = open, count = tonumber(size), source = node(from),
-            target = node(to), is_target = is_target(to), owner = '|' .. from .. '|', unit = '|' .. from .. '|1'}
-end
-
--- What its record says of the weight, if it has that generation and the owner that the way expects, and can be read.
-local function weight_of(text, generation, way)
-    if find(text, generation, 1, true) ~= 1 then return end
-    local rest = sub(text, #generation + 1)
-    if rest == way.unit then return '1' end
-    if sub(rest, 1, #way.owner) ~= way.owner then return end
-    local weight = sub(rest, #way.owner + 1)
-    if is_weight(weight) then return weight end
-end
-)lua";
-
-// ARGV: connection, P, incarnation, term, seen, as_of, and as the piece above says. Reply: code, token of each.
-//
-// A new leader has tens of thousands of these to send, and others wait meanwhile: the loop calls little, as every step
-// of Lua costs in Redis.
-inline constexpr char adopt[] = R"lua(
-local seen = tonumber(ARGV[5])
-local refused = behind(seen)
-if refused then return refused end
-if not leads(ARGV[3], ARGV[4]) then return {errc_not_leader} end
-refused = moved_on(ARGV[6])
-if refused then return refused end
-local own, moves = read_own(8, 7 + n)
-local are_stones = read_tombstones(8, 7 + n)
-read_nodes(last_way + 1, #ARGV)
-calling = false
--- From here on mint() gives the next number. Its text is that of all but its last two digits, and those: formatting it
--- anew takes as long as half the loop.
-fence = math.max(fence, now - 1, seen)
-local digit, last_two, two, hundreds = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, {}, fence % 100, nil
-hundreds = fmt(int, (fence - two) / 100)
-local answer, done, sources, i, set = {0}, {}, {}, 0, 0
-for w = first_way, last_way do
-    local way = way_at(w)
-    local from, to, source, target = way.from, way.to, way.source, way.target
-    local head, owner_next = 'event_owned|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
-    local is_orphan = from == '0' or not may_believe(from)
-    local room = way.is_target and target.capacity - target.load - target.pending
-    local removed, added = from == '0' and unowned_removed or by_removed[from] or {}, by_added[to] or {}
-    local words, given, last_removed, last_added = {}, 0, #removed, #added
-    for _ = 1, way.count do
-        i = i + 1
-        local id, text, move = ARGV[7 + i], own[i], moves[i]
-        local code, token = 0, 0
-        local weight = text and is_orphan and weight_of(text, ARGV[7 + n + i], way)
-        move = move and match(move, '^%d+')
-        if not text then
-            code = errc_unknown_schedule
-        elseif not weight or done[id] or are_stones and is_guarded(id) then
-            code = errc_conflict
-        elseif not room then
-            code = errc_unknown_node
-        -- A hand-off to this very node has its place already.
-        elseif room < 1 and (room < 0 or move ~= to) then
-            code = errc_capacity_exceeded
-        else
-            fence = fence + 1
-            token = fence
-            two = two + 1
-            if two == 100 then two, hundreds = 0, fmt(int, fence / 100) end
-            local ending = last_two[two]
-            if not ending then
-                ending = digit[(two - two % 10) / 10] .. digit[two % 10]
-                last_two[two] = ending
-            end
-            done[id] = true
-            if move then
-                drop_move(id, move)
-                room = target.capacity - target.load - given - target.pending
-            end
-            room = room - 1
-            text = hundreds .. ending .. owner_next .. weight
-            own_set[set + 1] = id
-            own_set[set + 2] = text
-            set = set + 2
-            removed[last_removed + given + 1] = id
-            added[last_added + 2 * given + 1] = '0'
-            added[last_added + 2 * given + 2] = id
-            words[4 * given + 1] = head
-            words[4 * given + 2] = text
-            words[4 * given + 3] = lengths[#id] or mark_of(id)
-            words[4 * given + 4] = id
-            given = given + 1
-        end
-        answer[2 * i] = code
-        answer[2 * i + 1] = token
-    end
-    if given > 0 then
-        counted = true
-        calling = calling or way.reason ~= 'reason_transferred'
-        emit_and_tell(to, words)
-        by_added[to] = added
-        count(to, target, given, 0)
-        if source then
-            by_removed[from] = removed
-            count(from, source, -given, 0)
-            if not sources[from] then
-                sources[from] = true
-                sources[#sources + 1] = from
-            end
-        end
-    end
-end
-for _, inc in ipairs(sources) do forget_if_done(inc) end
-calling = calling or #forgotten > 0
-verify_schedules()
-verify_departures()
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-commit_departures()
-return answer
-)lua";
-
-// ARGV: connection, P, incarnation, term, time for the hand-off, as_of, and as said above. Reply: code, token of each.
-inline constexpr char revoke[] = R"lua(
-local inc, term, handoff = ARGV[3], ARGV[4], ARGV[5]
-if term ~= '0' then
-    if not leads(inc, term) then return {errc_not_leader} end
-else
-    local me = node(inc)
-    if not me or not me.live then return {errc_not_joined} end
-end
-local refused = moved_on(ARGV[6])
-if refused then return refused end
-local own, moves = read_own(8, 7 + n)
-read_nodes(last_way + 1, #ARGV)
-local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
-for w = first_way, last_way do
-    local way = way_at(w)
-    local from, to, target = way.from, way.to, way.target
-    local head, middle = 'event_moving|' .. way.reason .. '|' .. from .. '|', '|' .. to .. '|'
-    local tail, as_move = '|' .. handoff .. '|' .. way.open, to .. deadline .. way.reason .. '|' .. way.open
-    local words = {}
-    for _ = 1, way.count do
-        i = i + 1
-        local id, generation, text = ARGV[7 + i], ARGV[7 + n + i], own[i]
-        local moving_to = begun[id] or moves[i] and match(moves[i], '^%d+')
-        local code, token = 0, 0
-        local weight = text and weight_of(text, generation, way)
-        if not text then
-            code = errc_unknown_schedule
-        elseif term == '0' and from ~= inc then
-            code = errc_not_owner
-        elseif not weight or not (way.source and way.source.live) or to == from or moving_to and moving_to ~= to then
-            code = errc_conflict
-        elseif not moving_to and not way.is_target then
-            code = errc_unknown_node
-        elseif not moving_to and target.load + target.pending >= target.capacity then
-            code = errc_capacity_exceeded
-        else
-            token = generation
-            if not moving_to then
-                begun[id] = to
-                local m = #moves_set
-                moves_set[m + 1], moves_set[m + 2] = id, as_move
-                count(to, target, 0, 1)
-                put_word(words, head .. generation .. middle .. weight .. tail, id)
-            end
-        end
-        answer[2 * i], answer[2 * i + 1] = code, token
-    end
-    if #words > 0 then emit_and_tell(from, words) end
-end
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-return answer
-)lua";
-
-// One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
-//
-// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events, calls,
-// by:<incarnation>, by:<to>, inbox:<to>.
-// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not). Reply: code, token, remaining.
-inline constexpr char acknowledge_one[] = R"lua(
-local v = call('MGET', unpack(KEYS, 1, 6))
-for i = 1, 5 do
-    -- MGET shows a key of another type as missing; GET refuses it.
-    if not v[i] then call('GET', KEYS[i]) end
-end
-if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
-end
-local inc, seen, id, expected, to = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
-local fence = tonumber(v[3] or 0)
-if fence < seen then return {errc_not_joined, 'the server has lost writes'} end
-local live = call('ZMSCORE', KEYS[7], inc, to)
-if not live[1] then return {errc_not_joined} end
-
-local own, move = call('HGET', KEYS[12], id), call('HGET', KEYS[13], id)
-if not own then return {0, errc_unknown_schedule, 0, 0} end
-local asked, reason = to, 'reason_transferred'
-if move then
-    asked, reason = match(move, '^(%d+)|%d+|(%d+)|%d$')
-elseif ARGV[7] ~= '1' or to == '0' then
-    asked = nil
-end
-local weight = asked == to and string.find(own, expected, 1, true) == 1 and string.sub(own, #expected + 1)
-if not weight or weight ~= '1' and not is_weight(weight) then return {0, errc_conflict, 0, 0} end
-if v[6] then
-    local deadline, holder = match(v[6], '^(%d+)|%d+|(%d+)|')
-    if deadline and tonumber(deadline) > now and
-            (holder == inc or call('ZSCORE', KEYS[7], holder) or
-             tonumber(call('ZSCORE', KEYS[8], holder) or 0) > now) then
-        return {0, errc_locked_by_other, 0, deadline - now}
-    end
-end
-
--- A counter that cannot be read says nothing; see mend.
-local function counter(text)
-    local value = tonumber(text or 0)
-    return value and value >= 0 and value or 0
-end
-local loads = call('HMGET', KEYS[10], inc, to)
-local load_before, load = counter(loads[1]), counter(loads[2])
-local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
--- Who takes any number need not be counted for, unless the count is to change.
-local limited = info and string.find(info, 'limit_unlimited|', 1, true) ~= 1
-local pending = (move or limited) and counter(call('HGET', KEYS[11], to)) or 0
-if not info then
-    code = errc_unknown_node
-elseif limited and load + pending >= match(info, '^%d+') + (move and 1 or 0) then
-    code = errc_capacity_exceeded
-end
-if code ~= 0 and not move then return {0, code, 0, 0} end
-if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch'} end
-local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
-if lease and not v[6] then call('GET', KEYS[6]) end
-if code ~= 0 then target, reason = '0', 'reason_given_up' end
-local version = code == 0 and (v[5] or 0) + 1
--- The log that is written first of all need not be looked at before.
-if version and not v[5] and call('XLEN', KEYS[19]) > 0 then
-    -- The counter alone was lost: go on from the log, whose numbers never go back.
-    version = match(call('XREVRANGE', KEYS[19], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1
-end
-call('XLEN', KEYS[15])
-local calling = code ~= 0 or reason ~= 'reason_transferred'
-if calling then call('XLEN', KEYS[16]) end
-call('ZCARD', KEYS[17])
-if code ~= 0 then call('ZCARD', KEYS[14]) end
-call('ZCARD', KEYS[18])
-
-fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt(int, fence), v[4] + 1
-local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
-             (lease and lease .. '|' or '') .. #id .. ':' .. id
--- What is too old is thrown away now and then: each word costs.
-local function append(log, major, minor, number, limit)
-    local at = major .. '-' .. minor
-    if number % 16 > 0 then
-        call('XADD', log, at, 'e', told)
-    else
-        call('XADD', log, 'MAXLEN', '~', limit, at, 'e', told)
-    end
-end
-local seq_text, version_text = fmt(int, seq), version and fmt(int, version)
-if version then append(KEYS[19], version_text, '0', version, 'limit_changes') end
-append(KEYS[15], v[2], seq_text, seq, 'limit_events')
-if calling then call('XADD', KEYS[16], 'MAXLEN', '1', v[2] .. '-' .. seq_text, 'e', '') end
-call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
-call('ZREM', KEYS[17], id)
-if lease then
-    -- In ms and twice as long: it only collects garbage.
-    local kept = math.max(math.ceil(lease / 500), 1)
-    call('SET', KEYS[6], fmt(int .. '|%s|%s|0', now + lease, token, to), 'PX', fmt(int, kept))
-end
-if load_before > 0 then load_before = load_before - 1 end
-if to == inc then load = load_before end
-if version then
-    call('ZADD', KEYS[18], '0', id)
-    call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('MSET', KEYS[3], token, KEYS[4], seq_text, KEYS[5], version_text)
-else
-    call('ZADD', KEYS[14], '0', id)
-    call('HSET', KEYS[10], inc, load_before)
-    call('MSET', KEYS[3], token, KEYS[4], seq_text)
-end
-if move then
-    call('HDEL', KEYS[13], id)
-    if pending > 0 then call('HSET', KEYS[11], to, pending - 1) end
-end
-return {0, code, token, 0}
-)lua";
-
-// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
-// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...;
-// KEYS[19..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
-inline constexpr char acknowledge_many[] = R"lua(
-local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local find, sub = string.find, string.sub
-local refused = behind(seen)
-if refused then return refused end
-local me = node(inc)
-if not me or not me.live then return {errc_not_joined} end
-local all_expected, tos = 6 + n + places, 6 + 2 * n + places
-local own, moves = read_own(7, all_expected)
-read_nodes(tos + n + 1, #ARGV)
-local locks = n > 0 and call('MGET', unpack(KEYS, 19, 18 + n)) or {}
-local answer, done, asked = {0}, {}, {}
-calling = false
-
--- What was asked for by `move`, to|deadline|reason|open.
-local function look_into(move)
-    local to, reason, open = match(move, '^(%d+)|%d+|(%d+)|(%d)$')
-    local it = {to = to, open = open == '1', target = to and is_target(to) and node(to),
-                wanted = reason == 'reason_transferred'}
-    if to then
-        it.head = 'event_owned|' .. reason .. '|' .. inc .. '|'
-        it.called_off = 'event_moving|' .. reason .. '|' .. inc .. '|'
-    end
-    asked[move] = it
-    return it
-end
-
-for i = 1, n do
-    local id, expected, to = ARGV[6 + i], ARGV[all_expected + i], ARGV[tos + i]
-    local unasked = false
-    if string.byte(to) == 43 then -- +
-        unasked, to = true, sub(to, 2)
-    end
-    local place = places > 0 and ARGV[6 + n + i] or ''
-    local is_substitute = place ~= ''
-    local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
-    local it = move and (asked[move] or look_into(move))
-    unasked = unasked and not move and to ~= '0'
-    if unasked then it = asked[to] or look_into(to .. '|0|reason_transferred|0') end
-    if text and it and it.to == to and find(text, expected, 1, true) == 1 and not done[id] then
-        weight = sub(text, #expected + 1)
-        if weight ~= '1' and not is_weight(weight) then weight = nil end
-    end
-    if weight and is_substitute then
-        local owner, other
-        if own[n + i] then generation, owner, other = parse(own[n + i]) end
-        if moves[i] or done[place] or not it.open or owner ~= inc or other ~= weight then weight = nil end
-    end
-    local code, token, remaining = 0, 0, 0
-    if not text then
-        code = errc_unknown_schedule
-    elseif not weight then
-        code = errc_conflict
-    else
-        local deadline, holder
-        if locks[i] then deadline, holder = match(locks[i], '^(%d+)|%d+|(%d+)|') end
-        if deadline and tonumber(deadline) > now and may_believe(holder) then
-            code, remaining = errc_locked_by_other, deadline - now
-        else
-            local target = it.target
-            if not target then
-                code = errc_unknown_node
-            elseif target.load + target.pending >= target.capacity + (unasked and 0 or 1) then
-                code = errc_capacity_exceeded
-            end
-            if code == 0 or not (is_substitute or unasked) then
-                token = mint(seen)
-                done[id] = true
-                calling = calling or code ~= 0 or is_substitute or not it.wanted
-                if unasked then
-                    move = nil
-                elseif is_substitute then
-                    done[place] = true
-                    drop_move(place, to)
-                    emit(it.called_off .. generation .. '|0|' .. weight .. '|0|0', place)
-                else
-                    drop_move(id, to)
-                end
-                if code == 0 then
-                    hand_to(id, weight, inc, to, token, it.head)
-                else
-                    hand_to(id, weight, inc, '0', token, 'event_owned|reason_given_up|' .. inc .. '|')
-                end
-            end
-        end
-    end
-    local a = 3 * i - 1
-    answer[a], answer[a + 1], answer[a + 2] = code, token, remaining
-end
-verify_schedules()
-refused = verify_step()
-if refused then return refused end
-
-commit_step()
-commit_schedules()
-commit_nodes()
-return answer
-)lua";
-
-}  // namespace rota::detail::lua
-
-// ---- rota/detail/sha1.hpp ------------------------------------------------------------------------------------------
-// SHA-1 (FIPS 180-4, section 6.1), by which Redis names scripts. Not for secrets: nothing here protects anything.
-
-namespace rota::detail {
-
-/// One step of SHA-1: a block of 64 bytes into the state.
-inline void sha1_block(std::array<std::uint32_t, 5>& state, std::array<std::uint8_t, 64> const& block) noexcept {
-    std::array<std::uint32_t, 80> words;
-    for (std::size_t i = 0; i < 16; ++i) {
-        words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
-                   std::uint32_t{block[4 * i + 2]} << 8 | std::uint32_t{block[4 * i + 3]};
-    }
-    for (std::size_t i = 16; i < 80; ++i) {
-        words[i] = std::rotl(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
-    }
-    auto [a, b, c, d, e] = state;
-    for (std::size_t i = 0; i < 80; ++i) {
-        std::uint32_t mixed = 0;
-        if (i < 20) {
-            mixed = ((b & c) | (~b & d)) + 0x5a827999U;
-        } else if (i < 40) {
-            mixed = (b ^ c ^ d) + 0x6ed9eba1U;
-        } else if (i < 60) {
-            mixed = ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdcU;
-        } else {
-            mixed = (b ^ c ^ d) + 0xca62c1d6U;
-        }
-        auto const next = std::rotl(a, 5) + mixed + e + words[i];
-        e = d;
-        d = c;
-        c = std::rotl(b, 30);
-        b = a;
-        a = next;
-    }
-    state = {state[0] + a, state[1] + b, state[2] + c, state[3] + d, state[4] + e};
-}
-
-/// The digest of `text` in 40 lower-case hexadecimal digits.
-[[nodiscard]] inline std::string sha1_hex(std::string_view text) {
-    std::array<std::uint32_t, 5> state{0x67452301U, 0xefcdab89U, 0x98badcfeU, 0x10325476U, 0xc3d2e1f0U};
-    std::array<std::uint8_t, 64> block{};
-    std::size_t filled = 0;
-    auto const put = [&](std::uint8_t byte) {
-        block[filled++] = byte;
-        if (filled < block.size()) return;
-        sha1_block(state, block);
-        filled = 0;
-    };
-    for (char const c : text) put(static_cast<std::uint8_t>(c));
-    put(0x80);
-    while (filled != block.size() - 8) put(0);
-    auto const bits = std::uint64_t{text.size()} * 8;
-    for (int shift = 56; shift >= 0; shift -= 8) put(static_cast<std::uint8_t>(bits >> shift));
-
-    std::string digest;
-    for (auto const word : state) {
-        for (int shift = 28; shift >= 0; shift -= 4) digest += "0123456789abcdef"[word >> shift & 0xfU];
-    }
-    return digest;
-}
-
-}  // namespace rota::detail
-
-namespace rota::detail {
-
-enum class script_id : std::uint8_t {
-    session,
-    probe,
-    join,
-    tick,
-    brief_tick,
-    leave,
-    renounce,
-    reap,
-    acquire_one,
-    acquire_many,
-    extend,
-    release,
-    register_schedules,
-    lookup,
-    unregister_schedules,
-    claim,
-    adopt,
-    revoke,
-    acknowledge_one,
-    acknowledge_many,
-    changes_since,
-    events_since,
-    schedules_page,
-    nodes_page,
-    describe_node,
-    give_order,
-    update_schedules,
-    scan_page,
-    mend,
-    trigger,
-};
-inline constexpr std::size_t script_count = 30;
-
-[[nodiscard]] constexpr std::string_view script_name(script_id id) noexcept {
-    switch (id) {
-        case script_id::session: return "session";
-        case script_id::probe: return "probe";
-        case script_id::join: return "join";
-        case script_id::tick: return "tick";
-        case script_id::brief_tick: return "brief_tick";
-        case script_id::leave: return "leave";
-        case script_id::renounce: return "renounce";
-        case script_id::reap: return "reap";
-        case script_id::acquire_one: return "acquire_one";
-        case script_id::acquire_many: return "acquire_many";
-        case script_id::extend: return "extend";
-        case script_id::release: return "release";
-        case script_id::register_schedules: return "register_schedules";
-        case script_id::lookup: return "lookup";
-        case script_id::unregister_schedules: return "unregister_schedules";
-        case script_id::claim: return "claim";
-        case script_id::adopt: return "adopt";
-        case script_id::revoke: return "revoke";
-        case script_id::acknowledge_one: return "acknowledge_one";
-        case script_id::acknowledge_many: return "acknowledge_many";
-        case script_id::changes_since: return "changes_since";
-        case script_id::events_since: return "events_since";
-        case script_id::schedules_page: return "schedules_page";
-        case script_id::nodes_page: return "nodes_page";
-        case script_id::describe_node: return "describe_node";
-        case script_id::give_order: return "give_order";
-        case script_id::update_schedules: return "update_schedules";
-        case script_id::scan_page: return "scan_page";
-        case script_id::mend: return "mend";
-        case script_id::trigger: return "trigger";
-    }
-    return "unknown";
-}
-
-namespace lua {
-
-struct constant {
-    std::string_view name;
-    std::int64_t value;
-};
-
-// The words in the scripts that stand for numbers, so that errc and the enumerations are written down once.
-inline constexpr constant constants[] = {
-    {"errc_not_joined", static_cast<int>(errc::not_joined)},
-    {"errc_not_owner", static_cast<int>(errc::not_owner)},
-    {"errc_owned_by_other", static_cast<int>(errc::owned_by_other)},
-    {"errc_not_leader", static_cast<int>(errc::not_leader)},
-    {"errc_locked_by_other", static_cast<int>(errc::locked_by_other)},
-    {"errc_lock_lost", static_cast<int>(errc::lock_lost)},
-    {"errc_unknown_schedule", static_cast<int>(errc::unknown_schedule)},
-    {"errc_unknown_node", static_cast<int>(errc::unknown_node)},
-    {"errc_capacity_exceeded", static_cast<int>(errc::capacity_exceeded)},
-    {"errc_conflict", static_cast<int>(errc::conflict)},
-    {"errc_refused_by_server", static_cast<int>(errc::refused_by_server)},
-    {"conflict_refuse", static_cast<int>(conflict_policy::refuse)},
-    {"status_ok", static_cast<int>(op::tick_status::ok)},
-    {"status_reaped", static_cast<int>(op::tick_status::reaped)},
-    {"status_fenced", static_cast<int>(op::tick_status::fenced)},
-    {"status_data_lost", static_cast<int>(op::tick_status::data_lost)},
-    {"reason_claimed", static_cast<int>(change_reason::claimed)},
-    {"reason_transferred", static_cast<int>(change_reason::transferred)},
-    {"reason_given_up", static_cast<int>(change_reason::given_up)},
-    {"reason_repaired", static_cast<int>(change_reason::repaired)},
-    {"order_drain", static_cast<int>(op::order_kind::drain)},
-    {"order_begin_maintenance", static_cast<int>(op::order_kind::begin_maintenance)},
-    {"event_registered", static_cast<int>(op::group_event_kind::registered)},
-    {"event_unregistered", static_cast<int>(op::group_event_kind::unregistered)},
-    {"event_owned", static_cast<int>(op::group_event_kind::owned)},
-    {"event_moving", static_cast<int>(op::group_event_kind::moving)},
-    {"event_joined", static_cast<int>(op::group_event_kind::joined)},
-    {"event_superseded", static_cast<int>(op::group_event_kind::superseded)},
-    {"event_left", static_cast<int>(op::group_event_kind::left)},
-    {"event_died", static_cast<int>(op::group_event_kind::died)},
-    {"event_forgotten", static_cast<int>(op::group_event_kind::forgotten)},
-    {"event_led", static_cast<int>(op::group_event_kind::led)},
-    {"event_vacated", static_cast<int>(op::group_event_kind::vacated)},
-    {"event_data_lost", static_cast<int>(op::group_event_kind::data_lost)},
-    {"event_updated", static_cast<int>(op::group_event_kind::updated)},
-    {"event_described", static_cast<int>(op::group_event_kind::described)},
-    {"event_ordered", static_cast<int>(op::group_event_kind::ordered)},
-    {"limit_batch", op::max_batch},
-    {"limit_unlimited", unlimited},
-    {"limit_events", op::event_log_length},
-    {"limit_changes", op::change_log_length},
-    {"limit_change_steps", op::max_change_steps},
-    {"limit_seen_lead", op::max_seen_lead.count()},
-    {"limit_repeat_window", op::repeat_window.count()},
-    {"limit_counted_moves", op::max_counted_moves},
-};
-
-// Appends `text` with the words of `constants` replaced by their numbers.
-inline void append_resolved(std::string& into, std::string_view text) {
-    auto const in_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-    while (!text.empty()) {
-        std::size_t length = 0;
-        bool const word = in_word(text.front());
-        while (length < text.size() && in_word(text[length]) == word) ++length;
-        auto const piece = text.substr(0, length);
-        text.remove_prefix(length);
-        auto const* found = static_cast<constant const*>(nullptr);
-        if (word && piece.find('_') != std::string_view::npos) {
-            for (auto const& c : constants) {
-                if (c.name == piece) found = &c;
-            }
-        }
-        if (found) {
-            into += std::to_string(found->value);
-        } else {
-            into += piece;
-        }
-    }
-}
-
-}  // namespace lua
-
-/// The text of a script. `time_source`: a Lua expression for the server's time in µs, in place of Redis' TIME.
-[[nodiscard]] inline std::string script_text(script_id id, std::string_view time_source = {}) {
-    std::string text;
-    auto const add = [&text](auto const&... pieces) { (lua::append_resolved(text, pieces), ...); };
-    auto const add_clock = [&] {
-        if (time_source.empty()) {
-            text += "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
-        } else {
-            text.append("local now = ").append(time_source).append("\n");
-            text += "local time = {string.format('%.0f', math.floor(now / 1000000)), now % 1000000 .. ''}\n";
-        }
-    };
-    auto const add_of_group = [&add](auto const&... pieces) { add(lua::whole, lua::group, lua::step, pieces...); };
-    auto const add_of_schedules = [&add_of_group](auto const&... pieces) {
-        add_of_group(lua::nodes, lua::weights, lua::record, lua::schedules, pieces...);
-    };
-    switch (id) {
-        case script_id::session: add(lua::session); return text;
-        case script_id::probe: add(lua::probe); return text;
-        case script_id::lookup: add(lua::lookup); return text;
-        case script_id::changes_since: add(lua::changes_since); return text;
-        case script_id::events_since: add(lua::events_since); return text;
-        case script_id::schedules_page: add(lua::schedules_page); return text;
-        case script_id::scan_page: add(lua::scan_page); return text;
-        default: add_clock(); break;
-    }
-    switch (id) {
-        case script_id::join: add_of_group(lua::join); break;
-        case script_id::tick: add(lua::tick); break;
-        case script_id::brief_tick: add(lua::brief_tick); break;
-        case script_id::leave: add_of_group(lua::nodes, lua::departures, lua::succession, lua::leave); break;
-        case script_id::renounce: add_of_group(lua::leadership, lua::succession, lua::renounce); break;
-        case script_id::reap: add_of_group(lua::nodes, lua::leadership, lua::departures, lua::reap); break;
-        case script_id::acquire_one: add(lua::whole, lua::acquire_one); break;
-        case script_id::acquire_many: add(lua::whole, lua::strings, lua::acquire_many); break;
-        case script_id::extend: add(lua::whole, lua::extend); break;
-        case script_id::release: add(lua::release); break;
-        case script_id::describe_node: add_of_group(lua::describe_node); break;
-        case script_id::give_order: add_of_group(lua::give_order); break;
-        case script_id::register_schedules: add_of_schedules(lua::register_schedules); break;
-        case script_id::update_schedules: add_of_schedules(lua::triggers, lua::update_schedules); break;
-        case script_id::trigger: add_of_schedules(lua::triggers, lua::trigger); break;
-        case script_id::unregister_schedules:
-            add_of_schedules(lua::tombstones, lua::burial, lua::unregister_schedules);
-            break;
-        case script_id::claim: add_of_schedules(lua::tombstones, lua::claim); break;
-        case script_id::adopt:
-            add_of_schedules(lua::leadership, lua::departures, lua::tombstones, lua::ways, lua::adopt);
-            break;
-        case script_id::revoke: add_of_schedules(lua::leadership, lua::ways, lua::revoke); break;
-        case script_id::acknowledge_one: add(lua::shorthands, lua::whole, lua::weights, lua::acknowledge_one); break;
-        case script_id::acknowledge_many: add_of_schedules(lua::acknowledge_many); break;
-        case script_id::mend: add_of_schedules(lua::leadership, lua::tombstones, lua::burial, lua::mend); break;
-        case script_id::nodes_page: add(lua::nodes_page); break;
-        default: break;
-    }
-    return text;
-}
-
-/// All scripts, and what the server knows them by.
-class script_table {
-public:
-    explicit script_table(std::string_view time_source) {
-        for (std::size_t i = 0; i < script_count; ++i) {
-            auto text = script_text(static_cast<script_id>(i), time_source);
-            auto digest = sha1_hex(text);
-            all_[i] = {std::move(text), std::move(digest)};
-        }
-    }
-    /// Those that take their time from the server; made once in a process, shared by all connections. Never destroyed:
-    /// a coordinator of static storage duration still leaves its group at the very end.
-    [[nodiscard]] static script_table const& standard() {
-        static script_table const& table = *new script_table{std::string_view{}};
-        return table;
-    }
-
-    [[nodiscard]] std::string const& text(script_id id) const noexcept { return of(id).text; }
-    [[nodiscard]] std::string const& digest(script_id id) const noexcept { return of(id).digest; }
-
-private:
-    struct script {
-        std::string text;
-        std::string digest;
-    };
-    [[nodiscard]] script const& of(script_id id) const noexcept { return all_[static_cast<std::size_t>(id)]; }
-
-    std::array<script, script_count> all_;
-};
-
-}  // namespace rota::detail
 
 // ---- rota/detail/redis/request_bytes.hpp ---------------------------------------------------------------------------
 // Requests as bytes: Redis' protocol (RESP), of which a client needs no more than arrays of bulk strings. No I/O.
@@ -19693,8 +19674,8 @@ struct redis_stamp {
 // Keys and arguments with which every script begins that changes more than locks (see lua::group).
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
-    for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves", "gone", "calls"}) {
+    for (auto name : {"head", "fence", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load", "pending",
+                      "own", "unowned", "moves", "gone", "calls"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -19735,6 +19716,7 @@ struct redis_encoder {
     redis_command& into;
     std::string_view key_prefix;
     redis_stamp from;
+    bool in_full = false;
 
     void operator()(op::join const& r) const {
         redis_command_writer w{into, script_id::join, key_prefix};
@@ -19787,9 +19769,8 @@ struct redis_encoder {
 
     // Keys with which both kinds begin.
     void begin_tick(redis_command_writer& w, op::tick const& r) const {
-        w.key("epoch");
+        w.key("head");
         w.key("fence");
-        w.key("seq");
         w.key("leader");
         w.key("ver:", r.incarnation);
         w.key("nodes");
@@ -19965,8 +19946,12 @@ struct redis_encoder {
     }
 
     void operator()(op::acknowledge const& r) const {
-        if (r.items.size() == 1 && r.items.front().instead_of.empty()) return acknowledge_one(r, r.items.front());
-        redis_command_writer w{into, script_id::acknowledge_many, key_prefix};
+        if (!in_full && r.items.size() == 1) {
+            auto const& item = r.items.front();
+            bool const usual = item.unasked && item.instead_of.empty() && item.to != 0 && item.to != r.incarnation;
+            if (usual) return hand_over(r, item);
+        }
+        redis_command_writer w{into, script_id::acknowledge, key_prefix};
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
@@ -19974,6 +19959,7 @@ struct redis_encoder {
         bool substitutes = false;
         for (auto const& item : r.items) substitutes = substitutes || !item.instead_of.empty();
         w.arg(std::uint64_t{substitutes ? r.items.size() : 0});
+        w.arg(r.lock_ttl);
         incarnation_set nodes;
         nodes.add(r.incarnation);
         for (auto const& item : r.items) {
@@ -19990,17 +19976,14 @@ struct redis_encoder {
         nodes.name(w);
     }
 
-    void acknowledge_one(op::acknowledge const& r, op::acknowledge::item const& item) const {
-        redis_command_writer w{into, script_id::acknowledge_one, key_prefix};
+    void hand_over(op::acknowledge const& r, op::acknowledge::item const& item) const {
+        redis_command_writer w{into, script_id::hand_over, key_prefix};
         w.key("session:", from.session);
-        w.key("epoch");
+        w.key("head");
         w.key("fence");
-        w.key("seq");
         w.key("ver:", item.to);
         w.key("lock:", item.id);
-        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events", "calls"}) {
-            w.key(name);
-        }
+        for (auto name : {"nodes", "info", "load", "pending", "own", "moves", "events"}) w.key(name);
         w.key("by:", r.incarnation);
         w.key("by:", item.to);
         w.key("inbox:", item.to);
@@ -20010,7 +19993,6 @@ struct redis_encoder {
         w.arg(item.id);
         w.arg({item.generation, r.incarnation}, '|');
         w.arg(item.to);
-        w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
     }
 
@@ -20048,8 +20030,7 @@ struct redis_encoder {
 
     void operator()(op::events_since const& r) const {
         redis_command_writer w{into, script_id::events_since, key_prefix};
-        w.key("epoch");
-        w.key("seq");
+        w.key("head");
         w.key("events");
         w.arg(r.epoch);
         w.arg(r.seq);
@@ -20072,7 +20053,7 @@ struct redis_encoder {
 
     void operator()(op::nodes_page const& r) const {
         redis_command_writer w{into, script_id::nodes_page, key_prefix};
-        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
+        for (auto name : {"head", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
         char padded[] = "0000000000000000";
         auto after = r.after;
         for (std::size_t i = sizeof padded - 1; i-- > 0 && after != 0; after /= 10) {
@@ -20138,11 +20119,12 @@ private:
     }
 };
 
-/// The call that performs `request`, written over `into` (whose buffers are used again).
+/// The call that performs `request`, written over `into` (whose buffers are used again). `in_full`: by no script that does
+/// only what is usual; see is_left_undone().
 template <typename Tag = void>
 void encode(operation const& request, std::string_view key_prefix, std::uint64_t session, std::uint64_t connection,
-            redis_command& into) {
-    std::visit(redis_encoder<Tag>{into, key_prefix, {session, connection}}, request);
+            redis_command& into, bool in_full = false) {
+    std::visit(redis_encoder<Tag>{into, key_prefix, {session, connection}, in_full}, request);
 }
 
 /// The call that makes `connection` the newest of its session. Reply: {0}, or {code, words}.
@@ -21489,6 +21471,7 @@ public:
     std::uint64_t end = 0;    ///< of its bytes, in all that was ever written to the connection
     script_id script{};       ///< once written
     bool sent_again = false;  ///< after the scripts were loaded
+    bool in_full = false;     ///< it is to be written so; see encode()
 };
 
 /// Handler: void(result<reply>), called once.
@@ -21501,7 +21484,7 @@ public:
           handler_{std::forward<H>(handler)} {}
 
     void write(redis_handshake const& from, std::string_view key_prefix, redis_command& into) const override {
-        encode(request_, key_prefix, from.session(), from.connection_number(), into);
+        encode(request_, key_prefix, from.session(), from.connection_number(), into, in_full);
     }
     bool answer(redisReply const& reply, redis_handshake const& from) override {
         auto decoded = decode(request_, &reply);
@@ -21939,8 +21922,8 @@ private:
 // shut_down(); what waits for a connection that cannot be had fails with that attempt, or at its deadline if the attempt
 // has no outcome by then; what is not answered by its deadline costs the connection, so that a late reply is never taken
 // for another's; what had not wholly gone out when a connection was lost goes out over the next one.
-// Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
-// done).
+// Does not: connect unless something is to be sent, or repeat what was sent (but where that has done nothing: once after
+// NOSCRIPT, and in full what a script has left undone).
 // Several groups may share it (redis_user.hpp): then a connection is nobody's by itself, and each group is admitted before
 // its first operation on it.
 
@@ -22062,6 +22045,7 @@ public:
         end = of.end;
         script = of.script;
         sent_again = true;
+        in_full = true;
     }
     void write(redis_handshake const&, std::string_view, redis_command&) const override {}
     bool answer(redisReply const&, redis_handshake const&) override { return true; }
@@ -22612,6 +22596,7 @@ private:
         --in_flight_;
         if (!is_error(*reply)) {
             if (!winding_up_) backoff_.succeeded();
+            if (!call->in_full && is_left_undone(call->script, *reply)) return send_in_full(std::move(call), now);
             complete(std::move(call), {}, std::move(reply));
         } else {
             take_error(std::move(call), *reply, now);
@@ -22636,6 +22621,17 @@ private:
     void load_and_send_again(std::unique_ptr<redis_call> call, microseconds now) {
         load_scripts();
         call->sent_again = true;
+        append(std::move(call));
+        flush(now);
+    }
+    // Nothing was done yet.
+    void send_in_full(std::unique_ptr<redis_call> call, microseconds now) {
+        call->in_full = true;
+        if (winding_up_) {
+            complete(std::move(call), last_failure_);
+            if (in_flight_ == 0) close();
+            return;
+        }
         append(std::move(call));
         flush(now);
     }
@@ -23020,7 +23016,7 @@ private:
 // The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
 // performs one operation at a time as one EVALSHA.
 // Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
-// operation sent again.
+// operation sent again; as is, in full, one that its script has left undone.
 // Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -23064,8 +23060,12 @@ public:
             connection_.allow(deadline - now);
         }
         last_used_ = now;
-        encode(request, handshake_.key_prefix(), handshake_.session(), handshake_.connection_number(), command_);
-        for (bool reloaded = false;; reloaded = true) {
+        auto const write = [&](bool in_full) {
+            encode(request, handshake_.key_prefix(), handshake_.session(), handshake_.connection_number(), command_,
+                   in_full);
+        };
+        write(false);
+        for (bool reloaded = false;;) {
             connection_.request().clear();
             handshake_.append_call(connection_.request(), command_);
             if (auto sent = connection_.send(deadline); !sent) return lost(sent.error());
@@ -23077,12 +23077,18 @@ public:
             }
             if (!is_error(**got)) {
                 backoff_.succeeded();
+                if (is_left_undone(command_.script, **got)) {
+                    write(true);
+                    connection_.allow(deadline - io_now());
+                    continue;
+                }
                 auto answer = decode(request, got->get());
                 if (!answer && answer.error() == errc::protocol) return lost(answer.error());
                 return answer;
             }
             auto refusal = handshake_.verdict_on(command_.script, **got);
             if (refusal.next == after_error::reload && !reloaded) {
+                reloaded = true;
                 if (auto ok = load_scripts(deadline); !ok) return ok.error();
                 connection_.allow(deadline - io_now());
                 continue;

@@ -545,6 +545,33 @@ TEST_CASE("scripts that the server forgot are loaded once for all who miss them"
     CHECK(server.info("stats")["total_connections_received"] == "2");
 }
 
+TEST_CASE("async: what the script for the usual leaves undone is sent once more, in full") {
+    redis_server server;
+    asker a{server.url()};
+    a.succeed();
+    rota::operation const hand_over = rota::op::acknowledge{.incarnation = 7, .items = {{"x", 3, 8, {}, true}}};
+    auto const before = server.command_calls()["evalsha"];
+    for (int i = 0; i < 10; ++i) a.ask(5s, hand_over);
+    a.settle();
+    CHECK(a.seen.with(errc::not_joined) == 10);
+    CHECK(server.command_calls()["evalsha"] == before + 20);
+
+    REQUIRE(server.command({"SCRIPT", "FLUSH"}).ok());
+    for (int i = 0; i < 10; ++i) a.ask(5s, hand_over);
+    a.settle();
+    CHECK(a.seen.with(errc::not_joined) == 20);
+
+    // But not for one that has given up.
+    server.pause();
+    for (int i = 0; i < 10; ++i) a.ask(5s, hand_over);
+    a.loop.run_for(10ms);
+    a.transport->cancel();
+    server.resume();
+    a.settle();
+    CHECK(a.seen.with(errc::cancelled) == 10);
+    a.succeed();
+}
+
 TEST_CASE("scripts that the server has are not loaded anew by the next connection") {
     redis_server server;
     auto loads = [&server, before = std::uint64_t{0}]() mutable {

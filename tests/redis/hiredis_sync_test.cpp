@@ -300,8 +300,8 @@ TEST_CASE("a key of the wrong type is refused with the server's words, and the c
     auto transport = opened(server.url());
     succeed(transport);
     REQUIRE(server.command({"FLUSHALL"}).ok());
-    for (auto const* name : {"epoch", "fence", "seq", "events", "leader", "nodes", "dead", "info", "ids", "roster",
-                             "load", "pending", "own", "unowned", "moves", "calls"}) {
+    for (auto const* name : {"head", "fence", "events", "leader", "nodes", "dead", "info", "ids", "roster", "load",
+                             "pending", "own", "unowned", "moves", "calls"}) {
         (void)server.command({"LPUSH", key(name), "x"});
     }
     auto const why = failure(transport);
@@ -557,6 +557,23 @@ TEST_CASE("scripts that the server forgot are loaded again, within the same requ
         succeed(transport);
     }
     CHECK(server.info("stats")["total_connections_received"] == "2");  // ours, and the one that asks
+}
+
+TEST_CASE("what the script for the usual leaves undone is sent once more, in full") {
+    redis_server server;
+    auto transport = opened(server.url());
+    succeed(transport);
+    rota::op::acknowledge const hand_over{.incarnation = 7, .items = {{"x", 3, 8, {}, true}}};
+    for (bool const forgotten : {false, true}) {
+        if (forgotten) REQUIRE(server.command({"SCRIPT", "FLUSH"}).ok());
+        auto const before = server.command_calls()["evalsha"];
+        auto const answer = transport.perform(hand_over, timeout);
+        REQUIRE_FALSE(answer.has_value());
+        CHECK(answer.error() == errc::not_joined);
+        CHECK(server.command_calls()["evalsha"] == before + (forgotten ? 3 : 2));
+    }
+    succeed(transport);
+    CHECK(server.info("stats")["total_connections_received"] == "2");
 }
 
 TEST_CASE("a restarted server is found again, and what that may mean is told once") {

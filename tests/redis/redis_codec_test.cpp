@@ -67,6 +67,8 @@ std::vector<std::pair<operation, redis_reply>> real_replies() {
     auto const term = s.lead(a, "a");
     auto const x = s.own_new(a, "x");
     auto const y = s.own_new(a, "y");
+    auto const z = s.own_new(a, "z");
+    s.own_new(b, "something");
     s.revoke(a, "y", y, b);
     s.get(op::register_schedules{{{"free", 2, "g=1"}}});
     s.get(op::update_schedules{{{"x", 2, "g=1", a}}});
@@ -104,7 +106,8 @@ std::vector<std::pair<operation, redis_reply>> real_replies() {
         op::adopt{.incarnation = a, .term = term, .items = {{"x", x, a, b}}},
         op::revoke{.incarnation = a, .term = term, .items = {{"x", x, a, b}}},
         op::acknowledge{.incarnation = a, .items = {{"y", y, b, {}}, {"none", 0, b, {}}}},
-        op::acknowledge{.incarnation = a, .items = {{"none", 0, b, {}, true}}},
+        op::acknowledge{.incarnation = a, .items = {{"none", 0, b, {}, false}}},
+        op::acknowledge{.incarnation = a, .items = {{"z", z, b, {}, true}}},
         op::trigger{{{"y", a, 0}, {"none", 0, 0}}},
         op::trigger{{{"y", 0, 5}}},
         op::register_schedules{{{"new", 1, {}}}},
@@ -226,7 +229,7 @@ TEST_CASE("a command takes the place of the one before, whatever their sizes") {
     same(op::acquire_locks{.incarnation = 3, .items = {{"x", 4}}, .ttl = 5s, .nonce = 6, .seen = 7});
     same(many);
     same(op::nodes_page{});
-    CHECK(texts_of(recycled.keys).front() == "{p}epoch");
+    CHECK(texts_of(recycled.keys).front() == "{p}head");
     CHECK(texts_of(recycled.args) == std::vector<std::string>{"0000000000000000", "200"});
 }
 

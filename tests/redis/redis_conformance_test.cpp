@@ -263,6 +263,8 @@ TEST_CASE("whatever stands in a record, nothing fails, and it is mended") {
     auto const term = s.lead(a, "a");
     auto const x = s.own_new(b, "x");
     auto const y = s.own_new(b, "y");
+    auto const z = s.own_new(b, "z");
+    s.own_new(a, "what tells it that it has something");
     auto const token = s.lock(b, "x", x).token;
     s.revoke(b, "y", y, a, 30s, true);
     auto const incarnation = std::to_string(b);
@@ -282,6 +284,7 @@ TEST_CASE("whatever stands in a record, nothing fails, and it is mended") {
             op::adopt{.incarnation = a, .term = term, .items = {{"x", 1, 2, a}, {"x", 0, 0, a}}},
             op::revoke{.incarnation = a, .term = term, .items = {{"x", x, b, a}}},
             op::acknowledge{.incarnation = b, .items = {{"x", x, a, {}}, {"x", x, a, "y"}}},
+            op::acknowledge{.incarnation = b, .items = {{"z", z, a, {}, true}}},
             op::acquire_locks{.incarnation = b, .items = {{"x", 1}}, .ttl = 5s},
             op::acquire_locks{.incarnation = b, .items = {{"x", 1}, {"y", 1}}, .ttl = 5s},
             op::extend_locks{.incarnation = b, .items = {{"x", token}}, .ttl = 5s},
@@ -329,7 +332,7 @@ TEST_CASE("whatever stands in a record, nothing fails, and it is mended") {
         perform_all();
         s.get(op::mend{.incarnation = a, .term = term, .recount = {a, b}});
         CHECK(s.node(a).pending == (s.where("x").moving_to == a ? 1u : 0u) + (s.where("y").moving_to == a ? 1u : 0u));
-        CHECK(s.node(b).load == 2);
+        CHECK(s.node(b).load == (s.where("z").owner == b ? 3u : 2u));
         CHECK(s.node(b).pending == 0);
     }
     SECTION("of a tombstone") {
@@ -372,6 +375,118 @@ TEST_CASE("tombstones are thrown away when they have had their time") {
     CHECK(redis.contradictions() == std::vector<std::string>{});
 }
 
+TEST_CASE("the script for the usual hand-over leaves all that is unusual to the one for any, and does nothing then") {
+    auto& redis = fresh_redis();
+    scene<script_clock_transport> s{redis};
+    auto const a = s.join("a");
+    auto const b = s.join("b");
+    auto const limited = s.join("limited", 2);
+    auto const x = s.own_new(a, "x");
+    s.own_new(b, "something");
+    s.own_new(limited, "first");
+    op::acknowledge gift{.incarnation = a, .items = {{"x", x, b, {}, true}}, .lock_ttl = 5s};
+    rota::detail::connection_stamp const now{1, 1};
+    auto const is_left = [&] {
+        auto const before = redis.dump();
+        auto const answer = redis.perform_raw(gift, now);
+        return answer.kind == redis_reply::type::string && answer.text.empty() && redis.dump() == before;
+    };
+    auto const answer = [&] { return std::get<op::outcomes>(redis.perform(gift, now).value()).items.at(0); };
+
+    SECTION("the usual one") {
+        CHECK_FALSE(is_left());
+        CHECK(s.where("x").owner == b);
+    }
+    SECTION("to a node that takes one more, and no other") {
+        gift.items[0].to = limited;
+        CHECK_FALSE(is_left());
+        CHECK(s.where("x").owner == limited);
+        gift.items[0] = {"y", s.own_new(a, "y"), limited, {}, true};
+        CHECK(is_left());
+        CHECK(answer().code == errc::capacity_exceeded);
+    }
+    SECTION("to a node that has something on its way") {
+        s.revoke(a, "y", s.own_new(a, "y"), limited, 30s, false);
+        gift.items[0].to = limited;
+        CHECK(is_left());
+        CHECK(answer().code == errc::capacity_exceeded);
+    }
+    SECTION("of what is locked") {
+        s.lock(a, "x", x);
+        CHECK(is_left());
+        CHECK(answer().code == errc::locked_by_other);
+    }
+    SECTION("of what was asked for") {
+        s.revoke(a, "x", x, b, 30s, false);
+        CHECK(is_left());
+        CHECK(answer().ok());
+    }
+    SECTION("of what is another's by now") {
+        gift.items[0].generation = x - 1;
+        CHECK(is_left());
+        CHECK(answer().code == errc::conflict);
+    }
+    SECTION("of what nobody knows") {
+        gift.items[0].id = "none";
+        CHECK(is_left());
+        CHECK(answer().code == errc::unknown_schedule);
+    }
+    SECTION("to nobody") {
+        gift.items[0].to = GENERATE(as<fencing_token>{}, 4711, 0);
+        CHECK_FALSE(answer().ok());
+        CHECK(s.where("x").owner == a);
+    }
+    SECTION("to itself") {
+        gift.items[0].to = a;
+        CHECK(answer().ok());
+        CHECK(s.where("x").owner == a);
+    }
+    SECTION("to one that is late") {
+        s.advance(8s);
+        s.tick(a, "a");
+        s.advance(8s);
+        CHECK(is_left());
+        CHECK(answer().code == errc::unknown_node);
+    }
+    SECTION("to one that had nothing yet") {
+        gift.items[0].to = s.join("new");
+        CHECK(is_left());
+        CHECK(answer().ok());
+        gift.items[0] = {"y", s.own_new(a, "y"), gift.items[0].to, {}, true};
+        CHECK_FALSE(is_left());
+    }
+    SECTION("by one that is not there") {
+        gift.incarnation = 4711;
+        CHECK(is_left());
+        CHECK(redis.perform(gift, now).error() == errc::not_joined);
+    }
+    SECTION("by one that has seen more than the server knows") {
+        gift.seen = x + 1'000'000'000;
+        CHECK(is_left());
+        CHECK(redis.perform(gift, now).error() == errc::not_joined);
+    }
+    SECTION("over an older connection") {
+        redis.raise({1, 2});
+        CHECK(is_left());
+        CHECK(redis.perform(gift, now).error() == errc::conflict);
+    }
+    SECTION("where something cannot be read") {
+        auto const [name, field] = GENERATE_COPY(
+            std::pair{std::string{"own"}, std::string{"x"}}, std::pair{std::string{"load"}, std::to_string(a)},
+            std::pair{std::string{"load"}, std::to_string(b)}, std::pair{std::string{"head"}, std::string{}});
+        INFO(name);
+        if (field.empty()) {
+            redis.command({"SET", redis.key(name), "garbage"});
+        } else {
+            redis.command({"HSET", redis.key(name), field,
+                           name == "own" ? std::to_string(x) + "|" + std::to_string(a) + "|garbage" : "nan"});
+        }
+        CHECK(is_left());
+        return;
+    }
+    CHECK(redis.contradictions() == std::vector<std::string>{});
+}
+
 TEST_CASE("a schedule that goes to and fro leaves no inbox that grows without end") {
     auto& redis = fresh_redis();
     scene<script_clock_transport> s{redis};
@@ -407,8 +522,8 @@ TEST_CASE("counters that were lost alone are noticed, and no log goes back") {
         CHECK(s.version_of(a) == 3);
         CHECK(s.changes_of(a, 2).size() == 1);
     }
-    SECTION("the number of the newest event, or the epoch") {
-        redis.command({"DEL", redis.key(GENERATE("seq", "epoch"))});
+    SECTION("the epoch and the number of the newest event") {
+        redis.command({"DEL", redis.key("head")});
         op::claim const request{.incarnation = a, .ids = {"z"}};
         auto const before = redis.dump();
         CHECK(s.refusal(request) == errc::conflict);

@@ -47,8 +47,13 @@ public:
     }
 
     result<reply> perform(operation const& request, rota::detail::connection_stamp from) {
-        rota::detail::encode(request, prefix_, from.session, from.number, call_);
-        return rota::detail::decode(request, evaluate(call_).get());
+        for (bool const in_full : {false, true}) {
+            rota::detail::encode(request, prefix_, from.session, from.number, call_, in_full);
+            auto const answer = evaluate(call_);
+            if (!rota::detail::is_left_undone(call_.script, *answer))
+                return rota::detail::decode(request, answer.get());
+        }
+        throw std::runtime_error("what is sent in full was left undone");
     }
 
     /// The very reply of Redis to an operation.
@@ -210,9 +215,10 @@ inline void script_clock_transport::inflict(store_damage const& d) {
 
 inline group_state script_clock_transport::state() {
     group_state s;
-    s.epoch = detail::number_of(text("epoch"));
+    auto const head = text("head");
+    s.epoch = detail::number_of(head.substr(0, head.find('-')));
+    if (!head.empty()) s.seq = detail::number_of(head.substr(head.find('-') + 1));
     s.fence = detail::number_of(text("fence"));
-    s.seq = detail::number_of(text("seq"));
     if (auto const last = command({"XREVRANGE", key("calls"), "+", "-", "COUNT", "1"}); !last.elements.empty()) {
         auto const& id = last.elements[0].elements[0].text;
         s.called = detail::number_of(id.substr(id.find('-') + 1));

@@ -37,6 +37,7 @@ public:
     std::uint64_t end = 0;    ///< of its bytes, in all that was ever written to the connection
     script_id script{};       ///< once written
     bool sent_again = false;  ///< after the scripts were loaded
+    bool in_full = false;     ///< it is to be written so; see encode()
 };
 
 /// Handler: void(result<reply>), called once.
@@ -49,7 +50,7 @@ public:
           handler_{std::forward<H>(handler)} {}
 
     void write(redis_handshake const& from, std::string_view key_prefix, redis_command& into) const override {
-        encode(request_, key_prefix, from.session(), from.connection_number(), into);
+        encode(request_, key_prefix, from.session(), from.connection_number(), into, in_full);
     }
     bool answer(redisReply const& reply, redis_handshake const& from) override {
         auto decoded = decode(request_, &reply);

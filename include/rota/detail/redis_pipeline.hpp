@@ -6,8 +6,8 @@
 // shut_down(); what waits for a connection that cannot be had fails with that attempt, or at its deadline if the attempt
 // has no outcome by then; what is not answered by its deadline costs the connection, so that a late reply is never taken
 // for another's; what had not wholly gone out when a connection was lost goes out over the next one.
-// Does not: connect unless something is to be sent, or repeat what was sent (but once after NOSCRIPT, when nothing was
-// done).
+// Does not: connect unless something is to be sent, or repeat what was sent (but where that has done nothing: once after
+// NOSCRIPT, and in full what a script has left undone).
 // Several groups may share it (redis_user.hpp): then a connection is nobody's by itself, and each group is admitted before
 // its first operation on it.
 #pragma once
@@ -573,6 +573,7 @@ private:
         --in_flight_;
         if (!is_error(*reply)) {
             if (!winding_up_) backoff_.succeeded();
+            if (!call->in_full && is_left_undone(call->script, *reply)) return send_in_full(std::move(call), now);
             complete(std::move(call), {}, std::move(reply));
         } else {
             take_error(std::move(call), *reply, now);
@@ -597,6 +598,17 @@ private:
     void load_and_send_again(std::unique_ptr<redis_call> call, microseconds now) {
         load_scripts();
         call->sent_again = true;
+        append(std::move(call));
+        flush(now);
+    }
+    // Nothing was done yet.
+    void send_in_full(std::unique_ptr<redis_call> call, microseconds now) {
+        call->in_full = true;
+        if (winding_up_) {
+            complete(std::move(call), last_failure_);
+            if (in_flight_ == 0) close();
+            return;
+        }
         append(std::move(call));
         flush(now);
     }

@@ -44,8 +44,8 @@ enum class script_id : std::uint8_t {
     claim,
     adopt,
     revoke,
-    acknowledge_one,
-    acknowledge_many,
+    hand_over,
+    acknowledge,
     changes_since,
     events_since,
     schedules_page,
@@ -79,8 +79,8 @@ inline constexpr std::size_t script_count = 30;
         case script_id::claim: return "claim";
         case script_id::adopt: return "adopt";
         case script_id::revoke: return "revoke";
-        case script_id::acknowledge_one: return "acknowledge_one";
-        case script_id::acknowledge_many: return "acknowledge_many";
+        case script_id::hand_over: return "hand_over";
+        case script_id::acknowledge: return "acknowledge";
         case script_id::changes_since: return "changes_since";
         case script_id::events_since: return "events_since";
         case script_id::schedules_page: return "schedules_page";
@@ -226,8 +226,8 @@ inline void append_resolved(std::string& into, std::string_view text) {
             add_of_schedules(lua::leadership, lua::departures, lua::tombstones, lua::ways, lua::adopt);
             break;
         case script_id::revoke: add_of_schedules(lua::leadership, lua::ways, lua::revoke); break;
-        case script_id::acknowledge_one: add(lua::shorthands, lua::whole, lua::weights, lua::acknowledge_one); break;
-        case script_id::acknowledge_many: add_of_schedules(lua::acknowledge_many); break;
+        case script_id::hand_over: add(lua::shorthands, lua::weights, lua::hand_over); break;
+        case script_id::acknowledge: add_of_schedules(lua::acknowledge); break;
         case script_id::mend: add_of_schedules(lua::leadership, lua::tombstones, lua::burial, lua::mend); break;
         case script_id::nodes_page: add(lua::nodes_page); break;
         default: break;

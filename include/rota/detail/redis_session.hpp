@@ -1,7 +1,7 @@
 // The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
 // performs one operation at a time as one EVALSHA.
 // Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
-// operation sent again.
+// operation sent again; as is, in full, one that its script has left undone.
 // Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.
 #pragma once
 
@@ -59,8 +59,12 @@ public:
             connection_.allow(deadline - now);
         }
         last_used_ = now;
-        encode(request, handshake_.key_prefix(), handshake_.session(), handshake_.connection_number(), command_);
-        for (bool reloaded = false;; reloaded = true) {
+        auto const write = [&](bool in_full) {
+            encode(request, handshake_.key_prefix(), handshake_.session(), handshake_.connection_number(), command_,
+                   in_full);
+        };
+        write(false);
+        for (bool reloaded = false;;) {
             connection_.request().clear();
             handshake_.append_call(connection_.request(), command_);
             if (auto sent = connection_.send(deadline); !sent) return lost(sent.error());
@@ -72,12 +76,18 @@ public:
             }
             if (!is_error(**got)) {
                 backoff_.succeeded();
+                if (is_left_undone(command_.script, **got)) {
+                    write(true);
+                    connection_.allow(deadline - io_now());
+                    continue;
+                }
                 auto answer = decode(request, got->get());
                 if (!answer && answer.error() == errc::protocol) return lost(answer.error());
                 return answer;
             }
             auto refusal = handshake_.verdict_on(command_.script, **got);
             if (refusal.next == after_error::reload && !reloaded) {
+                reloaded = true;
                 if (auto ok = load_scripts(deadline); !ok) return ok.error();
                 connection_.allow(deadline - io_now());
                 continue;

@@ -47,6 +47,7 @@ public:
         end = of.end;
         script = of.script;
         sent_again = true;
+        in_full = true;
     }
     void write(redis_handshake const&, std::string_view, redis_command&) const override {}
     bool answer(redisReply const&, redis_handshake const&) override { return true; }

@@ -26,19 +26,22 @@ local int = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
 // begin with. Keys that depend on the request follow in KEYS, and are named by P .. 'by:' .. incarnation and so on.
 inline constexpr char group[] = R"lua(
 local call, fmt, match = redis.call, string.format, string.match
-local k_session, k_epoch, k_fence, k_seq, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
-      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 18)
+local k_session, k_head, k_fence, k_leader, k_events, k_nodes, k_dead, k_info, k_ids, k_roster,
+      k_load, k_pending, k_own, k_unowned, k_moves, k_gone, k_calls = unpack(KEYS, 1, 17)
 local P = ARGV[2]
 
-local counters = call('MGET', k_session, k_epoch, k_fence, k_seq, k_leader)
-for i = 1, 5 do
+local counters = call('MGET', k_session, k_head, k_fence, k_leader)
+for i = 1, 4 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not counters[i] then call('GET', KEYS[i]) end
 end
 if counters[1] and tonumber(counters[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local epoch, fence, seq, leader = counters[2], tonumber(counters[3] or 0), tonumber(counters[4] or 0), counters[5]
+-- The head is the id of the newest event.
+local epoch, seq = match(counters[2] or '', '^(%d+)%-(%d+)$')
+local fence, leader = tonumber(counters[3] or 0), counters[4]
+seq = tonumber(seq or 0)
 local counted, founded = false, false
 
 local function mint(seen)
@@ -120,7 +123,7 @@ end
 
 -- A missing epoch, or a fence below what the caller has seen: writes were lost, or (seen 0) the group is new.
 local function ensure_epoch(seen)
-    if epoch and counters[4] and fence >= seen then return end
+    if epoch and fence >= seen then return end
     epoch, founded = fmt(int, mint(seen)), true
     if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
 end
@@ -128,7 +131,7 @@ end
 -- The end of reading. Returns what to answer if the step cannot be logged.
 local function verify_step()
     if #events > 0 then
-        if not founded and not (epoch and counters[4]) then return {errc_conflict, 'the group has lost its epoch'} end
+        if not (founded or epoch) then return {errc_conflict, 'the group has lost its epoch'} end
         call('XLEN', k_events)
         if calling then call('XLEN', k_calls) end
     end
@@ -156,7 +159,8 @@ local function commit_step()
         seq = seq + 1
     end
     local set = {}
-    if counted then set = {k_epoch, epoch, k_fence, fmt(int, fence), k_seq, fmt(int, seq)} end
+    local head = epoch and epoch .. '-' .. fmt(int, seq)
+    if counted then set = {k_head, head, k_fence, fmt(int, fence)} end
     local n = #set
     for _, v in ipairs(versions) do
         local version = v[2]
@@ -165,9 +169,8 @@ local function commit_step()
         n = n + 2
     end
     if #events > 0 then
-        local id = epoch .. '-' .. fmt(int, seq)
-        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', id, 'e', table.concat(events))
-        if calling then call('XADD', k_calls, 'MAXLEN', '1', id, 'e', '') end
+        call('XADD', k_events, 'MAXLEN', '~', 'limit_events', head, 'e', table.concat(events))
+        if calling then call('XADD', k_calls, 'MAXLEN', '1', head, 'e', '') end
     end
     if n > 0 then call('MSET', unpack(set)) end
 end
@@ -408,12 +411,13 @@ end
 
 -- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
 -- event_owned|reason|from|
-local function hand_to(id, weight, from, to, token, head)
+-- `lease`: of the lock that goes with it, or nothing.
+local function hand_to(id, weight, from, to, token, head, lease)
     detach(id, from)
     local text = fmt(record_format, token, to, weight)
     local n = #own_set
     own_set[n + 1], own_set[n + 2] = id, text
-    text = head .. text
+    text = lease and head .. text .. '|' .. lease or head .. text
     emit(text, id)
     if to == '0' then
         unowned_added[#unowned_added + 1] = '0'
@@ -490,9 +494,9 @@ local function is_guarded(id)
 end
 )lua";
 
-// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[19] is `buried`.
+// Writes tombstones, and throws those away that have had their time: `buried` knows it. KEYS[18] is `buried`.
 inline constexpr char burial[] = R"lua(
-local k_buried = KEYS[19]
+local k_buried = KEYS[18]
 local buried, overdue = {}, {}
 
 -- May be called for an id once, with a stone that is not changed after.

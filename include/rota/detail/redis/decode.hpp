@@ -16,6 +16,7 @@
 #include "../../operations.hpp"
 #include "../../result.hpp"
 #include "../late.hpp"
+#include "../redis_scripts.hpp"
 #include "reply_reader.hpp"
 
 namespace rota::detail {
@@ -56,16 +57,17 @@ struct redis_decoder {
         return answer;
     }
 
-    /// What a brief one is answered: s|us|epoch|fence|seq|version|leader's record, or nothing.
+    /// What a brief one is answered: s|us|epoch-seq|fence|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
         if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
-        answer.epoch = parts.number();
+        auto const head = parts.stream_id();
+        answer.epoch = head.first;
+        answer.seq = head.second;
         answer.fence = parts.number();
-        answer.seq = parts.number();
         answer.version = parts.number();
         auto const leader = parts.rest();
         fencing_token holder = 0;
@@ -429,14 +431,10 @@ private:
     }
 
     std::pair<std::uint64_t, std::uint64_t> stream_id(redis_array_reader& entry) const {
-        auto const text = entry.text();
-        auto const dash = text.find('-');
-        std::pair<std::uint64_t, std::uint64_t> id{};
-        if (dash == std::string_view::npos || !redis_array_reader::parse(text.substr(0, dash), id.first) ||
-            !redis_array_reader::parse(text.substr(dash + 1), id.second)) {
-            in.fail();
-        }
-        return id;
+        redis_record_reader id{entry.text()};
+        auto const found = id.stream_id();
+        if (!id.done()) in.fail();
+        return found;
     }
 
     template <typename... Readers>
@@ -444,6 +442,11 @@ private:
         if (!(readers.done() && ...)) in.fail();
     }
 };
+
+/// Whether the script, which does only what is usual, has done nothing: the operation is to be sent once more, in full.
+[[nodiscard]] inline bool is_left_undone(script_id script, redisReply const& answer) {
+    return script == script_id::hand_over && answer.type == REDIS_REPLY_STRING && answer.len == 0;
+}
 
 /// The reply to `request` that `answer` holds; or the error that the script gave; or protocol, if it is neither.
 template <typename T = void>

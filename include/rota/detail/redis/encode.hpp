@@ -121,8 +121,8 @@ struct redis_stamp {
 // Keys and arguments with which every script begins that changes more than locks (see lua::group).
 inline void begin_group_command(redis_command_writer& w, redis_stamp from) {
     w.key("session:", from.session);
-    for (auto name : {"epoch", "fence", "seq", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load",
-                      "pending", "own", "unowned", "moves", "gone", "calls"}) {
+    for (auto name : {"head", "fence", "leader", "events", "nodes", "dead", "info", "ids", "roster", "load", "pending",
+                      "own", "unowned", "moves", "gone", "calls"}) {
         w.key(name);
     }
     w.arg(from.connection);
@@ -163,6 +163,7 @@ struct redis_encoder {
     redis_command& into;
     std::string_view key_prefix;
     redis_stamp from;
+    bool in_full = false;
 
     void operator()(op::join const& r) const {
         redis_command_writer w{into, script_id::join, key_prefix};
@@ -215,9 +216,8 @@ struct redis_encoder {
 
     // Keys with which both kinds begin.
     void begin_tick(redis_command_writer& w, op::tick const& r) const {
-        w.key("epoch");
+        w.key("head");
         w.key("fence");
-        w.key("seq");
         w.key("leader");
         w.key("ver:", r.incarnation);
         w.key("nodes");
@@ -393,8 +393,12 @@ struct redis_encoder {
     }
 
     void operator()(op::acknowledge const& r) const {
-        if (r.items.size() == 1 && r.items.front().instead_of.empty()) return acknowledge_one(r, r.items.front());
-        redis_command_writer w{into, script_id::acknowledge_many, key_prefix};
+        if (!in_full && r.items.size() == 1) {
+            auto const& item = r.items.front();
+            bool const usual = item.unasked && item.instead_of.empty() && item.to != 0 && item.to != r.incarnation;
+            if (usual) return hand_over(r, item);
+        }
+        redis_command_writer w{into, script_id::acknowledge, key_prefix};
         begin_group_command(w, from);
         w.arg(r.incarnation);
         w.arg(r.seen);
@@ -402,6 +406,7 @@ struct redis_encoder {
         bool substitutes = false;
         for (auto const& item : r.items) substitutes = substitutes || !item.instead_of.empty();
         w.arg(std::uint64_t{substitutes ? r.items.size() : 0});
+        w.arg(r.lock_ttl);
         incarnation_set nodes;
         nodes.add(r.incarnation);
         for (auto const& item : r.items) {
@@ -418,17 +423,14 @@ struct redis_encoder {
         nodes.name(w);
     }
 
-    void acknowledge_one(op::acknowledge const& r, op::acknowledge::item const& item) const {
-        redis_command_writer w{into, script_id::acknowledge_one, key_prefix};
+    void hand_over(op::acknowledge const& r, op::acknowledge::item const& item) const {
+        redis_command_writer w{into, script_id::hand_over, key_prefix};
         w.key("session:", from.session);
-        w.key("epoch");
+        w.key("head");
         w.key("fence");
-        w.key("seq");
         w.key("ver:", item.to);
         w.key("lock:", item.id);
-        for (auto name : {"nodes", "dead", "info", "load", "pending", "own", "moves", "unowned", "events", "calls"}) {
-            w.key(name);
-        }
+        for (auto name : {"nodes", "info", "load", "pending", "own", "moves", "events"}) w.key(name);
         w.key("by:", r.incarnation);
         w.key("by:", item.to);
         w.key("inbox:", item.to);
@@ -438,7 +440,6 @@ struct redis_encoder {
         w.arg(item.id);
         w.arg({item.generation, r.incarnation}, '|');
         w.arg(item.to);
-        w.arg(std::uint64_t{item.unasked});
         w.arg(r.lock_ttl);
     }
 
@@ -476,8 +477,7 @@ struct redis_encoder {
 
     void operator()(op::events_since const& r) const {
         redis_command_writer w{into, script_id::events_since, key_prefix};
-        w.key("epoch");
-        w.key("seq");
+        w.key("head");
         w.key("events");
         w.arg(r.epoch);
         w.arg(r.seq);
@@ -500,7 +500,7 @@ struct redis_encoder {
 
     void operator()(op::nodes_page const& r) const {
         redis_command_writer w{into, script_id::nodes_page, key_prefix};
-        for (auto name : {"epoch", "seq", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
+        for (auto name : {"head", "roster", "info", "load", "pending", "nodes", "dead", "orders"}) w.key(name);
         char padded[] = "0000000000000000";
         auto after = r.after;
         for (std::size_t i = sizeof padded - 1; i-- > 0 && after != 0; after /= 10) {
@@ -566,11 +566,12 @@ private:
     }
 };
 
-/// The call that performs `request`, written over `into` (whose buffers are used again).
+/// The call that performs `request`, written over `into` (whose buffers are used again). `in_full`: by no script that does
+/// only what is usual; see is_left_undone().
 template <typename Tag = void>
 void encode(operation const& request, std::string_view key_prefix, std::uint64_t session, std::uint64_t connection,
-            redis_command& into) {
-    std::visit(redis_encoder<Tag>{into, key_prefix, {session, connection}}, request);
+            redis_command& into, bool in_full = false) {
+    std::visit(redis_encoder<Tag>{into, key_prefix, {session, connection}, in_full}, request);
 }
 
 /// The call that makes `connection` the newest of its session. Reply: {0}, or {code, words}.

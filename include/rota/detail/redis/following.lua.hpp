@@ -17,14 +17,15 @@ if not entries[1] or entries[1][1] ~= first then return {0, 1, version, {}} end
 return {0, 0, version, entries}
 )lua";
 
-// KEYS: epoch, seq, events. ARGV: epoch, seq, limit. Reply: gap, head, entries.
+// KEYS: head, events. ARGV: epoch, seq, limit. Reply: gap, the newest one's seq, entries.
 inline constexpr char events_since[] = R"lua(
-local epoch, head = redis.call('GET', KEYS[1]) or '0', redis.call('GET', KEYS[2]) or '0'
+local epoch, head = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)%-(%d+)$')
+epoch, head = epoch or '0', head or '0'
 local newest, from, limit = tonumber(head), tonumber(ARGV[2]), tonumber(ARGV[3])
 if epoch ~= ARGV[1] or from > newest then return {0, 1, head, {}} end
 if from == newest then return {0, 0, head, {}} end
 local first = epoch .. '-' .. string.format('%.0f', from + 1)
-local entries = redis.call('XRANGE', KEYS[3], first, '+', 'COUNT', math.max(limit, 1))
+local entries = redis.call('XRANGE', KEYS[2], first, '+', 'COUNT', math.max(limit, 1))
 -- Numbers have no holes: if the next is not the first one found, it is kept no more.
 if not entries[1] or entries[1][1] ~= first then return {0, 1, head, {}} end
 return {0, 0, head, limit > 0 and entries or {}}
@@ -41,20 +42,21 @@ return {0, version, ids, redis.call('HMGET', KEYS[2], unpack(ids)),
         redis.call('HLEN', KEYS[3]) > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}}
 )lua";
 
-// KEYS: epoch, seq, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
+// KEYS: head, roster, info, load, pending, nodes, dead, orders. ARGV: after (16 digits), limit.
 // Reply: now, epoch, seq, whether maintenance, drained (if after is 0), incarnations, what the others hold of them.
 inline constexpr char nodes_page[] = R"lua(
 local call = redis.call
-local epoch, seq = call('GET', KEYS[1]) or '0', call('GET', KEYS[2]) or '0'
-local maintenance = call('HEXISTS', KEYS[9], '')
-local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[9]) or {}
-local padded = call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
+local epoch, seq = string.match(call('GET', KEYS[1]) or '', '^(%d+)%-(%d+)$')
+epoch, seq = epoch or '0', seq or '0'
+local maintenance = call('HEXISTS', KEYS[8], '')
+local drained = tonumber(ARGV[1]) == 0 and call('HKEYS', KEYS[8]) or {}
+local padded = call('ZRANGEBYLEX', KEYS[2], '(' .. ARGV[1], '+', 'LIMIT', '0', ARGV[2])
 if #padded == 0 then return {0, now, epoch, seq, maintenance, drained, {}, {}, {}, {}, {}, {}} end
 local nodes = {}
 for i, text in ipairs(padded) do nodes[i] = string.match(text, '^0*(.*)$') end
-return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[4], unpack(nodes)),
-        call('HMGET', KEYS[5], unpack(nodes)), call('HMGET', KEYS[6], unpack(nodes)),
-        call('ZMSCORE', KEYS[7], unpack(nodes)), call('ZMSCORE', KEYS[8], unpack(nodes))}
+return {0, now, epoch, seq, maintenance, drained, nodes, call('HMGET', KEYS[3], unpack(nodes)),
+        call('HMGET', KEYS[4], unpack(nodes)), call('HMGET', KEYS[5], unpack(nodes)),
+        call('ZMSCORE', KEYS[6], unpack(nodes)), call('ZMSCORE', KEYS[7], unpack(nodes))}
 )lua";
 
 // KEYS: own, moves. ARGV: cursor, limit. Reply: cursor, ids with what own holds of each, what moves holds of them, or

@@ -64,9 +64,9 @@ return {0}
 
 // `orders` has a field for each node_id that is drained, and one without a name for maintenance.
 //
-// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[19]: orders. Reply: nothing.
+// ARGV: connection, P, kind, node_id (empty for maintenance); KEYS[18]: orders. Reply: nothing.
 inline constexpr char give_order[] = R"lua(
-local k_orders, kind, id = KEYS[19], tonumber(ARGV[3]), ARGV[4]
+local k_orders, kind, id = KEYS[18], tonumber(ARGV[3]), ARGV[4]
 local begins = kind == order_drain or kind == order_begin_maintenance
 if (call('HEXISTS', k_orders, id) == 1) == begins then return {0} end
 if kind == order_drain and call('HEXISTS', k_ids, id) == 0 then return {errc_unknown_node} end
@@ -85,34 +85,34 @@ return {0}
 // other node has, costs the server a percent of the whole. So a late one of an older connection is not found out either:
 // it extends a deadline, and no more.
 //
-// KEYS: epoch, fence, seq, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
-// Reply: a text, which costs the server less than an array: s|us|epoch|fence|seq|version|leader's record; empty: unsettled.
+// KEYS: head, fence, leader, ver:<incarnation>, nodes. ARGV: incarnation, ttl.
+// Reply: a text, which costs the server less than an array: s|us|epoch-seq|fence|version|leader's record; empty: unsettled.
 inline constexpr char brief_tick[] = R"lua(
 local call = redis.call
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-if not (v[1] and v[2] and v[3]) or
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+if not (v[1] and v[2]) or
         -- 0 also if the deadline is the same as before.
-        call('ZADD', KEYS[6], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 and not call('ZSCORE', KEYS[6], ARGV[1]) then
+        call('ZADD', KEYS[5], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 and not call('ZSCORE', KEYS[5], ARGV[1]) then
     return ''
 end
-return time[1] .. '|' .. time[2] .. '|' .. v[1] .. '|' .. v[2] .. '|' .. v[3] .. '|' .. (v[5] or '0') .. '|' .. (v[4] or '')
+return time[1] .. '|' .. time[2] .. '|' .. v[1] .. '|' .. v[2] .. '|' .. (v[4] or '0') .. '|' .. (v[3] or '')
 )lua";
 
-// KEYS: session, epoch, fence, seq, leader, ver:<incarnation>, nodes, dead, ids, events, info.
+// KEYS: session, head, fence, leader, ver:<incarnation>, nodes, dead, ids, events, info.
 // ARGV: connection, incarnation, epoch, term, candidate, ttl, lease, seen, node_id.
 // Reply: status, now, epoch, fence, seq; if ok also: leader's record, version; if it leads also: next_expiry (-1: none),
 // expired, dead, next_dead (-1: none), candidates.
 inline constexpr char tick[] = R"lua(
 local call, fmt = redis.call, string.format
-local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local v = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 if v[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
     return {errc_conflict, 'an older connection of this session'}
 end
-local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[5]
+local inc, term, seen, leader = ARGV[2], ARGV[4], tonumber(ARGV[8]), v[4]
 if seen > now + limit_seen_lead and seen > tonumber(v[3] or 0) + limit_seen_lead then
     return {errc_refused_by_server, "a fencing token of more than an hour ahead of the server's clock"}
 end
-for i = 1, 6 do
+for i = 1, 5 do
     -- MGET shows a key of another type as missing; GET refuses it.
     if not v[i] then call('GET', KEYS[i]) end
 end
@@ -122,24 +122,29 @@ if leader then
     ends = tonumber(ends)
 end
 local pulled_in = leader and ends > now + lease
-local epoch, fence, seq = v[2], tonumber(v[3] or 0), tonumber(v[4] or 0)
+local fence, epoch, seq = tonumber(v[3] or 0), string.match(v[2] or '', '^(%d+)%-(%d+)$')
+seq = tonumber(seq or 0)
 
 local function mint()
     fence = math.max(fence + 1, now, seen + 1)
     return fmt('%.0f', fence)
 end
 
+local function head()
+    return epoch .. '-' .. fmt('%.0f', seq)
+end
+
 local function emit(record, id)
     seq = seq + 1
-    call('XADD', KEYS[10], 'MAXLEN', '~', 'limit_events', epoch .. '-' .. fmt('%.0f', seq), 'e',
+    call('XADD', KEYS[9], 'MAXLEN', '~', 'limit_events', head(), 'e',
          record .. '|' .. #id .. ':' .. id)
 end
 
 local function commit()
-    call('MSET', KEYS[2], epoch, KEYS[3], fmt('%.0f', fence), KEYS[4], fmt('%.0f', seq))
+    call('MSET', KEYS[2], head(), KEYS[3], fmt('%.0f', fence))
 end
 
-if not (epoch and v[4] and fence >= seen) then
+if not (epoch and fence >= seen) then
     epoch = mint()
     if seen > 0 then emit('event_data_lost|0|0|' .. epoch .. '|0|1', '') end
     commit()
@@ -147,8 +152,8 @@ if not (epoch and v[4] and fence >= seen) then
 end
 if epoch ~= ARGV[3] then return {0, status_data_lost, now, epoch, fence, seq} end
 
-if not call('ZSCORE', KEYS[7], inc) then
-    local holder = call('HGET', KEYS[9], ARGV[9])
+if not call('ZSCORE', KEYS[6], inc) then
+    local holder = call('HGET', KEYS[8], ARGV[9])
     return {0, holder and holder ~= inc and status_fenced or status_reaped, now, epoch, fence, seq}
 end
 
@@ -168,43 +173,43 @@ local next_expiry, expired, dead, next_dead, candidates = -1, {}, {}, -1, {}
 local latest = 0
 if leads then
     -- The two earliest deadlines: one of them is another node's, if there is any other.
-    local first = call('ZRANGE', KEYS[7], 0, 1, 'WITHSCORES')
+    local first = call('ZRANGE', KEYS[6], 0, 1, 'WITHSCORES')
     local other = first[1] == inc and 3 or 1
     local has_others, after_now = first[other], '(' .. fmt('%.0f', now)
     if has_others and tonumber(first[other + 1]) > now then
         next_expiry = first[other + 1] - now
     elseif has_others then
-        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, limit_batch + 1)) do
+        for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', 0, limit_batch + 1)) do
             if node ~= inc and #expired < limit_batch then expired[#expired + 1] = node end
         end
-        local later = call('ZRANGEBYSCORE', KEYS[7], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+        local later = call('ZRANGEBYSCORE', KEYS[6], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
         other = later[1] == inc and 3 or 1
         if later[other] then next_expiry = later[other + 1] - now end
     end
-    local freshest = has_others and call('ZREVRANGE', KEYS[7], 0, 3, 'WITHSCORES') or {}
+    local freshest = has_others and call('ZREVRANGE', KEYS[6], 0, 3, 'WITHSCORES') or {}
     if freshest[1] then latest = tonumber(freshest[2]) end
     for i = 1, #freshest, 2 do
         if freshest[i] ~= inc and tonumber(freshest[i + 1]) > now and #candidates < 3 then
             candidates[#candidates + 1] = freshest[i]
         end
     end
-    local soonest = call('ZRANGE', KEYS[8], 0, 0, 'WITHSCORES')
+    local soonest = call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
     if soonest[1] and tonumber(soonest[2]) <= now then
-        dead = call('ZRANGEBYSCORE', KEYS[8], '-inf', now, 'LIMIT', 0, limit_batch)
-        soonest = call('ZRANGEBYSCORE', KEYS[8], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+        dead = call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, limit_batch)
+        soonest = call('ZRANGEBYSCORE', KEYS[7], after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     end
     if soonest[1] then
         next_dead = soonest[2] - now
-        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[8], 0, 0, 'WITHSCORES')[2]))
+        latest = math.max(latest, tonumber(call('ZREVRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2]))
     end
 end
 
 -- Other nodes' deadlines that are further ahead than the node's ttl.
 local too_late = {}
 if latest > now + ARGV[6] then
-    for i = 7, 8 do
+    for i = 6, 7 do
         for _, node in ipairs(call('ZRANGEBYSCORE', KEYS[i], '(' .. fmt('%.0f', now + ARGV[6]), '+inf')) do
-            local ttl = node ~= inc and string.match(call('HGET', KEYS[11], node) or '', '^%d+|%d+|(%d+)|')
+            local ttl = node ~= inc and string.match(call('HGET', KEYS[10], node) or '', '^%d+|%d+|(%d+)|')
             if ttl then too_late[#too_late + 1] = {KEYS[i], now + ttl, node} end
         end
     end
@@ -213,17 +218,17 @@ end
 if renews then
     lease_until(now + ARGV[7], term, inc, ARGV[7], id)
 elseif takes then
-    call('XLEN', KEYS[10])
+    call('XLEN', KEYS[9])
     term = mint()
     lease_until(now + ARGV[7], term, inc, ARGV[7], ARGV[9])
     emit('event_led|0|' .. (holder or '0') .. '|' .. term .. '|' .. inc .. '|1|' .. ARGV[7] .. '|', ARGV[9])
     commit()
 end
-if renews or takes or pulled_in then call('SET', KEYS[5], leader) end
-call('ZADD', KEYS[7], 'XX', now + ARGV[6], inc)
+if renews or takes or pulled_in then call('SET', KEYS[4], leader) end
+call('ZADD', KEYS[6], 'XX', now + ARGV[6], inc)
 for _, node in ipairs(too_late) do call('ZADD', node[1], 'XX', 'LT', node[2], node[3]) end
-if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[6] or '0'} end
-return {0, status_ok, now, epoch, fence, seq, leader, v[6] or '0', next_expiry, expired, dead, next_dead, candidates}
+if not leads then return {0, status_ok, now, epoch, fence, seq, leader or '', v[5] or '0'} end
+return {0, status_ok, now, epoch, fence, seq, leader, v[5] or '0', next_expiry, expired, dead, next_dead, candidates}
 )lua";
 
 // Passes leadership to the first of the nodes ARGV[first..] that can have it, or tells them that it is vacant.

@@ -4,7 +4,7 @@
 namespace rota::detail::lua {
 
 // ARGV: connection, P, incarnation, term, seen, number of items, ids..., holders of each (joined by ,)..., nodes to
-// recount...; KEYS[19..]: buried, then of the holders and nodes. Reply: code, token of each.
+// recount...; KEYS[18..]: buried, then of the holders and nodes. Reply: code, token of each.
 inline constexpr char mend[] = R"lua(
 local seen, n = tonumber(ARGV[5]), tonumber(ARGV[6])
 local refused = behind(seen)

@@ -122,6 +122,17 @@ public:
         return value;
     }
     microseconds duration() noexcept { return redis_array_reader::to_duration(number()); }
+    /// a-b, as an entry of a stream is named.
+    std::pair<std::uint64_t, std::uint64_t> stream_id() noexcept {
+        auto const text = part();
+        auto const dash = text.find('-');
+        std::pair<std::uint64_t, std::uint64_t> id{};
+        if (dash == std::string_view::npos || !redis_array_reader::parse(text.substr(0, dash), id.first) ||
+            !redis_array_reader::parse(text.substr(dash + 1), id.second)) {
+            ok_ = false;
+        }
+        return id;
+    }
     /// Any number of them, each with a comma after it.
     std::vector<std::uint64_t> numbers() {
         std::vector<std::uint64_t> values;

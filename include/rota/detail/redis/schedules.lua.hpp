@@ -45,7 +45,7 @@ local function triggered(weight, token)
 end
 )lua";
 
-// ARGV: connection, P, ids..., done..., owners...; KEYS[19..]: of the owners. Reply: code, token of each.
+// ARGV: connection, P, ids..., done..., owners...; KEYS[18..]: of the owners. Reply: code, token of each.
 inline constexpr char trigger[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 ensure_epoch(0)
@@ -87,7 +87,7 @@ commit_schedules()
 return answer
 )lua";
 
-// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[19..]: of the owners. Reply: code of each.
+// ARGV: connection, P, ids..., weight;traits..., owners...; KEYS[18..]: of the owners. Reply: code of each.
 inline constexpr char update_schedules[] = R"lua(
 local n, answer = (#ARGV - 2) / 3, {0}
 read_schedules(3, 2 + n)
@@ -125,7 +125,7 @@ if #ARGV == 0 then return {0, {}, {}} end
 return {0, redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('HMGET', KEYS[2], unpack(ARGV))}
 )lua";
 
-// ARGV: connection, P, nonce, ids..., owners...; KEYS[19..]: buried, then of the owners. Reply: code of each.
+// ARGV: connection, P, nonce, ids..., owners...; KEYS[18..]: buried, then of the owners. Reply: code of each.
 inline constexpr char unregister_schedules[] = R"lua(
 local n, nonce, answer = (#ARGV - 3) / 2, ARGV[3], {0}
 read_schedules(4, 3 + n)
@@ -168,7 +168,7 @@ commit_burial()
 return answer
 )lua";
 
-// ARGV: connection, P, incarnation, seen, ids...; KEYS[19..]: of the node. Reply: code, token of each.
+// ARGV: connection, P, incarnation, seen, ids...; KEYS[18..]: of the node. Reply: code, token of each.
 inline constexpr char claim[] = R"lua(
 local inc, seen = ARGV[3], tonumber(ARGV[4])
 local refused = behind(seen)
@@ -214,7 +214,7 @@ return answer
 
 // What adopt and revoke have in common: ARGV[7] is the number of items n, then come their ids, the generation that the
 // record of each is expected to have, the number of ways, the ways of the items in order, from|to|reason|open|count| for
-// as many of them, and the incarnations in those; KEYS[19..]: of those.
+// as many of them, and the incarnations in those; KEYS[18..]: of those.
 inline constexpr char ways[] = R"lua(
 local find, sub, n = string.find, string.sub, tonumber(ARGV[7])
 local first_way = 9 + 2 * n
@@ -402,137 +402,89 @@ commit_nodes()
 return answer
 )lua";
 
-// One hand-over, as most are: what the next script does for many, with fewer calls. Somebody waits for it.
+// One hand-over that nobody asked for but its owner, to a node that can take it: what the next script does for any, in
+// fewer calls and words, because somebody waits for it. All that is unusual it leaves to that one, and does nothing then.
 //
-// KEYS: session, epoch, fence, seq, ver:<to>, lock, nodes, dead, info, load, pending, own, moves, unowned, events, calls,
-// by:<incarnation>, by:<to>, inbox:<to>.
-// ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, 1 if unasked, for how long the lock
-// goes with it (0: it does not). Reply: code, token, remaining.
-inline constexpr char acknowledge_one[] = R"lua(
-local v = call('MGET', unpack(KEYS, 1, 6))
-for i = 1, 5 do
-    -- MGET shows a key of another type as missing; GET refuses it.
-    if not v[i] then call('GET', KEYS[i]) end
+// KEYS: session, head, fence, ver:<to>, lock, nodes, info, load, pending, own, moves, events, by:<incarnation>, by:<to>,
+// inbox:<to>. ARGV: connection, incarnation, seen, id, expected (generation|incarnation|), to, for how long the lock goes
+// with it (0: it does not). Reply: code, token, remaining; or an empty text: left to acknowledge.
+inline constexpr char hand_over[] = R"lua(
+local session, head, fence, version, lock = unpack(call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
+local inc, id, expected, to = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
+if session ~= ARGV[1] or not (head and fence and version) or lock or tonumber(fence) < tonumber(ARGV[3]) then
+    return ''
 end
-if v[1] and v[1] ~= ARGV[1] and tonumber(v[1]) > tonumber(ARGV[1]) then
-    return {errc_conflict, 'an older connection of this session'}
+local live = call('ZMSCORE', KEYS[6], inc, to)
+local own = call('HGET', KEYS[10], id)
+if not live[1] or tonumber(live[2] or 0) <= now or not own or string.find(own, expected, 1, true) ~= 1 or
+        call('HEXISTS', KEYS[11], id) == 1 then
+    return ''
 end
-local inc, seen, id, expected, to = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
-local fence = tonumber(v[3] or 0)
-if fence < seen then return {errc_not_joined, 'the server has lost writes'} end
-local live = call('ZMSCORE', KEYS[7], inc, to)
-if not live[1] then return {errc_not_joined} end
+local weight = string.sub(own, #expected + 1)
+if weight ~= '1' and not is_weight(weight) then return '' end
+local info, loads = call('HGET', KEYS[7], to), call('HMGET', KEYS[8], inc, to)
+local load_before, load = match(loads[1] or '0', '^%d+$'), match(loads[2] or '0', '^%d+$')
+if not (info and load_before and load) then return '' end
+-- Who takes any number need not be counted for.
+if string.find(info, 'limit_unlimited|', 1, true) ~= 1 then
+    local pending = match(call('HGET', KEYS[9], to) or '0', '^%d+$')
+    if not pending or load + pending >= tonumber(match(info, '^%d+')) then return '' end
+end
+local epoch, seq = match(head, '^(%d+)%-(%d+)$')
+if not epoch then return '' end
+call('XLEN', KEYS[12])
+call('ZCARD', KEYS[13])
+call('ZCARD', KEYS[14])
+-- MGET shows a key of another type as missing; GET refuses it.
+local lease = ARGV[7] ~= '0' and not call('GET', KEYS[5]) and ARGV[7]
 
-local own, move = call('HGET', KEYS[12], id), call('HGET', KEYS[13], id)
-if not own then return {0, errc_unknown_schedule, 0, 0} end
-local asked, reason = to, 'reason_transferred'
-if move then
-    asked, reason = match(move, '^(%d+)|%d+|(%d+)|%d$')
-elseif ARGV[7] ~= '1' or to == '0' then
-    asked = nil
-end
-local weight = asked == to and string.find(own, expected, 1, true) == 1 and string.sub(own, #expected + 1)
-if not weight or weight ~= '1' and not is_weight(weight) then return {0, errc_conflict, 0, 0} end
-if v[6] then
-    local deadline, holder = match(v[6], '^(%d+)|%d+|(%d+)|')
-    if deadline and tonumber(deadline) > now and
-            (holder == inc or call('ZSCORE', KEYS[7], holder) or
-             tonumber(call('ZSCORE', KEYS[8], holder) or 0) > now) then
-        return {0, errc_locked_by_other, 0, deadline - now}
-    end
-end
-
--- A counter that cannot be read says nothing; see mend.
-local function counter(text)
-    local value = tonumber(text or 0)
-    return value and value >= 0 and value or 0
-end
-local loads = call('HMGET', KEYS[10], inc, to)
-local load_before, load = counter(loads[1]), counter(loads[2])
-local info, code = live[2] and tonumber(live[2]) > now and call('HGET', KEYS[9], to), 0
--- Who takes any number need not be counted for, unless the count is to change.
-local limited = info and string.find(info, 'limit_unlimited|', 1, true) ~= 1
-local pending = (move or limited) and counter(call('HGET', KEYS[11], to)) or 0
-if not info then
-    code = errc_unknown_node
-elseif limited and load + pending >= match(info, '^%d+') + (move and 1 or 0) then
-    code = errc_capacity_exceeded
-end
-if code ~= 0 and not move then return {0, code, 0, 0} end
-if not (v[2] and v[4]) then return {errc_conflict, 'the group has lost its epoch'} end
-local target, lease = to, code == 0 and ARGV[8] ~= '0' and ARGV[8]
-if lease and not v[6] then call('GET', KEYS[6]) end
-if code ~= 0 then target, reason = '0', 'reason_given_up' end
-local version = code == 0 and (v[5] or 0) + 1
--- The log that is written first of all need not be looked at before.
-if version and not v[5] and call('XLEN', KEYS[19]) > 0 then
-    -- The counter alone was lost: go on from the log, whose numbers never go back.
-    version = match(call('XREVRANGE', KEYS[19], '+', '-', 'COUNT', '1')[1][1], '^%d+') + 1
-end
-call('XLEN', KEYS[15])
-local calling = code ~= 0 or reason ~= 'reason_transferred'
-if calling then call('XLEN', KEYS[16]) end
-call('ZCARD', KEYS[17])
-if code ~= 0 then call('ZCARD', KEYS[14]) end
-call('ZCARD', KEYS[18])
-
-fence = math.max(fence + 1, now, seen + 1)
-local token, seq = fmt(int, fence), v[4] + 1
-local told = 'event_owned|' .. reason .. '|' .. inc .. '|' .. token .. '|' .. target .. '|' .. weight .. '|' ..
+fence = math.max(fence + 1, now)
+local token = fmt('%.0f', fence)
+version, seq = fmt('%.0f', version + 1), fmt('%.0f', seq + 1)
+head = epoch .. '-' .. seq
+local told = 'event_owned|reason_transferred|' .. inc .. '|' .. token .. '|' .. to .. '|' .. weight .. '|' ..
              (lease and lease .. '|' or '') .. #id .. ':' .. id
 -- What is too old is thrown away now and then: each word costs.
-local function append(log, major, minor, number, limit)
-    local at = major .. '-' .. minor
+local function append(log, at, number, limit)
     if number % 16 > 0 then
         call('XADD', log, at, 'e', told)
     else
         call('XADD', log, 'MAXLEN', '~', limit, at, 'e', told)
     end
 end
-local seq_text, version_text = fmt(int, seq), version and fmt(int, version)
-if version then append(KEYS[19], version_text, '0', version, 'limit_changes') end
-append(KEYS[15], v[2], seq_text, seq, 'limit_events')
-if calling then call('XADD', KEYS[16], 'MAXLEN', '1', v[2] .. '-' .. seq_text, 'e', '') end
-call('HSET', KEYS[12], id, token .. '|' .. target .. '|' .. weight)
-call('ZREM', KEYS[17], id)
+-- The log that is written first of all need not be looked at before.
+append(KEYS[15], version .. '-0', version, 'limit_changes')
+append(KEYS[12], head, seq, 'limit_events')
+call('HSET', KEYS[10], id, token .. '|' .. to .. '|' .. weight)
+call('ZREM', KEYS[13], id)
 if lease then
     -- In ms and twice as long: it only collects garbage.
     local kept = math.max(math.ceil(lease / 500), 1)
-    call('SET', KEYS[6], fmt(int .. '|%s|%s|0', now + lease, token, to), 'PX', fmt(int, kept))
+    call('SET', KEYS[5], fmt('%.0f|%s|%s|0', now + lease, token, to), 'PX', fmt('%.0f', kept))
 end
-if load_before > 0 then load_before = load_before - 1 end
-if to == inc then load = load_before end
-if version then
-    call('ZADD', KEYS[18], '0', id)
-    call('HSET', KEYS[10], inc, load_before, to, load + 1)
-    call('MSET', KEYS[3], token, KEYS[4], seq_text, KEYS[5], version_text)
-else
-    call('ZADD', KEYS[14], '0', id)
-    call('HSET', KEYS[10], inc, load_before)
-    call('MSET', KEYS[3], token, KEYS[4], seq_text)
-end
-if move then
-    call('HDEL', KEYS[13], id)
-    if pending > 0 then call('HSET', KEYS[11], to, pending - 1) end
-end
-return {0, code, token, 0}
+call('ZADD', KEYS[14], '0', id)
+call('HSET', KEYS[8], inc, math.max(load_before - 1, 0) .. '', to, load + 1 .. '')
+call('MSET', KEYS[2], head, KEYS[3], token, KEYS[4], version)
+return {0, 0, token, 0}
 )lua";
 
-// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), ids..., in whose place
-// each goes (empty: nobody's)..., expected (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...;
-// KEYS[19..]: lock:<id>, then of the node and those. Reply: code, token, remaining of each.
-inline constexpr char acknowledge_many[] = R"lua(
+// ARGV: connection, P, incarnation, seen, number of items, number of places (the same, or 0), for how long its lock goes
+// with a single one (0: it does not), ids..., in whose place each goes (empty: nobody's)..., expected
+// (generation|incarnation|)..., tos (+to: unasked)..., incarnations in them...; KEYS[18..]: lock:<id>, then of the node
+// and those. Reply: code, token, remaining of each.
+inline constexpr char acknowledge[] = R"lua(
 local inc, seen, n, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local find, sub = string.find, string.sub
 local refused = behind(seen)
 if refused then return refused end
 local me = node(inc)
 if not me or not me.live then return {errc_not_joined} end
-local all_expected, tos = 6 + n + places, 6 + 2 * n + places
-local own, moves = read_own(7, all_expected)
+local first, all_expected, tos = 8, 7 + n + places, 7 + 2 * n + places
+local own, moves = read_own(first, all_expected)
 read_nodes(tos + n + 1, #ARGV)
-local locks = n > 0 and call('MGET', unpack(KEYS, 19, 18 + n)) or {}
-local answer, done, asked = {0}, {}, {}
+local locks = n > 0 and call('MGET', unpack(KEYS, 18, 17 + n)) or {}
+local lease = n == 1 and places == 0 and ARGV[7] ~= '0' and ARGV[7]
+local answer, done, asked, lock = {0}, {}, {}, nil
 calling = false
 
 -- What was asked for by `move`, to|deadline|reason|open.
@@ -549,12 +501,12 @@ local function look_into(move)
 end
 
 for i = 1, n do
-    local id, expected, to = ARGV[6 + i], ARGV[all_expected + i], ARGV[tos + i]
+    local id, expected, to = ARGV[first - 1 + i], ARGV[all_expected + i], ARGV[tos + i]
     local unasked = false
     if string.byte(to) == 43 then -- +
         unasked, to = true, sub(to, 2)
     end
-    local place = places > 0 and ARGV[6 + n + i] or ''
+    local place = places > 0 and ARGV[first - 1 + n + i] or ''
     local is_substitute = place ~= ''
     local text, move, weight, generation = own[i], moves[is_substitute and n + i or i], nil, nil
     local it = move and (asked[move] or look_into(move))
@@ -600,7 +552,8 @@ for i = 1, n do
                     drop_move(id, to)
                 end
                 if code == 0 then
-                    hand_to(id, weight, inc, to, token, it.head)
+                    hand_to(id, weight, inc, to, token, it.head, lease)
+                    if lease then lock = fmt(int .. '|' .. int .. '|%s|0', now + lease, token, to) end
                 else
                     hand_to(id, weight, inc, '0', token, 'event_owned|reason_given_up|' .. inc .. '|')
                 end
@@ -611,12 +564,16 @@ for i = 1, n do
     answer[a], answer[a + 1], answer[a + 2] = code, token, remaining
 end
 verify_schedules()
+-- MGET shows a key of another type as missing; GET refuses it.
+if lock and not locks[1] then call('GET', KEYS[18]) end
 refused = verify_step()
 if refused then return refused end
 
 commit_step()
 commit_schedules()
 commit_nodes()
+-- In ms and twice as long: it only collects garbage.
+if lock then call('SET', KEYS[18], lock, 'PX', fmt(int, math.max(math.ceil(lease / 500), 1))) end
 return answer
 )lua";
 
