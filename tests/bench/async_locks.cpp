@@ -19,6 +19,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -316,7 +317,8 @@ int main(int argc, char** argv) {
             return std::fputs(usage, stderr), 1;
         }
         redis_server server;
-        if (!has_argument(argc, argv, "--any-cpu")) give_a_cpu_each(server.process().pid());
+        std::optional<a_cpu_each> cpus;
+        if (!has_argument(argc, argv, "--any-cpu")) cpus.emplace(server.process().pid());
         node member{server.url()};
         bare plain{member, server.port()};
         auto const only = argument(argc, argv, "--only");

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -223,7 +224,8 @@ int main(int argc, char** argv) {
         if (rounds == 0) return std::fputs(usage, stderr), 1;
         redis_server server;
         if (has_argument(argc, argv, "--instructions")) count_instructions(argv[0], server.unix_socket());
-        if (!has_argument(argc, argv, "--any-cpu")) give_a_cpu_each(server.process().pid());
+        std::optional<a_cpu_each> cpus;
+        if (!has_argument(argc, argv, "--any-cpu")) cpus.emplace(server.process().pid());
         measure("unix socket", server.unix_url(), server.unix_socket(), 0, rounds);
         measure("tcp", server.url(), {}, server.port(), rounds);
         return 0;

@@ -179,20 +179,33 @@ inline bool run_first(pid_t process, int level = 1) {
     return ::sched_setscheduler(process, SCHED_FIFO, &priority) == 0;
 }
 
-/// Gives the server a CPU and this process, with what it starts from now on, another, before other programs where the
-/// system allows it; and tells so.
-inline void give_a_cpu_each(pid_t server) {
-    cpu_set_t allowed;
-    bool const apart = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1;
-    if (apart) {
-        // The server first: what it may use is looked up before this process, from which it inherited that, is bound.
-        run_on_cpu(1, server);
-        run_on_cpu(0, 0);
+/// Gives the server a CPU and this process, with what it starts while this lives, another, before other programs where
+/// the system allows it; and tells so.
+class a_cpu_each {
+public:
+    explicit a_cpu_each(pid_t server, bool tell = true) {
+        bool const apart = ::sched_getaffinity(0, sizeof before_, &before_) == 0 && CPU_COUNT(&before_) > 1;
+        if (apart) {
+            // The server first: what it may use is looked up before this process, from which it inherited that, is bound.
+            run_on_cpu(1, server);
+            run_on_cpu(0, 0);
+        }
+        bool const first = apart && run_first(server) && run_first(0);
+        if (!tell) return;
+        std::printf("%s%s\n", apart ? "client and server on a CPU each" : "client and server on whatever CPU",
+                    first ? ", before other programs" : "");
     }
-    bool const first = apart && run_first(server) && run_first(0);
-    std::printf("%s%s\n", apart ? "client and server on a CPU each" : "client and server on whatever CPU",
-                first ? ", before other programs" : "");
-}
+    a_cpu_each(a_cpu_each const&) = delete;
+    a_cpu_each& operator=(a_cpu_each const&) = delete;
+    ~a_cpu_each() {
+        sched_param const ordinary{};
+        (void)::sched_setscheduler(0, SCHED_OTHER, &ordinary);
+        (void)::sched_setaffinity(0, sizeof before_, &before_);
+    }
+
+private:
+    cpu_set_t before_{};
+};
 
 /// Seconds of CPU time of a process, by the clock that counts it.
 [[nodiscard]] inline double cpu_seconds_of(pid_t process) {

@@ -8,8 +8,9 @@
 //             leader's key, and an XADD; a blocked XREAD; one script that takes the key
 //   idle      what two workers at rest ask of the server
 //
-// The schedule goes to and fro between two processes. Rounds of rota and of bare hiredis take turns, in changing order.
-// Moments are read from CLOCK_MONOTONIC, which all processes share, and are left in memory that they share, too: nothing
+// The schedule goes to and fro between two processes. Those of rota and of bare hiredis take turns, in changing order.
+// Where the system puts a process in memory is worth a tenth of all this: so they, and the server, are begun anew several
+// times, and what counts is the median of these rounds. Moments are read from CLOCK_MONOTONIC, which all processes share, and are left in memory that they share, too: nothing
 // is written to a pipe while the clock runs.
 #include <atomic>
 #include <cerrno>
@@ -18,6 +19,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -48,11 +50,12 @@ using namespace rota::test;
 using namespace std::chrono_literals;
 
 constexpr char usage[] =
-    "usage: bench_wake [--transfers N] [--leaves N] [--quick] [--any-cpu] [--help]\n"
+    "usage: bench_wake [--rounds N] [--transfers N] [--leaves N] [--quick] [--any-cpu] [--help]\n"
     "\n"
-    "  --transfers N   of a schedule, and as many by hand (400; about 8 ms each)\n"
-    "  --leaves N      of a leader, and as many by hand (60; about 0.3 s each)\n"
-    "  --quick         a smoke run: 40 and 4, and a short look at idle nodes\n"
+    "  --rounds N      each with a server and programs that are begun anew (5)\n"
+    "  --transfers N   of a schedule in each, and as many by hand (150; about 8 ms each)\n"
+    "  --leaves N      of a leader in each, and as many by hand (12; about 0.3 s each)\n"
+    "  --quick         a smoke run: 1, 40 and 4, and a short look at idle nodes\n"
     "  --any-cpu       leave it to the system on which CPUs the server and the programs run, and when\n";
 
 constexpr char schedule_id[] = "customer-0000001:poll";
@@ -119,6 +122,7 @@ int run_worker(role const& r) {
         if (report.kind == rota::run_report::what::finished) shared->ready = r.number;
     });
     if (r.number == 1) w.add(schedule_id);
+    auto const peer = r.peer();
     std::jthread const heart{[&](std::stop_token const& stop) {
         auto const ended = w.run(stop, [&](rota::job&) { shared->begun_ns = mono_ns(); });
         if (!ended) std::fprintf(stderr, "%s: %s\n", r.id().c_str(), ended.error().message().c_str());
@@ -127,7 +131,7 @@ int run_worker(role const& r) {
         int signal = 0;
         ::sigwait(&orders, &signal);
         shared->asked_ns = mono_ns();
-        if (auto moved = w.node().transfer(schedule_id, r.peer()); !moved) {
+        if (auto moved = w.node().transfer(schedule_id, peer); !moved) {
             std::fprintf(stderr, "%s: %s\n", r.id().c_str(), moved.error().message().c_str());
             return 1;
         }
@@ -274,7 +278,7 @@ public:
     }
 
     /// Milliseconds from the order to the other one's beginning.
-    double round() {
+    double hand_over() {
         auto const holder = shared_->ready.exchange(0);
         shared_->asked_ns = shared_->begun_ns = 0;
         (void)processes_.at(static_cast<std::size_t>(holder - 1)).signal(SIGUSR1);
@@ -300,36 +304,45 @@ private:
     std::vector<child_process> processes_;
 };
 
+/// What was measured in all rounds, and the ratio of the medians of each.
 struct series {
-    std::vector<double> rota{}, bare{};
+    std::vector<double> rota{}, bare{}, ratios{};
 
+    void add(series const& round) {
+        ratios.push_back(quantile(round.rota) / quantile(round.bare));
+        rota.insert(rota.end(), round.rota.begin(), round.rota.end());
+        bare.insert(bare.end(), round.bare.begin(), round.bare.end());
+    }
     void print(char const* what) const {
-        std::printf("\n%s: %zu rounds of each\n%-34s %9s %9s %9s\n", what, rota.size(), "", "rota", "bare", "ratio");
+        std::printf("\n%s: %zu of each, in %zu rounds\n%-34s %9s %9s %9s\n", what, rota.size(), ratios.size(), "",
+                    "rota", "bare", "ratio");
         auto const line = [&](char const* name, double which) {
             auto const a = quantile(rota, which), b = quantile(bare, which);
             std::printf("%-34s %9.3f %9.3f %9.3f\n", name, a, b, a / b);
             return a / b;
         };
         (void)line("  least, ms", 0);
-        auto const p50 = line("  p50, ms", 0.5);
+        (void)line("  p50, ms", 0.5);
         auto const p99 = line("  p99, ms", 0.99);
         (void)line("  most, ms", 1);
-        print_figure("  p50, rota / bare hiredis", p50, wanted::at_most, 1.3);
+        std::printf("%-58s %9.3f .. %.3f\n", "  p50 of a round, rota / bare hiredis: from .. to", quantile(ratios, 0),
+                    quantile(ratios, 1));
+        print_figure("  p50, rota / bare hiredis, the median round", quantile(ratios), wanted::at_most, 1.3);
         print_figure("  p99, rota / bare hiredis", p99, wanted::at_most, 2);
     }
 };
 
-/// One round warms up each.
-series take_turns(pair_of_processes& rota, pair_of_processes& bare, unsigned long rounds,
+/// The first of each warms up.
+series take_turns(pair_of_processes& rota, pair_of_processes& bare, unsigned long times,
                   std::chrono::milliseconds rest) {
     series all;
-    for (unsigned long i = 0; i <= rounds; ++i) {
+    for (unsigned long i = 0; i <= times; ++i) {
         double a = 0, b = 0;
         std::this_thread::sleep_for(rest);
         if (i % 4 < 2) {  // both directions in both orders
-            a = rota.round(), b = bare.round();
+            a = rota.hand_over(), b = bare.hand_over();
         } else {
-            b = bare.round(), a = rota.round();
+            b = bare.hand_over(), a = rota.hand_over();
         }
         if (i == 0) continue;
         all.rota.push_back(a);
@@ -370,29 +383,44 @@ void print_idle(redis_server& server, std::chrono::seconds span) {
     print_figure("  blocking reads per node and heartbeat", per_heartbeat("xread"), wanted::at_most, 1);
 }
 
-int measure(std::string const& program, unsigned long transfers, unsigned long leaves, bool quick, bool any_cpu) {
-    redis_server server;
-    temporary_directory const boards{"rota-wake-"};
-    auto const directory = boards.path().string();
-    if (!any_cpu) give_a_cpu_each(server.process().pid());
-    print_ping(server, quick ? 100 : 500);
-    {
-        pair_of_processes rota{program, "worker", server, directory};
-        print_idle(server, quick ? 1s : 5s);
-        pair_of_processes bare{program, "by-hand", server, directory};
-        take_turns(rota, bare, transfers, 4ms).print("transfer() to the new owner's handler");
-        std::this_thread::sleep_for(20ms);
-        (void)server.command({"CONFIG", "RESETSTAT"});
-        constexpr int counted = 20;
-        for (int i = 0; i < counted; ++i) (void)rota.round();
-        std::this_thread::sleep_for(20ms);
-        std::printf("%-58s %9.1f\n", "  script calls per transfer, run and release included",
-                    static_cast<double>(server.command_calls()["evalsha"]) / counted);
+void print_calls(redis_server& server, pair_of_processes& rota) {
+    std::this_thread::sleep_for(20ms);
+    (void)server.command({"CONFIG", "RESETSTAT"});
+    constexpr int counted = 20;
+    for (int i = 0; i < counted; ++i) (void)rota.hand_over();
+    std::this_thread::sleep_for(20ms);
+    std::printf("%-58s %9.1f\n", "script calls per transfer, run and release included",
+                static_cast<double>(server.command_calls()["evalsha"]) / counted);
+}
+
+struct sizes {
+    unsigned long rounds, transfers, leaves;
+    bool quick, any_cpu;
+};
+
+int measure(std::string const& program, sizes const& s) {
+    series transfers, leaves;
+    for (unsigned long round = 1; round <= s.rounds; ++round) {
+        redis_server server;
+        temporary_directory const boards{"rota-wake-"};
+        auto const directory = boards.path().string();
+        std::optional<a_cpu_each> cpus;
+        if (!s.any_cpu) cpus.emplace(server.process().pid(), round == 1);
+        if (round == 1) print_ping(server, s.quick ? 100 : 500);
+        {
+            pair_of_processes rota{program, "worker", server, directory};
+            if (round == 1) print_idle(server, s.quick ? 1s : 5s);
+            pair_of_processes bare{program, "by-hand", server, directory};
+            transfers.add(take_turns(rota, bare, s.transfers, 4ms));
+            if (round == 1) print_calls(server, rota);
+        }
+        pair_of_processes rota{program, "leader", server, directory};
+        pair_of_processes bare{program, "lead-by-hand", server, directory};
+        // The new leader has learnt of the other, which is back by then.
+        leaves.add(take_turns(rota, bare, s.leaves, 3 * leader_heartbeat));
     }
-    pair_of_processes rota{program, "leader", server, directory};
-    pair_of_processes bare{program, "lead-by-hand", server, directory};
-    // The new leader has learnt of the other, which is back by then.
-    take_turns(rota, bare, leaves, 3 * leader_heartbeat).print("leave() of the leader to the next one's is_leader()");
+    transfers.print("transfer() to the new owner's handler");
+    leaves.print("leave() of the leader to the next one's is_leader()");
     return 0;
 }
 
@@ -413,9 +441,13 @@ int main(int argc, char** argv) {
             return run_by_hand(r, as == "lead-by-hand");
         }
         bool const quick = has_argument(argc, argv, "--quick");
-        return measure(argv[0], argument(argc, argv, "--transfers", quick ? 40ul : 400ul),
-                       argument(argc, argv, "--leaves", quick ? 4ul : 60ul), quick,
-                       has_argument(argc, argv, "--any-cpu"));
+        sizes const s{.rounds = argument(argc, argv, "--rounds", quick ? 1ul : 5ul),
+                      .transfers = argument(argc, argv, "--transfers", quick ? 40ul : 150ul),
+                      .leaves = argument(argc, argv, "--leaves", quick ? 4ul : 12ul),
+                      .quick = quick,
+                      .any_cpu = has_argument(argc, argv, "--any-cpu")};
+        if (s.rounds == 0 || s.transfers == 0 || s.leaves == 0) return std::fputs(usage, stderr), 1;
+        return measure(argv[0], s);
     } catch (std::exception const& e) {
         std::fprintf(stderr, "bench_wake: could not measure: %s\n", e.what());
         return 1;

@@ -207,7 +207,8 @@ struct series {
 int measure(std::string const& only, unsigned long rounds, std::size_t schedules, std::chrono::milliseconds span,
             bool any_cpu) {
     redis_server server;
-    if (!any_cpu) give_a_cpu_each(server.process().pid());
+    std::optional<a_cpu_each> cpus;
+    if (!any_cpu) cpus.emplace(server.process().pid());
     if (!only.empty()) {
         working profiled{server.url(), "profiled", static_cast<std::uint32_t>(std::stoul(only)), schedules};
         for (unsigned long i = 0; i < rounds; ++i) {
