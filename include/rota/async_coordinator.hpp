@@ -3,7 +3,8 @@
 //   rota::poll_loop loop;
 //   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //   node.run([](rota::result<void> ended) { ... });
-//   node.try_lock("feed-1", 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);
+//   node.try_lock(node.owned()[0].id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
 //   loop.run();
 //
 // transport/hiredis_async.hpp includes this.
@@ -33,7 +34,9 @@ namespace rota {
 /// (is_leader, leader, owned) are for any thread. A call returns at once; its handler is called exactly once, on the
 /// loop's thread, never inside a call (but for the destructor), with what the blocking call of that name returns. The
 /// handler may do anything, also destroy the coordinator: then the calls that are under way end with errc::cancelled (a
-/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls may be made without waiting for each other; their requests go out in the order of the calls.
+/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls
+/// may be made without waiting for each other; their requests go out in the order of the calls. But for run() and join()
+/// themselves, none waits until the node has joined: what needs membership ends with not_joined before.
 ///
 /// Errors as of the blocking one, and cancelled.
 template <typename... Policies>

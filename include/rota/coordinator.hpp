@@ -269,9 +269,10 @@ public:
     }
 
     /// Hands a schedule to another node, by its owner or the leader. An idle one of its own a node gives away with one
-    /// request (two, the first time that it gives to that node_id); for others, and while a run of it is in hand, this
-    /// begins the hand-off, and returns. outcome_unknown: this node has let go of it all the same, and the other has it as
-    /// soon as the server can be told. Nothing to do is success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
+    /// request (two, the first time that it gives to that node_id); for others, and while a run of it is in hand or may be
+    /// (a lock that came with it was not taken yet), this begins the hand-off, and returns. outcome_unknown: this node has
+    /// let go of it all the same, and the other has it as soon as the server can be told. Nothing to do is success: that
+    /// node owns it already, or it is on its way there. The leader evens out the load with its next heartbeat, so it may
     /// come back: pin it (placement_rules, constrained<S>) for good. unknown_schedule, unknown_node, not_leader (neither owner
     /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {

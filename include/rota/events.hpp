@@ -3,7 +3,10 @@
 //
 // With event_scope::own a sink hears of this node and of who leads; with event_scope::group of every node and schedule.
 // In both, each change comes once and in order; where some could not be had, a `gap` comes first, and then the
-// differences to what was last told, with change_reason::resynced.
+// differences to what was last told, with change_reason::resynced. With event_scope::group the first thing that this node
+// reads is how the group stands; that is not told, but for what it came to own by then (from nobody, resynced).
+// Its last events are `node_left` or `node_lost`: that others own what was its own is told to others, and to itself once
+// it takes part again. (With event_scope::own it is told of each schedule that it `lost`, before.)
 #pragma once
 
 #include <string>

@@ -516,14 +516,15 @@ struct group_event {
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
-/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because somebody
-/// called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can wait for
-/// the next tick. And not where a lead or an epoch begins or ends: ticks tell.
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands, or is to, because
+/// somebody called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can
+/// wait for the next tick. And not where a lead or an epoch begins or ends: ticks tell.
 [[nodiscard]] inline bool calls_leader(group_event const& e) {
     using kind = group_event_kind;
     switch (e.kind) {
         case kind::owned:
             return e.to == 0 || (e.reason != change_reason::claimed && e.reason != change_reason::transferred);
+        case kind::moving: return e.reason != change_reason::transferred;
         case kind::led:
         case kind::vacated:
         case kind::data_lost: return false;

@@ -1103,14 +1103,15 @@ struct group_event {
     friend bool operator==(group_event const&, group_event const&) = default;
 };
 
-/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands because somebody
-/// called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can wait for
-/// the next tick. And not where a lead or an epoch begins or ends: ticks tell.
+/// Whether the leader may have something to do at once because of it. Not where a schedule changes hands, or is to, because
+/// somebody called transfer() or claim(): that leaves nothing undone, there may be many, and what it does to the load can
+/// wait for the next tick. And not where a lead or an epoch begins or ends: ticks tell.
 [[nodiscard]] inline bool calls_leader(group_event const& e) {
     using kind = group_event_kind;
     switch (e.kind) {
         case kind::owned:
             return e.to == 0 || (e.reason != change_reason::claimed && e.reason != change_reason::transferred);
+        case kind::moving: return e.reason != change_reason::transferred;
         case kind::led:
         case kind::vacated:
         case kind::data_lost: return false;
@@ -1367,7 +1368,10 @@ struct plan {
 //
 // With event_scope::own a sink hears of this node and of who leads; with event_scope::group of every node and schedule.
 // In both, each change comes once and in order; where some could not be had, a `gap` comes first, and then the
-// differences to what was last told, with change_reason::resynced.
+// differences to what was last told, with change_reason::resynced. With event_scope::group the first thing that this node
+// reads is how the group stands; that is not told, but for what it came to own by then (from nobody, resynced).
+// Its last events are `node_left` or `node_lost`: that others own what was its own is told to others, and to itself once
+// it takes part again. (With event_scope::own it is told of each schedule that it `lost`, before.)
 
 namespace rota {
 
@@ -8178,7 +8182,8 @@ template <typename = void>
 //   rota::poll_loop loop;
 //   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //   node.run([](rota::result<void> ended) { ... });
-//   node.try_lock("feed-1", 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);
+//   node.try_lock(node.owned()[0].id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
 //   loop.run();
 //
 // transport/hiredis_async.hpp includes this.
@@ -9698,7 +9703,7 @@ public:
         fencing_token holder = 0;
     };
 
-    /// Begin to follow; nothing is told of the first snapshot.
+    /// Begin to follow; of the first snapshot nothing is told but what the reader itself owns.
     void start(fencing_token epoch) {
         if (stage_ != feed_stage::off && epoch == epoch_) return;
         if (stage_ == feed_stage::following && !catching_up_) remember();
@@ -9825,8 +9830,9 @@ public:
         picture_.assume_moves(at);
     }
 
+    /// `self`: the reader, or 0 if it is no node.
     template <typename Tell>
-    void on(op::events_reply const& page, fencing_token at, Tell&& tell) {
+    void on(op::events_reply const& page, fencing_token self, fencing_token at, Tell&& tell) {
         if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
@@ -9845,7 +9851,11 @@ public:
         head_ = page.head;
         if (catching_up_ && current()) {
             catching_up_ = false;
-            if (told_) tell_differences(tell);
+            if (told_) {
+                tell_differences(tell);
+            } else if (self != 0) {
+                tell_owned(self, tell);
+            }
         }
     }
 
@@ -9990,6 +10000,15 @@ private:
     }
 
     void remember() { told_.emplace(std::move(picture_)); }
+
+    // It may have come to own something before there was a picture.
+    template <typename Tell>
+    void tell_owned(fencing_token self, Tell&& tell) {
+        picture_.each_schedule([&](std::string const& id, auto const& s) {
+            if (s.owner != self) return;
+            tell(event{ownership_changed{id, {}, ref(self), s.generation, change_reason::resynced}});
+        });
+    }
 
     // After a gap: what is different from what was told last.
     template <typename Tell>
@@ -11268,7 +11287,7 @@ public:
             return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
         if (standing_ == standing::observing)
             return {errc::not_joined, "this coordinator only observes: options::observer"};
-        if (standing_ != standing::member) return {errc::not_joined, "join() first"};
+        if (standing_ != standing::member) return {errc::not_joined, "join() first, or wait until run() has joined"};
         if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
         return {};
     }
@@ -12262,7 +12281,7 @@ private:
     }
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
-        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
+        feed_.on(std::get<op::events_reply>(answer), self_.incarnation, server_time(now), [this](event e) {
             bool const observing = standing_ == standing::observing;
             auto const* const membership = std::get_if<membership_changed>(&e);
             if (membership && membership->change != membership_change::joined) {
@@ -12823,7 +12842,8 @@ public:
         {
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
-            if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            if (driver_.core.state() == standing::out)
+                co_return error{errc::not_joined, "join() first, or wait until run() has joined"};
             if (in_full) {
                 driver_.core.want_full_tick(driver_.now());
             } else {
@@ -12969,7 +12989,7 @@ public:
         if (where.state == standing::fenced) return fenced();
         if (where.failure) return *where.failure;
         if (where.state != standing::member && where.state != standing::observing) {
-            return {errc::not_joined, "join() first"};
+            return {errc::not_joined, "join() first, or wait until run() has joined"};
         }
         return {};
     }
@@ -13287,7 +13307,7 @@ private:
             if (auto* page = std::get_if<op::page_reply>(&*answer)) {
                 feed.on(std::get<op::schedules_page>(asked), *page, at);
             }
-            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, 0, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();
         co_return ask_strategy(feed, server_time(), hypothetical);
@@ -14978,9 +14998,10 @@ public:
     }
 
     /// Hands a schedule to another node, by its owner or the leader. An idle one of its own a node gives away with one
-    /// request (two, the first time that it gives to that node_id); for others, and while a run of it is in hand, this
-    /// begins the hand-off, and returns. outcome_unknown: this node has let go of it all the same, and the other has it as
-    /// soon as the server can be told. Nothing to do is success: that node owns it already, or it is on its way there. The leader evens out the load as before, so it may
+    /// request (two, the first time that it gives to that node_id); for others, and while a run of it is in hand or may be
+    /// (a lock that came with it was not taken yet), this begins the hand-off, and returns. outcome_unknown: this node has
+    /// let go of it all the same, and the other has it as soon as the server can be told. Nothing to do is success: that
+    /// node owns it already, or it is on its way there. The leader evens out the load with its next heartbeat, so it may
     /// come back: pin it (placement_rules, constrained<S>) for good. unknown_schedule, unknown_node, not_leader (neither owner
     /// nor leader), capacity_exceeded, conflict (it is moving elsewhere).
     [[nodiscard]] result<void> transfer(std::string const& schedule, std::string const& node_id) {
@@ -15822,7 +15843,9 @@ namespace rota {
 /// (is_leader, leader, owned) are for any thread. A call returns at once; its handler is called exactly once, on the
 /// loop's thread, never inside a call (but for the destructor), with what the blocking call of that name returns. The
 /// handler may do anything, also destroy the coordinator: then the calls that are under way end with errc::cancelled (a
-/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls may be made without waiting for each other; their requests go out in the order of the calls.
+/// request that was sent may take effect). What handlers refer to must outlive the coordinator: declare it before. Calls
+/// may be made without waiting for each other; their requests go out in the order of the calls. But for run() and join()
+/// themselves, none waits until the node has joined: what needs membership ends with not_joined before.
 ///
 /// Errors as of the blocking one, and cancelled.
 template <typename... Policies>
@@ -16966,8 +16989,7 @@ local function drop_move(id, to)
 end
 
 -- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
--- event_owned|reason|from|
--- `lease`: of the lock that goes with it, or nothing.
+-- event_owned|reason|from|. `lease`: of the lock that goes with it, or nothing.
 local function hand_to(id, weight, from, to, token, head, lease)
     detach(id, from)
     local text = fmt(record_format, token, to, weight)
@@ -18234,6 +18256,7 @@ if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
 local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
+calling = false
 for w = first_way, last_way do
     local way = way_at(w)
     local from, to, target = way.from, way.to, way.target
@@ -18268,7 +18291,10 @@ for w = first_way, last_way do
         end
         answer[2 * i], answer[2 * i + 1] = code, token
     end
-    if #words > 0 then emit_and_tell(from, words) end
+    if #words > 0 then
+        emit_and_tell(from, words)
+        calling = calling or way.reason ~= 'reason_transferred'
+    end
 end
 refused = verify_step()
 if refused then return refused end
@@ -18288,7 +18314,9 @@ return answer
 inline constexpr char hand_over[] = R"lua(
 local session, head, fence, version, lock = unpack(call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
 local inc, id, expected, to = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
-if session ~= ARGV[1] or not (head and fence and version) or lock or tonumber(fence) < tonumber(ARGV[3]) then
+-- The session's record is gone after a day.
+if session and session ~= ARGV[1] or not (head and fence and version) or lock or
+        tonumber(fence) < tonumber(ARGV[3]) then
     return ''
 end
 local live = call('ZMSCORE', KEYS[6], inc, to)
@@ -18418,7 +18446,7 @@ for i = 1, n do
             if code == 0 or not (is_substitute or unasked) then
                 token = mint(seen)
                 done[id] = true
-                calling = calling or code ~= 0 or is_substitute or not it.wanted
+                calling = calling or code ~= 0 or not it.wanted
                 if unasked then
                     move = nil
                 elseif is_substitute then
@@ -19051,11 +19079,14 @@ struct redis_decoder {
     /// What a brief one is answered: s|us|epoch-seq|fence|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
-        if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
+        reply const unsettled{op::ticked{.status = op::tick_status::unsettled}};
+        if (text.empty()) return unsettled;
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
+        bool const readable = parts.ok();
         auto const head = parts.stream_id();
+        if (readable && !parts.ok()) return unsettled;  // it was damaged
         answer.epoch = head.first;
         answer.seq = head.second;
         answer.fence = parts.number();
@@ -19066,7 +19097,7 @@ struct redis_decoder {
         if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
         if (answer.epoch != r.epoch || answer.fence < r.seen || (answer.leader == 0 && r.candidate) ||
             (holder != 0 && holder == r.incarnation) || answer.leader_remaining > lease) {
-            return reply{op::ticked{.status = op::tick_status::unsettled}};
+            return unsettled;
         }
         return reply{std::move(answer)};
     }
@@ -22624,7 +22655,7 @@ private:
         append(std::move(call));
         flush(now);
     }
-    // Nothing was done yet.
+    // Nothing was done yet: while winding up it fails as what was not sent does.
     void send_in_full(std::unique_ptr<redis_call> call, microseconds now) {
         call->in_full = true;
         if (winding_up_) {
@@ -23014,7 +23045,7 @@ private:
 
 // ---- rota/detail/redis_session.hpp ---------------------------------------------------------------------------------
 // The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
-// performs one operation at a time as one EVALSHA.
+// performs one operation at a time by EVALSHA.
 // Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
 // operation sent again; as is, in full, one that its script has left undone.
 // Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.

@@ -10,8 +10,8 @@
 //
 // The schedule goes to and fro between two processes. Those of rota and of bare hiredis take turns, in changing order.
 // Where the system puts a process in memory is worth a tenth of all this: so they, and the server, are begun anew several
-// times, and what counts is the median of these rounds. Moments are read from CLOCK_MONOTONIC, which all processes share, and are left in memory that they share, too: nothing
-// is written to a pipe while the clock runs.
+// times, and what counts is the median of these rounds. Moments are read from CLOCK_MONOTONIC, which all processes share,
+// and are left in memory that they share, too: nothing is written to a pipe while the clock runs.
 #include <atomic>
 #include <cerrno>
 #include <chrono>

@@ -465,6 +465,10 @@ TEST_CASE("the script for the usual hand-over leaves all that is unusual to the 
         CHECK(is_left());
         CHECK(redis.perform(gift, now).error() == errc::not_joined);
     }
+    SECTION("of a session whose record has had its time") {
+        redis.command({"DEL", redis.key("session:1")});
+        CHECK_FALSE(is_left());
+    }
     SECTION("over an older connection") {
         redis.raise({1, 2});
         CHECK(is_left());
@@ -523,7 +527,15 @@ TEST_CASE("counters that were lost alone are noticed, and no log goes back") {
         CHECK(s.changes_of(a, 2).size() == 1);
     }
     SECTION("the epoch and the number of the newest event") {
-        redis.command({"DEL", redis.key("head")});
+        bool const gone = GENERATE(true, false);
+        if (gone) {
+            redis.command({"DEL", redis.key("head")});
+        } else {
+            redis.command({"SET", redis.key("head"), "12"});
+        }
+        auto brief = s.heartbeat(a, "a");
+        brief.brief = true;
+        CHECK(s.get(brief).status == op::tick_status::unsettled);
         op::claim const request{.incarnation = a, .ids = {"z"}};
         auto const before = redis.dump();
         CHECK(s.refusal(request) == errc::conflict);

@@ -998,6 +998,7 @@ TEST_CASE("groups never touch each other: every key of every operation begins wi
         op::mend{.incarnation = 7, .term = 3, .items = {{"a", {7, 8}}}, .recount = {9}},
         op::trigger{.items = {{.id = "a", .owner = 7}}},
         op::acknowledge{.incarnation = 7, .items = {{.id = "a", .to = 8}, {.id = "b", .to = 9}}},
+        op::acknowledge{.incarnation = 7, .items = {{.id = "a", .to = 8, .unasked = true}}},
     };
     std::vector<bool> covered(std::variant_size_v<operation>);
     for (auto const& request : all) {

@@ -394,7 +394,7 @@ std::uint64_t hash_of_seed(std::uint64_t seed) {
 // draws, and with the simulator itself; then the test prints the new table:
 //   rota_tests "a seed is one history, wherever and however often it is run"
 constexpr std::pair<std::uint64_t, std::uint64_t> known_hashes[] = {
-    {1, 0x6a05ef7da9e3a11a},  {2, 0xfc75eb6d94ab4eab},  {3, 0xce069c09b1b37f4f},
+    {1, 0xbb87862acd6393a6},  {2, 0xfc75eb6d94ab4eab},  {3, 0xe9cd64fdf35be257},
     {10, 0xfaaa985cab8b00c4}, {17, 0x485a699ba96ae110}, {100, 0x0b3dd30ae2efecaa},
 };
 

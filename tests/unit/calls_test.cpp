@@ -51,6 +51,15 @@ TEST_CASE("a leader sleeps on where others hand over or claim, and knows of it a
         CHECK(c.has_news());
         return;
     }
+    SECTION("a hand-off that the owner begins") {
+        auto const incarnation = b->self().incarnation;
+        REQUIRE(b.ask_one(op::revoke{.incarnation = incarnation,
+                                     .items = {{"x", g.store.schedules().at("x").generation, incarnation,
+                                                c->self().incarnation, change_reason::transferred, false}},
+                                     .handoff_deadline = 30s})
+                    .ok());
+        CHECK(b.has_news());
+    }
     CHECK_FALSE(a.has_news());
     CHECK(a->feed().cursor() < g.store.seq());
     a.tick();

@@ -163,6 +163,25 @@ TEST_CASE("scope group: one who is there from the first is told every change, on
     CHECK(watcher.record.count<rota::events_gap>() == 0);
 }
 
+TEST_CASE("scope group: what a node came to own before it had read how the group stands, it is told all the same") {
+    scenario group;
+    group.join("a");
+    REQUIRE(group[0]->register_schedules(schedules("s", 6)).all());
+    group.pass(3s);
+    auto& late = group.join("late", everything());
+    std::vector<std::string> claimed{"x", "y"};
+    REQUIRE(group[0]->register_schedules({{.id = "x"}, {.id = "y"}}).all());
+    (void)late->claim(claimed);
+    group.pass(5s);
+    REQUIRE(late.owned().size() == 4);
+    for (auto const& id : late.owned()) {
+        std::size_t times = 0;
+        for (auto const& c : late.told<ownership_changed>()) times += c.schedule == id && c.to.id == "late";
+        INFO(id);
+        CHECK(times == 1);
+    }
+}
+
 TEST_CASE("scope group: one that lost its membership is told of a gap, and then of what is different") {
     scenario group;
     group.join("a");

@@ -37,7 +37,7 @@ public:
         fencing_token holder = 0;
     };
 
-    /// Begin to follow; nothing is told of the first snapshot.
+    /// Begin to follow; of the first snapshot nothing is told but what the reader itself owns.
     void start(fencing_token epoch) {
         if (stage_ != feed_stage::off && epoch == epoch_) return;
         if (stage_ == feed_stage::following && !catching_up_) remember();
@@ -164,8 +164,9 @@ public:
         picture_.assume_moves(at);
     }
 
+    /// `self`: the reader, or 0 if it is no node.
     template <typename Tell>
-    void on(op::events_reply const& page, fencing_token at, Tell&& tell) {
+    void on(op::events_reply const& page, fencing_token self, fencing_token at, Tell&& tell) {
         if (stage_ != feed_stage::following) return;
         if (page.gap) {
             if (!catching_up_) remember();
@@ -184,7 +185,11 @@ public:
         head_ = page.head;
         if (catching_up_ && current()) {
             catching_up_ = false;
-            if (told_) tell_differences(tell);
+            if (told_) {
+                tell_differences(tell);
+            } else if (self != 0) {
+                tell_owned(self, tell);
+            }
         }
     }
 
@@ -329,6 +334,15 @@ private:
     }
 
     void remember() { told_.emplace(std::move(picture_)); }
+
+    // It may have come to own something before there was a picture.
+    template <typename Tell>
+    void tell_owned(fencing_token self, Tell&& tell) {
+        picture_.each_schedule([&](std::string const& id, auto const& s) {
+            if (s.owner != self) return;
+            tell(event{ownership_changed{id, {}, ref(self), s.generation, change_reason::resynced}});
+        });
+    }
 
     // After a gap: what is different from what was told last.
     template <typename Tell>

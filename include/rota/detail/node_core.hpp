@@ -270,7 +270,7 @@ public:
             return {errc::fenced, "a newer process has node_id " + in_words(options_.node_id)};
         if (standing_ == standing::observing)
             return {errc::not_joined, "this coordinator only observes: options::observer"};
-        if (standing_ != standing::member) return {errc::not_joined, "join() first"};
+        if (standing_ != standing::member) return {errc::not_joined, "join() first, or wait until run() has joined"};
         if (!belief_->alive(self_.incarnation, now)) return {errc::unavailable, "no contact with the group: suspended"};
         return {};
     }
@@ -1264,7 +1264,7 @@ private:
     }
 
     void on(op::events_since const&, reply const& answer, instant, instant now) {
-        feed_.on(std::get<op::events_reply>(answer), server_time(now), [this](event e) {
+        feed_.on(std::get<op::events_reply>(answer), self_.incarnation, server_time(now), [this](event e) {
             bool const observing = standing_ == standing::observing;
             auto const* const membership = std::get_if<membership_changed>(&e);
             if (membership && membership->change != membership_change::joined) {

@@ -601,7 +601,7 @@ private:
         append(std::move(call));
         flush(now);
     }
-    // Nothing was done yet.
+    // Nothing was done yet: while winding up it fails as what was not sent does.
     void send_in_full(std::unique_ptr<redis_call> call, microseconds now) {
         call->in_full = true;
         if (winding_up_) {

@@ -1,5 +1,5 @@
 // The command connection of the blocking Redis transport: drives redis_handshake.hpp until a connection is ready, and
-// performs one operation at a time as one EVALSHA.
+// performs one operation at a time by EVALSHA.
 // Promises: attempts to connect are spaced with backoff, whoever asks; a script that the server forgot is loaded and the
 // operation sent again; as is, in full, one that its script has left undone.
 // Does not: repeat an operation otherwise (the caller knows whether it may). One thread at a time.

@@ -260,7 +260,7 @@ private:
             if (auto* page = std::get_if<op::page_reply>(&*answer)) {
                 feed.on(std::get<op::schedules_page>(asked), *page, at);
             }
-            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, at, [](event const&) {});
+            if (auto* page = std::get_if<op::events_reply>(&*answer)) feed.on(*page, 0, at, [](event const&) {});
         }
         if (auto r = assume(feed.picture()); !r) co_return r.error();
         co_return ask_strategy(feed, server_time(), hypothetical);

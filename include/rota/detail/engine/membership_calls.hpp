@@ -59,7 +59,8 @@ public:
         {
             // (Whole: a tick that is under way may have missed what this one is asked for.)
             auto const turn = co_await driver_.mode.whole_turn();
-            if (driver_.core.state() == standing::out) co_return error{errc::not_joined, "join() first"};
+            if (driver_.core.state() == standing::out)
+                co_return error{errc::not_joined, "join() first, or wait until run() has joined"};
             if (in_full) {
                 driver_.core.want_full_tick(driver_.now());
             } else {
@@ -205,7 +206,7 @@ public:
         if (where.state == standing::fenced) return fenced();
         if (where.failure) return *where.failure;
         if (where.state != standing::member && where.state != standing::observing) {
-            return {errc::not_joined, "join() first"};
+            return {errc::not_joined, "join() first, or wait until run() has joined"};
         }
         return {};
     }

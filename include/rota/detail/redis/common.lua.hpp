@@ -410,8 +410,7 @@ local function drop_move(id, to)
 end
 
 -- Makes `to` (0: nobody) the owner in place of `from`, and tells so. `head` is what the word of it begins with:
--- event_owned|reason|from|
--- `lease`: of the lock that goes with it, or nothing.
+-- event_owned|reason|from|. `lease`: of the lock that goes with it, or nothing.
 local function hand_to(id, weight, from, to, token, head, lease)
     detach(id, from)
     local text = fmt(record_format, token, to, weight)

@@ -60,11 +60,14 @@ struct redis_decoder {
     /// What a brief one is answered: s|us|epoch-seq|fence|version|leader's record, or nothing.
     static result<reply> brief(op::tick const& r, std::string_view text) {
         op::ticked answer;
-        if (text.empty()) return reply{op::ticked{.status = op::tick_status::unsettled}};
+        reply const unsettled{op::ticked{.status = op::tick_status::unsettled}};
+        if (text.empty()) return unsettled;
         redis_record_reader parts{text};
         auto const seconds = parts.number();
         answer.now = seconds * 1'000'000 + parts.number();
+        bool const readable = parts.ok();
         auto const head = parts.stream_id();
+        if (readable && !parts.ok()) return unsettled;  // it was damaged
         answer.epoch = head.first;
         answer.seq = head.second;
         answer.fence = parts.number();
@@ -75,7 +78,7 @@ struct redis_decoder {
         if (!parts.done() || !read_leader(leader, answer, &holder, &lease)) return {errc::protocol, strange};
         if (answer.epoch != r.epoch || answer.fence < r.seen || (answer.leader == 0 && r.candidate) ||
             (holder != 0 && holder == r.incarnation) || answer.leader_remaining > lease) {
-            return reply{op::ticked{.status = op::tick_status::unsettled}};
+            return unsettled;
         }
         return reply{std::move(answer)};
     }

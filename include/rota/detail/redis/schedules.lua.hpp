@@ -357,6 +357,7 @@ if refused then return refused end
 local own, moves = read_own(8, 7 + n)
 read_nodes(last_way + 1, #ARGV)
 local answer, deadline, begun, i = {0}, fmt('|' .. int .. '|', now + handoff), {}, 0
+calling = false
 for w = first_way, last_way do
     local way = way_at(w)
     local from, to, target = way.from, way.to, way.target
@@ -391,7 +392,10 @@ for w = first_way, last_way do
         end
         answer[2 * i], answer[2 * i + 1] = code, token
     end
-    if #words > 0 then emit_and_tell(from, words) end
+    if #words > 0 then
+        emit_and_tell(from, words)
+        calling = calling or way.reason ~= 'reason_transferred'
+    end
 end
 refused = verify_step()
 if refused then return refused end
@@ -411,7 +415,9 @@ return answer
 inline constexpr char hand_over[] = R"lua(
 local session, head, fence, version, lock = unpack(call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]))
 local inc, id, expected, to = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
-if session ~= ARGV[1] or not (head and fence and version) or lock or tonumber(fence) < tonumber(ARGV[3]) then
+-- The session's record is gone after a day.
+if session and session ~= ARGV[1] or not (head and fence and version) or lock or
+        tonumber(fence) < tonumber(ARGV[3]) then
     return ''
 end
 local live = call('ZMSCORE', KEYS[6], inc, to)
@@ -541,7 +547,7 @@ for i = 1, n do
             if code == 0 or not (is_substitute or unasked) then
                 token = mint(seen)
                 done[id] = true
-                calling = calling or code ~= 0 or is_substitute or not it.wanted
+                calling = calling or code ~= 0 or not it.wanted
                 if unasked then
                     move = nil
                 elseif is_substitute then
