@@ -9932,7 +9932,8 @@ private:
         switch (e.kind) {
             case kind::registered:
                 // The pages may know what became of it since. Else what was known of it is no more: its record was lost.
-                if (!catching_up_ && picture_.find(e.id) != picture_.none) {
+                if (auto const known = picture_.find(e.id); !catching_up_ && known != picture_.none) {
+                    doubt_where(e.id, picture_.record_of(known));
                     picture_.erase(e.id);
                     tell(event{schedule_changed{e.id, false}});
                 }
@@ -9987,6 +9988,15 @@ private:
             case kind::vacated: tell_leader({}, 0, e.from, tell); break;
             case kind::data_lost: break;  // that comes with every tick
         }
+    }
+
+    // Of a schedule whose record was lost: its owner may still be listed with it, and count it, as may who was to have it.
+    void doubt_where(std::string const& id, typename group_picture<Defects>::record const& was) {
+        if (was.owner != 0) {
+            strays_.push_back({id, was.owner});
+            doubtful_.push_back(was.owner);
+        }
+        if (was.moving_to != 0) doubtful_.push_back(was.moving_to);
     }
 
     // (Built up: g++ 12 -O3 takes an aggregate with an empty node_ref in it for uninitialized.)

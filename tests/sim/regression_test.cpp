@@ -175,6 +175,25 @@ fault at 254.10116s refuse node 1 for 7.932134s)"),
     if (f) FAIL_CHECK(f->what());
 }
 
+TEST_CASE("a schedule that is registered anew after its record was lost is counted once") {
+    // Its last owner was listed with it, and counted it; then it was placed there again. No bug is planted here: it takes
+    // damage of one kind, and the next registration to be of the same schedule and before the next audit.
+    auto const f = sim::failure_of(run_of(R"(seed 1104
+nodes 4
+schedules 1
+length 600s
+clock_drift 0.0001
+network.most_delay 0.06s
+work.period 0s
+options.node_ttl 2s
+options.clock_drift 0.0001
+options.audit_interval 5s
+fault at 563.268068s damage node 3
+fault at 565.171727s register_one node 3)"),
+                                   true, ci_setup());
+    if (f) FAIL_CHECK(f->what());
+}
+
 TEST_CASE("what is being handed over is not owned again after reading all anew") {
     check(defect::resync_takes_back, {"own_events_fold_to_state", "one_owner", "ownership_disjoint", "no_storm"},
           R"(seed 1609
