@@ -10365,7 +10365,7 @@ private:
 // mended. The leader looks through all records as it takes over, and again every audit_interval, one page at a time and
 // slowly, and then through the index of each holder; what its picture (built from those indexes once, and from the events)
 // does not confirm is suspect. Suspects are only named to the server, which looks again at both sides in one atomic step
-// (op::mend): being wrong here costs a request.
+// (op::mend): being wrong here costs a request. In the end all nodes' counters are counted anew, 50 with each request.
 
 namespace rota::detail {
 
@@ -10450,6 +10450,8 @@ public:
             after_.clear();
             if (holders_.empty()) {
                 suspect_unseen(feed.picture());
+                // No page tells what the counters are, and what was listed without right may have been counted twice.
+                feed.picture().each_node([&](fencing_token incarnation, auto const&) { add(recount_, incarnation); });
                 pages_ = 0;
                 due_ = interval_ != microseconds{} ? now + interval_ : instant::max();
             }
