@@ -10016,7 +10016,12 @@ private:
     void tell_owned(fencing_token self, Tell&& tell) {
         picture_.each_schedule([&](std::string const& id, auto const& s) {
             if (s.owner != self) return;
-            tell(event{ownership_changed{id, {}, ref(self), s.generation, change_reason::resynced}});
+            ownership_changed change;  // built up, as in tell_leader()
+            change.schedule = id;
+            change.to = ref(self);
+            change.generation = s.generation;
+            change.reason = change_reason::resynced;
+            tell(event{std::move(change)});
         });
     }
 
