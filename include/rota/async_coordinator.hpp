@@ -3,8 +3,10 @@
 //   rota::poll_loop loop;
 //   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //   node.run([](rota::result<void> ended) { ... });
-//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);
-//   node.try_lock(node.owned()[0].id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);  // before that no lock is to be had
+//   for (auto const& owned : node.owned()) {
+//       node.try_lock(owned.id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   }
 //   loop.run();
 //
 // transport/hiredis_async.hpp includes this.

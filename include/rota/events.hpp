@@ -6,7 +6,7 @@
 // differences to what was last told, with change_reason::resynced. With event_scope::group the first thing that this node
 // reads is how the group stands; that is not told, but for what it came to own by then (from nobody, resynced).
 // Its last events are `node_left` or `node_lost`: that others own what was its own is told to others, and to itself once
-// it takes part again. (With event_scope::own it is told of each schedule that it `lost`, before.)
+// it takes part again. (With event_scope::own it is told of each schedule that it `lost` as well.)
 #pragma once
 
 #include <string>

@@ -1371,7 +1371,7 @@ struct plan {
 // differences to what was last told, with change_reason::resynced. With event_scope::group the first thing that this node
 // reads is how the group stands; that is not told, but for what it came to own by then (from nobody, resynced).
 // Its last events are `node_left` or `node_lost`: that others own what was its own is told to others, and to itself once
-// it takes part again. (With event_scope::own it is told of each schedule that it `lost`, before.)
+// it takes part again. (With event_scope::own it is told of each schedule that it `lost` as well.)
 
 namespace rota {
 
@@ -8182,8 +8182,10 @@ template <typename = void>
 //   rota::poll_loop loop;
 //   rota::basic_coordinator node{{.node_id = "node-1"}, rota::hiredis_async{"redis://localhost:6379", loop}};
 //   node.run([](rota::result<void> ended) { ... });
-//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);
-//   node.try_lock(node.owned()[0].id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   (void)loop.run_until([&] { return !node.owned().empty(); }, 10s);  // before that no lock is to be had
+//   for (auto const& owned : node.owned()) {
+//       node.try_lock(owned.id, 5s, [](rota::result<rota::async_lock> lock) { if (lock) process(lock->token()); });
+//   }
 //   loop.run();
 //
 // transport/hiredis_async.hpp includes this.
