@@ -6,8 +6,9 @@
 //   each       try_lock_each of 100 schedules, one call at a time, next to one call of the script that takes them all;
 //              both give each lock back by itself, which is not measured, so that the server is in the same state
 //
-// Both take turns in one run over a connection of their own to one server, in changing order, so that a busy machine
-// disturbs both alike; the figure is the median of the ratios of neighbours.
+// Both take turns in one run over a connection of their own to one server, in changing order (each: after every call, so
+// that neither finds its code and data in the cache because it has just been there), so that a busy machine disturbs both
+// alike; the figure is the median of the ratios of neighbours.
 //
 // Client and server get a CPU each (and, where the system allows it, go before other programs), so that the faster one
 // waits for the other: throughput tells the slower one's part, which is the server's as a rule; CPU time tells the
@@ -255,11 +256,18 @@ cost pairs(Who& who, sizes const& s) {
     auto const per_pair = [&](long long ns) { return static_cast<double>(ns) / 1e3 / static_cast<double>(s.pairs); };
     return {per_pair(mono_ns() - begin), per_pair(cpu_ns() - cpu_begin)};
 }
-template <typename Who>
-double each(Who& who) {
-    std::vector<double> us;
-    for (std::size_t i = 0; i < batch_rounds; ++i) us.push_back(who.each());
-    return quantile(us);
+/// Microseconds of each, in turns: what disturbs one for a while disturbs the other as well.
+struct both {
+    double rota, bare;
+};
+both each(node& member, bare& plain, bool rota_first) {
+    std::vector<double> a, b;
+    for (std::size_t i = 0; i < batch_rounds; ++i) {
+        if (rota_first) a.push_back(member.each());
+        b.push_back(plain.each());
+        if (!rota_first) a.push_back(member.each());
+    }
+    return {quantile(a), quantile(b)};
 }
 
 /// What each took, and the ratios of neighbours.
@@ -281,16 +289,15 @@ void measure(node& member, bare& plain, sizes const& s) {
     series wall, cpu, many;
     for (std::size_t round = 0; round <= s.rounds; ++round) {  // the first one warms up
         cost a{}, b{};
-        double c = 0, d = 0;
-        if (round % 2 == 0) {
-            a = pairs(member, s), b = pairs(plain, s), c = each(member), d = each(plain);
-        } else {
-            b = pairs(plain, s), a = pairs(member, s), d = each(plain), c = each(member);
-        }
+        bool const rota_first = round % 2 == 0;
+        if (rota_first) a = pairs(member, s);
+        b = pairs(plain, s);
+        if (!rota_first) a = pairs(member, s);
+        auto const together = each(member, plain, rota_first);
         if (round == 0) continue;
         wall.add(a.wall_us, b.wall_us);
         cpu.add(a.cpu_us, b.cpu_us);
-        many.add(c, d);
+        many.add(together.rota, together.bare);
     }
     std::printf("\nmedian of %zu rounds\n%-40s %10s %10s %10s\n", s.rounds, "", "rota", "bare", "ratio");
     std::printf("%zu named locks in flight\n", s.in_flight);
@@ -324,7 +331,7 @@ int main(int argc, char** argv) {
         auto const only = argument(argc, argv, "--only");
         for (std::size_t i = 0; !only.empty() && i < s.rounds; ++i) {
             if (only.ends_with("-each")) {
-                std::printf("%s: %.2f µs\n", only.c_str(), only == "rota-each" ? each(member) : each(plain));
+                std::printf("%s: %.2f µs\n", only.c_str(), only == "rota-each" ? member.each() : plain.each());
                 continue;
             }
             auto const took = only == "rota" ? pairs(member, s) : pairs(plain, s);

@@ -27,6 +27,7 @@ def main():
     parser.add_argument("--precompile", action="store_true", help="make it, of the header given as the program")
     parser.add_argument("program", type=Path)
     arguments = parser.parse_args()
+    os.nice(19)  # tests in real time may run beside this
     compile_it = [arguments.compiler, "-std=c++20", f"-I{arguments.include}"]
     header, use_it = precompiled_header(arguments.compiler, arguments.precompiled)
 

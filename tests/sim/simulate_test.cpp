@@ -67,7 +67,7 @@ ended end_of(child_process process) {
     return e;
 }
 
-ended simulate(std::vector<std::string> arguments) { return end_of(start(std::move(arguments))); }
+ended run_simulate(std::vector<std::string> arguments) { return end_of(start(std::move(arguments))); }
 
 /// A folder of its own, gone at the end.
 struct folder {
@@ -89,13 +89,13 @@ std::string content_of(std::string const& file) {
 }  // namespace
 
 TEST_CASE("simulate --help tells all there is; a wrong command line is answered in two lines") {
-    auto const help = simulate({"--help"});
+    auto const help = run_simulate({"--help"});
     CHECK(help.code == 0);
     for (auto const* option : {"--seeds", "--nodes", "--schedules", "--minutes", "--faults", "--jobs", "--replay",
                                "--svg", "--json", "--plant", "--any-version"}) {
         CHECK_THAT(help.text(), contains(option));
     }
-    auto const faults = simulate({"--help-faults"});
+    auto const faults = run_simulate({"--help-faults"});
     CHECK(faults.code == 0);
     CHECK_THAT(faults.text(), contains("cut_replies") && contains("fail_over"));
 
@@ -113,7 +113,7 @@ TEST_CASE("simulate --help tells all there is; a wrong command line is answered 
           words{{"--seeds=1", "--replay=x"}, "it does not go with --seeds"},
           words{{"--replay", "/nowhere/at/all"}, "cannot read /nowhere/at/all"}}) {
         CAPTURE(arguments);
-        auto const refused = simulate(arguments);
+        auto const refused = run_simulate(arguments);
         CHECK(refused.code == 2);
         CHECK(refused.lines.size() <= 2);
         CHECK_THAT(refused.text(), contains(expected));
@@ -123,7 +123,7 @@ TEST_CASE("simulate --help tells all there is; a wrong command line is answered 
 TEST_CASE("simulate gives the same runs whatever the number of threads", "[threads]") {
     auto const with_jobs = [](std::string jobs) {
         auto const e =
-            simulate({"--seeds", "1..12", "--minutes", "1", "--nodes", "3", "--json", "--jobs", std::move(jobs)});
+            run_simulate({"--seeds", "1..12", "--minutes", "1", "--nodes", "3", "--json", "--jobs", std::move(jobs)});
         INFO(e.text());
         CHECK(e.code == 0);
         CHECK(e.holding("\"event\":\"summary\"").size() == 1);
@@ -134,17 +134,17 @@ TEST_CASE("simulate gives the same runs whatever the number of threads", "[threa
     CHECK(alone == with_jobs("4"));
 
     INFO("one seed, as words");
-    auto const one = simulate({"--seeds", "3", "--minutes", "1", "--nodes", "3", "--faults", "crash,reset"});
+    auto const one = run_simulate({"--seeds", "3", "--minutes", "1", "--nodes", "3", "--faults", "crash,reset"});
     CHECK(one.code == 0);
     CHECK_THAT(one.text(), contains("nothing broke; 1 of 1 seeds run\n") && contains("node-seconds in") &&
                                contains("faults: crash ") && contains("reset "));
-    CHECK_THAT(simulate({"--seeds", "3", "--minutes", "1", "--faults", "none"}).text(), contains("faults: none"));
+    CHECK_THAT(run_simulate({"--seeds", "3", "--minutes", "1", "--faults", "none"}).text(), contains("faults: none"));
 }
 
 TEST_CASE("simulate shrinks what breaks, writes it down, draws it, and shows it again") {
     folder const here;
     auto const file = here.file("found.txt"), picture = here.file("found.svg");
-    auto const failed = simulate(
+    auto const failed = run_simulate(
         {"--plant", "lease_from_reply", "--seeds", "1..200", "--replay-to", file, "--svg", picture, "--jobs", "2"});
     INFO(failed.text());
     REQUIRE(failed.code == 1);
@@ -160,15 +160,15 @@ TEST_CASE("simulate shrinks what breaks, writes it down, draws it, and shows it 
     CHECK_THAT(failed.text(), contains(text));
     CHECK_THAT(content_of(picture), contains("<svg ") && contains("</svg>") && contains("belief_ends_in_time"));
 
-    auto const again = simulate({"--replay", file, "--svg", here.file("again.svg")});  // the file names the bug
+    auto const again = run_simulate({"--replay", file, "--svg", here.file("again.svg")});  // the file names the bug
     INFO(again.text());
     CHECK(again.code == 1);
     CHECK_THAT(again.text(), contains("as recorded"));
     auto const drawing = content_of(here.file("again.svg"));
     CHECK_THAT(drawing, contains("</svg>") && contains(">belief_ends_in_time: ") && contains("class=\"broke\""));
-    CHECK(simulate({"--plant", "lease_from_reply", "--replay", file}).lines.back() == again.lines.back());
+    CHECK(run_simulate({"--plant", "lease_from_reply", "--replay", file}).lines.back() == again.lines.back());
 
-    auto const unlike = simulate({"--plant", "reap_early", "--replay", file});
+    auto const unlike = run_simulate({"--plant", "reap_early", "--replay", file});
     CHECK(unlike.code == 2);
     CHECK_THAT(unlike.text(), contains("with the bug \"lease_from_reply\": leave out --plant \"reap_early\""));
     for (auto const& [setup, expected] :
@@ -178,18 +178,18 @@ TEST_CASE("simulate shrinks what breaks, writes it down, draws it, and shows it 
         auto const name = here.file("setup.txt");
         std::ofstream{name} << "rota-replay 1\nrota " << rota::version_text << "\nsetup " << setup
                             << "\ntrace 0000000000000000\nend\n";
-        auto const refused = simulate({"--replay", name});
+        auto const refused = run_simulate({"--replay", name});
         CHECK(refused.code == 2);
         CHECK_THAT(refused.text(), contains(expected));
     }
 
     std::ofstream{here.file("other.txt")}
         << "rota-replay 1\nrota 99.0.0\nsetup standard\ntrace 0000000000000000\nend\n";
-    auto const other = simulate({"--replay", here.file("other.txt")});
+    auto const other = run_simulate({"--replay", here.file("other.txt")});
     CHECK(other.code == 2);
     CHECK_THAT(other.text(), contains("is of rota \"99.0.0\", this is rota") && contains("(--any-version runs it") &&
                                  !contains("replay_settings"));
-    auto const anyway = simulate({"--replay", here.file("other.txt"), "--any-version", "--json"});
+    auto const anyway = run_simulate({"--replay", here.file("other.txt"), "--any-version", "--json"});
     CHECK(anyway.code == 0);
     CHECK_THAT(anyway.text(), contains("\"broken\":null,\"as_recorded\":false"));
 }

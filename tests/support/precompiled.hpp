@@ -22,7 +22,6 @@
 #include <fmt/core.h>
 
 #include "../catch.hpp"
-#include "instantiated.hpp"
 
 #ifdef __clang__
 #include <rota/clock/manual_clock.hpp>

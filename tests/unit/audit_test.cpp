@@ -109,4 +109,12 @@ TEST_CASE("a node that is listed without right is told, and the owner stays") {
     CHECK(group.a->orphaned().value().empty());
 }
 
+TEST_CASE("counters that nothing else disagrees with are counted anew by every audit") {
+    damaged group;
+    group.inflict({.what = damage::kind::set_load, .node = group.incarnation(group.b), .count = 77});
+    group.pass(20s, 50ms);
+    for (auto& n : group.a->nodes().value()) CHECK(n.load == 10);
+    group.whole();
+}
+
 }  // namespace audit_test

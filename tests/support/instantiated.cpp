@@ -1,3 +1,0 @@
-// See instantiated.hpp.
-#define ROTA_TEST_INSTANTIATE template
-#include "instantiated.hpp"
