@@ -572,6 +572,24 @@ TEST_CASE("async: what the script for the usual leaves undone is sent once more,
     a.succeed();
 }
 
+TEST_CASE("async: whichever of the two replies is lost, the outcome is unknown, and nothing is sent twice") {
+    redis_server server;
+    rota::test::tcp_proxy proxy{server.port()};
+    rota::operation const hand_over = rota::op::acknowledge{.incarnation = 7, .items = {{"x", 3, 8, {}, true}}};
+    std::uint64_t calls = 0;
+    for (auto const script : {rota::detail::script_id::hand_over, rota::detail::script_id::acknowledge}) {
+        asker a{proxy.url()};
+        a.succeed();
+        auto const before = server.command_calls()["evalsha"];
+        proxy.swallow_next_reply(rota::detail::script_table::standard().digest(script));
+        a.ask(5s, hand_over);
+        a.settle();
+        CHECK(a.seen.with(errc::outcome_unknown) == 1);
+        CHECK(server.command_calls()["evalsha"] == before + ++calls);
+        a.succeed_soon();
+    }
+}
+
 TEST_CASE("scripts that the server has are not loaded anew by the next connection") {
     redis_server server;
     auto loads = [&server, before = std::uint64_t{0}]() mutable {

@@ -576,6 +576,24 @@ TEST_CASE("what the script for the usual leaves undone is sent once more, in ful
     CHECK(server.info("stats")["total_connections_received"] == "2");
 }
 
+TEST_CASE("whichever of the two replies is lost, the outcome is unknown, and nothing is sent twice") {
+    redis_server server;
+    rota::test::tcp_proxy proxy{server.port()};
+    rota::op::acknowledge const hand_over{.incarnation = 7, .items = {{"x", 3, 8, {}, true}}};
+    std::uint64_t calls = 0;
+    for (auto const script : {rota::detail::script_id::hand_over, rota::detail::script_id::acknowledge}) {
+        auto transport = opened(proxy.url());
+        succeed(transport);
+        auto const before = server.command_calls()["evalsha"];
+        proxy.swallow_next_reply(rota::detail::script_table::standard().digest(script));
+        auto const answer = transport.perform(hand_over, timeout);
+        REQUIRE_FALSE(answer.has_value());
+        CHECK(answer.error() == errc::outcome_unknown);
+        CHECK(server.command_calls()["evalsha"] == before + ++calls);
+        succeed_soon(transport);
+    }
+}
+
 TEST_CASE("a restarted server is found again, and what that may mean is told once") {
     redis_server server;
     auto transport = opened(server.url());
