@@ -27,6 +27,7 @@
 #include <rota/clock/manual_clock.hpp>
 #include <rota/coordinator.hpp>
 #include <rota/sink/recording_sink.hpp>
+#include <rota/transport/memory.hpp>
 
 namespace rota_test {
 
