@@ -412,6 +412,7 @@ private:
     template <typename... Parts>
     friend class worker;
     [[nodiscard]] result<void> run_until(std::atomic<bool> const& enough) { return engine().run(enough); }
+    [[nodiscard]] result<void> look_in() { return engine().look_in(); }
 
     [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
     [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }

@@ -79,18 +79,24 @@ public:
 
     class [[nodiscard]] nap {
     public:
+        nap(nap const&) = delete;
+        nap& operator=(nap const&) = delete;
+        ~nap() {
+            if (sleeper_ && clock_.sleeper_ == sleeper_) clock_.sleeper_ = {};
+        }
         [[nodiscard]] bool await_ready() const noexcept { return std::exchange(clock_.rung_, false); }
         void await_suspend(std::coroutine_handle<> sleeper) {
-            clock_.sleeper_ = sleeper;
+            clock_.sleeper_ = sleeper_ = sleeper;
             clock_.timer_->start(at_most_);
         }
-        void await_resume() const noexcept {}
+        void await_resume() noexcept { sleeper_ = {}; }
 
     private:
         friend class alarm_clock;
         nap(alarm_clock& clock, microseconds at_most) : clock_{clock}, at_most_{at_most} {}
         alarm_clock& clock_;
         microseconds at_most_;
+        std::coroutine_handle<> sleeper_;
     };
     /// To be awaited.
     nap sleep(microseconds at_most) { return {*this, at_most}; }

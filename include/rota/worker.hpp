@@ -209,7 +209,7 @@ private:
 
         rota::result<void> take_part(std::atomic<bool> const& enough) override { return node.run_until(enough); }
         void wake() override { node.wake(); }
-        rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
+        rota::result<void> look_in() override { return node.look_in(); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {
             if constexpr (!moves_nothing_at_restart) {

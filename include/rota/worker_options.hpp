@@ -68,6 +68,13 @@ template <typename = void>
                                  in_words(w.lock_ttl), in_words(o.safety_margin), in_words(w.stop_margin)));
     }
     if (auto r = check_duration("stop_margin", w.stop_margin, 1us, w.lock_ttl / 2); !r) return r;
+    auto const life = o.node_ttl - o.heartbeat_interval - o.safety_margin;  // of a node, just before a tick
+    if (w.stop_margin >= life) {
+        return wrong(fmt::format(
+            "stop_margin is {}: must be less than node_ttl ({}) without heartbeat_interval ({}) and "
+            "safety_margin ({}), or every run is asked to stop where its node has yet to tick",
+            in_words(w.stop_margin), in_words(o.node_ttl), in_words(o.heartbeat_interval), in_words(o.safety_margin)));
+    }
     if (auto r = check_duration("max_run_time", w.max_run_time, 0us, 24h * 30); !r) return r;
     if (auto r = check_duration("stop_grace", w.stop_grace, 1ms, 24h); !r) return r;
     if (auto r = check_duration("drain_budget", w.drain_budget, 0us, 24h); !r) return r;

@@ -12526,7 +12526,8 @@ public:
 
     // The background lane, until it has nothing to ask for. Others get their turn between requests. Where each takes
     // longer than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
-    flow<void> drive() {
+    // Or until the caller has something else to do.
+    flow<void> drive(std::stop_token const* stop = nullptr, std::atomic<bool> const* enough = nullptr) {
         auto const until = now() + core.settings().heartbeat_interval;
         for (bool more = true; more;) {
             {
@@ -12545,7 +12546,7 @@ public:
                     core.done(*request, answer, sent, now());
                 }
                 // Whoever drives does what is due: run() need not be woken for it.
-                more = more && now() < until;
+                more = more && now() < until && !(stop && stop->stop_requested()) && !(enough && enough->load());
                 if (more) {
                     take_in();
                 } else {
@@ -12899,13 +12900,8 @@ public:
             if (!began) co_return began.error();
         }
         for (;;) {
-            co_await driver_.drive();
-            auto const where = where_we_are();
-            if (where.state == standing::fenced) co_return fenced();
-            if (where.state == standing::out) {
-                if (where.failure) co_return *where.failure;
-                co_return result<void>{};
-            }
+            co_await driver_.drive(&stop, enough);
+            if (auto const over = ended()) co_return *over;
             auto const at = driver_.now();
             if (has_to_end() || at >= until) co_return result<void>{};
             if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
@@ -12922,6 +12918,16 @@ public:
             if (why == wake_reason::pushed) driver_.deliver();
             if (has_to_end()) co_return result<void>{};
         }
+    }
+
+    /// Between one run() and the next, for who has no time to sleep: does what is due, takes in what was pushed, and goes
+    /// on listening.
+    flow<result<void>> look_in() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        co_await driver_.drive();
+        if (!ended()) co_await listen();
+        auto const over = ended();
+        co_return over ? *over : result<void>{};
     }
 
     /// run() returns soon, and is not entered again.
@@ -13031,6 +13037,13 @@ private:
         auto const turn = driver_.mode.quick_turn();
         return {driver_.core.state(), driver_.core.last_failure()};
     }
+    // What run() returns once it is a member no more.
+    std::optional<result<void>> ended() {
+        auto const where = where_we_are();
+        if (where.state == standing::fenced) return fenced();
+        if (where.state != standing::out) return std::nullopt;
+        return where.failure ? result<void>{*where.failure} : result<void>{};
+    }
     typename driver_type::nap fall_asleep() {
         auto const turn = driver_.mode.quick_turn();
         return driver_.fall_asleep();
@@ -13052,8 +13065,8 @@ private:
         co_return fresh;
     }
 
-    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
-    // listens for what comes next.
+    // What run() does in its sleep, for who does the sleeping itself: takes in what made wake_fd() readable, and listens
+    // for what comes next.
     flow<void> listen() {
         for (int rounds = 0; rounds < 2; ++rounds) {
             subscription next;
@@ -14226,6 +14239,7 @@ public:
     void be_watched() { membership_.be_watched(); }
     result<void> run(std::stop_token stop, instant until) { return membership_.run(std::move(stop), until).get(); }
     result<void> run(std::atomic<bool> const& enough) { return membership_.run({}, instant::max(), &enough).get(); }
+    result<void> look_in() { return membership_.look_in().get(); }
     result<void> leave() { return membership_.leave().get(); }
     [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
     result<bool> try_become_leader() { return membership_.try_become_leader().get(); }
@@ -15160,6 +15174,7 @@ private:
     template <typename... Parts>
     friend class worker;
     [[nodiscard]] result<void> run_until(std::atomic<bool> const& enough) { return engine().run(enough); }
+    [[nodiscard]] result<void> look_in() { return engine().look_in(); }
 
     [[nodiscard]] engine_type& engine() noexcept { return *shell_.engine; }
     [[nodiscard]] engine_type const& engine() const noexcept { return *shell_.engine; }
@@ -21982,8 +21997,9 @@ private:
 // ---- rota/detail/name_resolution.hpp -------------------------------------------------------------------------------
 // Finds the endpoints of a Redis without keeping an event loop waiting: numbers and unix sockets at once, host names by
 // the system's resolver, on a thread that lives as long as it takes and posts what it found.
-// Promises: one thread at most at a time; after cancel(), or destruction, the callback is not called and the loop is not
-// touched any more, however long the resolver takes; the thread takes no signals.
+// Promises: one thread at most for an address at a time: who has no time left to wait lets go, and finds the answer, or what
+// is under way, by starting anew; after cancel(), or destruction, the callback is not called and the loop is not touched
+// any more, however long the resolver takes; the thread takes no signals.
 // Does not: bound the time that the system's resolver takes.
 
 #if __has_include(<hiredis/hiredis.h>) && !defined(ROTA_NO_HIREDIS)
@@ -22000,58 +22016,98 @@ public:
     using endpoints = std::vector<endpoint>;
     using callback = unique_function<void(result<endpoints>)>;
 
-    name_resolution() = default;
+    using resolver = result<endpoints> (*)(redis_address const&);
+
+    name_resolution() : name_resolution{[](redis_address const& address) { return resolve(address); }} {}
+    explicit name_resolution(resolver asks) : asks_{asks} {}
     name_resolution(name_resolution const&) = delete;
     name_resolution& operator=(name_resolution const&) = delete;
     ~name_resolution() { cancel(); }
 
     /// Calls back on the loop's thread, later.
     void start(redis_address const& address, loop_ref loop, callback called) {
+        if (request_ && request_->address == address) {
+            std::lock_guard const lock{request_->mutex};
+            if (request_->is_of_use(io_now())) {
+                request_->called = std::move(called);
+                if (request_->found) deliver(request_);
+                return;
+            }
+        }
         cancel();
-        request_ = std::make_shared<request>(loop, std::move(called));
+        request_ = std::make_shared<request>(address, loop, std::move(called));
         sigset_t all;
         sigset_t before;
         sigfillset(&all);
         ::pthread_sigmask(SIG_SETMASK, &all, &before);
         try {
-            std::thread{[kept = request_, address] { finish(kept, resolve(address)); }}.detach();
+            std::thread{[kept = request_, asks = asks_] { finish(kept, asks(kept->address)); }}.detach();
         } catch (std::system_error const& e) {
             finish(request_, {errc::unavailable, std::string{"no thread to resolve the host name: "} + e.what()});
         }
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 
-    void cancel() {
+    /// The callback is not called any more; what is under way goes on, for the next start().
+    void let_go() {
         if (!request_) return;
         callback dropped;  // outside the lock
+        std::lock_guard const lock{request_->mutex};
+        dropped = std::exchange(request_->called, {});
+    }
+
+    void cancel() {
+        if (!request_) return;
+        let_go();
         {
             std::lock_guard const lock{request_->mutex};
-            request_->wanted = false;
-            dropped = std::move(request_->called);
+            request_->over = true;
         }
         request_.reset();
     }
 
 private:
     struct request {
-        request(loop_ref l, callback c) : loop{l}, called{std::move(c)} {}
-        std::mutex mutex;
-        bool wanted = true;
-        loop_ref loop;
+        request(redis_address a, loop_ref l, callback c) : address{std::move(a)}, loop{l}, called{std::move(c)} {}
+
+        // With the mutex. A name may lead elsewhere after a while.
+        [[nodiscard]] bool is_of_use(microseconds now) const {
+            return !over && (!found || now - found_at < std::chrono::seconds{5});
+        }
+
+        redis_address const address;
+        loop_ref const loop;
+        std::mutex mutex;  // of what follows
+        bool over = false;
         callback called;
+        std::optional<result<endpoints>> found;
+        microseconds found_at{};
     };
 
     static void finish(std::shared_ptr<request> const& of, result<endpoints> found) {
         std::lock_guard const lock{of->mutex};  // so that the loop, which outlives cancel(), is there
-        if (!of->wanted) return;
-        of->loop.post([of, found = std::move(found)]() mutable {
-            if (!of->wanted) return;
-            of->wanted = false;
-            auto const called = std::make_unique<callback>(std::move(of->called));
-            (*called)(std::move(found));
+        if (of->over) return;
+        of->found.emplace(std::move(found));
+        of->found_at = io_now();
+        if (of->called) deliver(of);
+    }
+    // With the mutex.
+    static void deliver(std::shared_ptr<request> const& of) {
+        of->loop.post([of] {
+            callback called;
+            std::optional<result<endpoints>> found;
+            {
+                std::lock_guard const lock{of->mutex};
+                if (of->over || !of->called || !of->found) return;
+                of->over = true;
+                called = std::exchange(of->called, {});
+                found = std::exchange(of->found, {});
+            }
+            called(*std::move(found));
         });
     }
 
+    resolver asks_;
     std::shared_ptr<request> request_;
 };
 
@@ -22172,6 +22228,7 @@ public:
         for (auto& each : sent_) {
             if (!each.call || each.call->user.get() != &user) continue;
             auto in_its_place = std::make_unique<forgotten_call>(*each.call);
+            if (winding_up_) earliest_ = std::min(earliest_, each.call->deadline);
             complete(std::exchange(each.call, std::move(in_its_place)), why);
         }
         std::deque<std::unique_ptr<redis_call>> left;
@@ -22263,17 +22320,31 @@ private:
         });
     }
 
+    // A handler that throws leaves the others to the next turn.
+    struct turn_guard {
+        redis_pipeline& self;
+        explicit turn_guard(redis_pipeline& p) noexcept : self{p} { self.in_turn_ = true; }
+        turn_guard(turn_guard const&) = delete;
+        turn_guard& operator=(turn_guard const&) = delete;
+        ~turn_guard() {
+            if (!self.in_turn_) return;
+            over();
+            self.schedule();
+        }
+        void over() const noexcept { self.in_turn_ = false; }
+    };
+
     void turn() {
         if (closed_) return;
         auto const kept = shared_from_this();
-        in_turn_ = true;
+        turn_guard const guard{*this};
         auto const now = io_now();
         if (now >= earliest_) expire(now);
         if (stage_ != stage::idle && stage_ != stage::ready && now >= patience_ends_) attempt_took_too_long(now);
         if (stage_ == stage::ready && !queue_.empty()) write(now);
         if (stage_ == stage::idle && !queue_.empty() && now >= backoff_.not_before()) attempt(now);
         for (auto left = done_.size(); left > 0 && !done_.empty() && !closed_; --left) deliver_one();
-        in_turn_ = false;
+        guard.over();
         if (closed_) return;
         // What the handlers asked for goes out with this turn.
         if (stage_ == stage::ready && !queue_.empty()) write(now);
@@ -22319,7 +22390,7 @@ private:
         bool overdue = false;
         earliest_ = microseconds::max();
         for (auto const& each : sent_) {
-            if (!each.call || !each.call->user) continue;
+            if (!each.call || (!each.call->user && !winding_up_)) continue;
             overdue = overdue || each.call->deadline <= now;
             earliest_ = std::min(earliest_, each.call->deadline);
         }
@@ -22704,7 +22775,9 @@ private:
         if (!winding_up_) backoff_.failed(now);
         winding_up_ = true;
         last_failure_ = why;
-        if (in_flight_ == 0) close();
+        if (in_flight_ == 0) return close();
+        earliest_ =
+            microseconds::min();  // nothing more is written: those that nobody waits for have to be in time, too
     }
 
     void broken(error const& why, microseconds now, std::string_view last_words = {}) {
@@ -22738,7 +22811,7 @@ private:
         }
         watch_.reset();  // before the descriptor
         connection_.close();
-        resolution_.cancel();
+        resolution_.let_go();
         stage_ = stage::idle;
         winding_up_ = false;
         sent_.clear();
@@ -22867,7 +22940,7 @@ public:
         return *this;
     }
     ~hiredis_async() {
-        if (auto const self = std::move(self_)) self->shut_down();
+        if (self_) self_->shut_down();  // handlers may still call this, in vain
     }
 
     /// Remembers the settings. invalid_argument: the URL or the key prefix.
@@ -22907,7 +22980,9 @@ public:
         bool const first = keeps_alive(request);
         auto made = std::make_unique<call>(std::move(request), std::forward<Handler>(handler));
         if (!self_->opened) {
-            auto why = rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
+            auto why = self_->ended
+                           ? rota::error{errc::cancelled, "the transport is being destroyed"}
+                           : rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
             made->user = self_->user;
             return self_->pipeline->refuse(std::move(made), std::move(why));
         }
@@ -22984,6 +23059,8 @@ private:
         state& operator=(state const&) = delete;
 
         void shut_down() {
+            opened = false;
+            ended = true;
             listener->shut_down();
             auto const kept = pipeline;
             if (shares) {
@@ -23004,6 +23081,7 @@ private:
 
         bool const shares;  // the connection
         bool opened = false;
+        bool ended = false;
         detail::push_target target;
         std::vector<error> warnings;
         std::vector<std::string> refusals;
@@ -25086,16 +25164,18 @@ struct continuous {
 // ---- rota/trigger/every.hpp ----------------------------------------------------------------------------------------
 // Runs each schedule once per period, at a phase of its own: a hash of its id, so that schedules do not fire in step and
 // each keeps its phase over restarts and changes of owner. Phases are reckoned by wall clocks; where those of two nodes
-// differ, so do the phases. A step of the wall clock shifts the next run by less than a period, and never makes it run
-// twice within half of one.
+// differ, so do the phases. No two runs begin within half a period: a step of the wall clock shifts the next by less than
+// a period, and a run that began for another reason (triggered, tried again, late) takes the place of the next if that is
+// less than half a period away.
 
 namespace rota {
 
 class every {
 public:
-    /// `period`: 1 ms or more, else std::logic_error. A run that takes longer skips what it missed.
+    /// `period`: 1 ms .. 100 years, else std::logic_error. A run that takes longer skips what it missed.
     constexpr explicit every(microseconds period) : period_{period} {
         if (period < microseconds{1000}) throw std::logic_error("rota::every: a period of less than 1 ms");
+        if (period > std::chrono::years{100}) throw std::logic_error("rota::every: a period of more than 100 years");
     }
 
     /// The same, with a first run as soon as a schedule comes to a node, whatever its phase: a change of owner then costs
@@ -25684,6 +25764,13 @@ template <typename = void>
                                  in_words(w.lock_ttl), in_words(o.safety_margin), in_words(w.stop_margin)));
     }
     if (auto r = check_duration("stop_margin", w.stop_margin, 1us, w.lock_ttl / 2); !r) return r;
+    auto const life = o.node_ttl - o.heartbeat_interval - o.safety_margin;  // of a node, just before a tick
+    if (w.stop_margin >= life) {
+        return wrong(fmt::format(
+            "stop_margin is {}: must be less than node_ttl ({}) without heartbeat_interval ({}) and "
+            "safety_margin ({}), or every run is asked to stop where its node has yet to tick",
+            in_words(w.stop_margin), in_words(o.node_ttl), in_words(o.heartbeat_interval), in_words(o.safety_margin)));
+    }
     if (auto r = check_duration("max_run_time", w.max_run_time, 0us, 24h * 30); !r) return r;
     if (auto r = check_duration("stop_grace", w.stop_grace, 1ms, 24h); !r) return r;
     if (auto r = check_duration("drain_budget", w.drain_budget, 0us, 24h); !r) return r;
@@ -26336,13 +26423,16 @@ public:
     }
     /// The server has lost its data.
     void repeat() {
+        ++round_;
         next_ = 0;
         one_by_one_ = 0;
         if (!all_.empty()) due_ = instant::min();
     }
     [[nodiscard]] instant due() const { return due_; }
 
-    [[nodiscard]] std::vector<schedule> next_page() const {
+    /// Then done().
+    [[nodiscard]] std::vector<schedule> next_page() {
+        asked_in_ = round_;
         auto const most = one_by_one_ > 0 ? std::size_t{1} : op::max_batch;
         auto const from = all_.begin() + static_cast<std::ptrdiff_t>(next_);
         return {from, from + static_cast<std::ptrdiff_t>(std::min(most, all_.size() - next_))};
@@ -26352,8 +26442,7 @@ public:
     std::vector<run_report> done(std::vector<schedule> const& page, results<void> const& answers, instant now,
                                  microseconds pause) {
         std::vector<run_report> refused;
-        bool const current = !page.empty() && next_ < all_.size() && all_[next_].id == page.front().id;
-        if (!current) {  // repeat() came meanwhile
+        if (asked_in_ != round_) {  // repeat() came meanwhile
             due_ = next_ < all_.size() ? instant::min() : instant::max();
             return refused;
         }
@@ -26366,6 +26455,7 @@ public:
             refused.push_back({.kind = run_report::what::registration_failed,
                                .schedule = page.front().id,
                                .why = failure.error().message()});
+            known_.erase(page.front().id);  // it may be given again as it should be
             all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(next_));
         } else if (!failure) {
             retry_at_ = now + pause;
@@ -26385,6 +26475,8 @@ private:
     std::set<std::string> known_;
     std::size_t next_ = 0;  // the first that is to be registered
     std::size_t one_by_one_ = 0;
+    unsigned round_ = 0;     // of registering all
+    unsigned asked_in_ = 0;  // ... of the page that is under way
     instant due_ = instant::max();
     instant retry_at_ = instant::min();
 };
@@ -26399,7 +26491,7 @@ public:
     /// Until `enough` is set: by an event, or by whoever calls wake() then.
     virtual result<void> take_part(std::atomic<bool> const& enough) = 0;
     virtual void wake() = 0;
-    virtual result<void> take_part_briefly() = 0;
+    virtual result<void> look_in() = 0;
     virtual bool tick_is_due() const = 0;
     /// Idle schedules may go to others at once; undone by take_again().
     virtual void take_no_more() = 0;
@@ -26536,6 +26628,7 @@ private:
         worked_ = false;
         watch_over_ = false;
         left_at_.reset();
+        hung_told_ = false;
         auto const now = ports_->now();
         if (contact_) machine_->joined(now);
         if (stop_wanted_) machine_->stop(now);
@@ -26548,7 +26641,7 @@ private:
 
     worker_step step(crew& hands, hook const& hung) {
         bool const worked = std::exchange(worked_, false);
-        if (worked && taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
+        if (worked && taking_part_ && must_look_in()) note(ports_->look_in(), true);
         std::unique_lock lock{mutex_};
         auto const now = ports_->now();
         if (worked && may_register(now)) {
@@ -26607,9 +26700,10 @@ private:
         if (!left_at_) left_at_ = now;
         auto const limit = *left_at_ + rules_.stop_grace;
         fall_asleep();
-        if (!hung || now >= limit) {
+        if (!hung || hung_told_) {
             woken_.wait(lock, [this] { return !asleep_; });
         } else if (!woken_.wait_until(lock, limit, [this] { return !asleep_; })) {
+            hung_told_ = true;
             lock.unlock();
             hung();
             lock.lock();
@@ -26775,6 +26869,7 @@ private:
                     machine_->not_extended(slots[i], answer.error(), now);
                 }
             }
+            if (machine_->next_stop() < watch_until_) watch_.notify_one();  // a lock was lost
             from = to;
         }
     }
@@ -26882,6 +26977,7 @@ private:
     bool worked_ = false;  // in the step before
     instant look_in_at_{};
     std::optional<steady_time> left_at_;
+    bool hung_told_ = false;  // since then
 
     std::mutex mutex_;  // of what follows
     std::optional<machine_type> machine_;
@@ -27170,7 +27266,7 @@ private:
 
         rota::result<void> take_part(std::atomic<bool> const& enough) override { return node.run_until(enough); }
         void wake() override { node.wake(); }
-        rota::result<void> take_part_briefly() override { return node.run_for(microseconds{1}); }
+        rota::result<void> look_in() override { return node.look_in(); }
         bool tick_is_due() const override { return node.next_tick() == microseconds{}; }
         void take_no_more() override {
             if constexpr (!moves_nothing_at_restart) {

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -286,6 +287,24 @@ TEST_CASE("destruction ends each operation once, as cancelled") {
         CHECK(a.loop.run_until([&] { return a.transport == nullptr; }, 5s));
         CHECK(after == 10);
     }
+    SECTION("with a handler that asks again, which is told that it is too late, by the loop") {
+        a.succeed();
+        server.pause();
+        auto* const dying = a.transport.get();
+        std::vector<errc> told;
+        dying->submit(any_operation(), 5s, [&, dying](rota::result<rota::reply> got) {
+            told.push_back(got.error().code);
+            dying->submit(any_operation(), timeout,
+                          [&](rota::result<rota::reply> again) { told.push_back(again.error().code); });
+            dying->cancel();
+        });
+        a.loop.run_for(10ms);
+        a.transport.reset();
+        CHECK(told == std::vector{errc::cancelled});
+        a.loop.run_for(10ms);
+        CHECK(told == std::vector{errc::cancelled, errc::cancelled});
+        server.resume();
+    }
     SECTION("inside on_push") {
         a.succeed();
         bool pushed = false;
@@ -315,6 +334,18 @@ TEST_CASE("cancel() ends what is under way, and the transport goes on") {
     CHECK(a.seen.with(errc::cancelled) == 10);
     server.resume();
     a.succeed();
+}
+
+TEST_CASE("a handler that throws keeps no other from being called, then or later") {
+    asker a{"redis://127.0.0.1:1"};
+    a.transport->submit(any_operation(), timeout,
+                        [](rota::result<rota::reply> const&) { throw std::runtime_error("a handler's own"); });
+    a.ask();
+    CHECK_THROWS_AS(a.loop.run_for(1s), std::runtime_error);
+    a.settle();
+    a.ask();
+    a.settle();
+    CHECK(a.seen.with(errc::unavailable) == 2);
 }
 
 TEST_CASE("hiredis_async is moved before its first use") {

@@ -138,4 +138,50 @@ TEST_CASE("coro: a coroutine sleeps for a time, or until it is rung for") {
     CHECK(log.size() == 3);
 }
 
+namespace {
+
+// A coroutine that its owner may destroy while it is suspended.
+struct owned_coroutine {
+    struct promise_type {
+        owned_coroutine get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+        static std::suspend_never initial_suspend() noexcept { return {}; }
+        static std::suspend_always final_suspend() noexcept { return {}; }
+        static void return_void() noexcept {}
+        static void unhandled_exception() noexcept { std::terminate(); }
+    };
+    std::coroutine_handle<promise_type> handle;
+};
+
+owned_coroutine napper(rota::alarm_clock& clock, int& woken) {
+    co_await clock.sleep(100ms);
+    ++woken;
+    co_await clock.sleep(100ms);
+    ++woken;
+}
+
+}  // namespace
+
+TEST_CASE("coro: a coroutine that is destroyed while it sleeps is not resumed, and another may sleep there") {
+    group g;
+    rota::alarm_clock clock{g.loop};
+    int woken = 0;
+    auto const pass = [&](rota::microseconds time) {
+        g.clock.advance(time);
+        g.loop.run();
+    };
+    auto const first = napper(clock, woken);
+    pass(100ms);
+    CHECK(woken == 1);
+    first.handle.destroy();
+    pass(1s);
+    clock.ring();
+    pass(1s);
+    CHECK(woken == 1);
+    auto const second = napper(clock, woken);
+    pass(100ms);
+    pass(100ms);
+    CHECK(woken == 3);
+    second.handle.destroy();
+}
+
 }  // namespace coro_test

@@ -586,11 +586,13 @@ TEST_CASE("what is added while the worker runs is registered at once; what canno
     CHECK(notes.count(what::registration_failed) == 2);
     w.add("more");
     REQUIRE(poll_until(5s, [&] { return seen.schedules() == 3; }));
+    w.add("weightless");  // as it should be
+    REQUIRE(poll_until(5s, [&] { return seen.schedules() == 4; }));
 
     INFO("and again when the server has lost them");
     auto const before = seen.runs();
     store.restart_empty();
-    REQUIRE(poll_until(10s, [&] { return seen.runs() > before + 20 && w.node().owned().size() == 3; }));
+    REQUIRE(poll_until(10s, [&] { return seen.runs() > before + 20 && w.node().owned().size() == 4; }));
     CHECK(r.stop());
     CHECK(seen.overlaps() == 0);
 }
@@ -794,6 +796,36 @@ TEST_CASE("a busy worker goes on ticking, and hears at once that a schedule is t
     CHECK(std::chrono::steady_clock::now() - began < 250ms);
     CHECK_FALSE(poll_until(2s, [&] { return w.node().owned().empty(); }));
     CHECK(r.stop());
+}
+
+TEST_CASE("a busy worker hears at once what is pushed: another has joined, and is to have its share", "[threads]") {
+    memory_store store;
+    auto o = quick("a");
+    o.heartbeat_interval = 20s;
+    o.node_ttl = o.leader_lease = 60s;
+    rota::worker w{o, memory_transport{store}, short_ones(), rota::continuous{.pause = 0ms}};
+    w.add(some(40));
+    std::atomic<int> runs{0};
+    running r{w, [&](job&) { ++runs; }};
+    REQUIRE(poll_until(5s, [&] { return runs > 2000; }));
+    o.node_id = "b";
+    rota::basic_coordinator other{o, memory_transport{store}};
+    REQUIRE(other.join());
+    CHECK(poll_until(5s, [&] { return w.node().owned().size() == 20; }));
+    CHECK(r.stop());
+}
+
+TEST_CASE("options with which no handler would ever run are refused") {
+    memory_store store;
+    auto const refused = [&](rota::worker_options given) {
+        rota::worker w{rota::options{.node_id = "a"}, memory_transport{store}, given};
+        auto const r = w.run({}, [](job&) {});
+        REQUIRE_FALSE(r);
+        CHECK(r.error() == errc::invalid_argument);
+        CHECK_THAT(r.error().detail, rota_test::contains("stop_margin is"));
+    };
+    refused({.lock_ttl = 30s, .stop_margin = 5s});  // a node lives for 3 s
+    refused({.lock_ttl = 10s, .stop_margin = 2s});  // and ticks every second
 }
 
 namespace {

@@ -113,6 +113,7 @@ public:
     void be_watched() { membership_.be_watched(); }
     result<void> run(std::stop_token stop, instant until) { return membership_.run(std::move(stop), until).get(); }
     result<void> run(std::atomic<bool> const& enough) { return membership_.run({}, instant::max(), &enough).get(); }
+    result<void> look_in() { return membership_.look_in().get(); }
     result<void> leave() { return membership_.leave().get(); }
     [[nodiscard]] microseconds next_tick() const { return membership_.next_tick(); }
     result<bool> try_become_leader() { return membership_.try_become_leader().get(); }

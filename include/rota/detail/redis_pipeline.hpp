@@ -99,6 +99,7 @@ public:
         for (auto& each : sent_) {
             if (!each.call || each.call->user.get() != &user) continue;
             auto in_its_place = std::make_unique<forgotten_call>(*each.call);
+            if (winding_up_) earliest_ = std::min(earliest_, each.call->deadline);
             complete(std::exchange(each.call, std::move(in_its_place)), why);
         }
         std::deque<std::unique_ptr<redis_call>> left;
@@ -190,17 +191,31 @@ private:
         });
     }
 
+    // A handler that throws leaves the others to the next turn.
+    struct turn_guard {
+        redis_pipeline& self;
+        explicit turn_guard(redis_pipeline& p) noexcept : self{p} { self.in_turn_ = true; }
+        turn_guard(turn_guard const&) = delete;
+        turn_guard& operator=(turn_guard const&) = delete;
+        ~turn_guard() {
+            if (!self.in_turn_) return;
+            over();
+            self.schedule();
+        }
+        void over() const noexcept { self.in_turn_ = false; }
+    };
+
     void turn() {
         if (closed_) return;
         auto const kept = shared_from_this();
-        in_turn_ = true;
+        turn_guard const guard{*this};
         auto const now = io_now();
         if (now >= earliest_) expire(now);
         if (stage_ != stage::idle && stage_ != stage::ready && now >= patience_ends_) attempt_took_too_long(now);
         if (stage_ == stage::ready && !queue_.empty()) write(now);
         if (stage_ == stage::idle && !queue_.empty() && now >= backoff_.not_before()) attempt(now);
         for (auto left = done_.size(); left > 0 && !done_.empty() && !closed_; --left) deliver_one();
-        in_turn_ = false;
+        guard.over();
         if (closed_) return;
         // What the handlers asked for goes out with this turn.
         if (stage_ == stage::ready && !queue_.empty()) write(now);
@@ -246,7 +261,7 @@ private:
         bool overdue = false;
         earliest_ = microseconds::max();
         for (auto const& each : sent_) {
-            if (!each.call || !each.call->user) continue;
+            if (!each.call || (!each.call->user && !winding_up_)) continue;
             overdue = overdue || each.call->deadline <= now;
             earliest_ = std::min(earliest_, each.call->deadline);
         }
@@ -631,7 +646,9 @@ private:
         if (!winding_up_) backoff_.failed(now);
         winding_up_ = true;
         last_failure_ = why;
-        if (in_flight_ == 0) close();
+        if (in_flight_ == 0) return close();
+        earliest_ =
+            microseconds::min();  // nothing more is written: those that nobody waits for have to be in time, too
     }
 
     void broken(error const& why, microseconds now, std::string_view last_words = {}) {
@@ -665,7 +682,7 @@ private:
         }
         watch_.reset();  // before the descriptor
         connection_.close();
-        resolution_.cancel();
+        resolution_.let_go();
         stage_ = stage::idle;
         winding_up_ = false;
         sent_.clear();

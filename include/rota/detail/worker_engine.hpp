@@ -42,7 +42,7 @@ public:
     /// Until `enough` is set: by an event, or by whoever calls wake() then.
     virtual result<void> take_part(std::atomic<bool> const& enough) = 0;
     virtual void wake() = 0;
-    virtual result<void> take_part_briefly() = 0;
+    virtual result<void> look_in() = 0;
     virtual bool tick_is_due() const = 0;
     /// Idle schedules may go to others at once; undone by take_again().
     virtual void take_no_more() = 0;
@@ -179,6 +179,7 @@ private:
         worked_ = false;
         watch_over_ = false;
         left_at_.reset();
+        hung_told_ = false;
         auto const now = ports_->now();
         if (contact_) machine_->joined(now);
         if (stop_wanted_) machine_->stop(now);
@@ -191,7 +192,7 @@ private:
 
     worker_step step(crew& hands, hook const& hung) {
         bool const worked = std::exchange(worked_, false);
-        if (worked && taking_part_ && must_look_in()) note(ports_->take_part_briefly(), true);
+        if (worked && taking_part_ && must_look_in()) note(ports_->look_in(), true);
         std::unique_lock lock{mutex_};
         auto const now = ports_->now();
         if (worked && may_register(now)) {
@@ -250,9 +251,10 @@ private:
         if (!left_at_) left_at_ = now;
         auto const limit = *left_at_ + rules_.stop_grace;
         fall_asleep();
-        if (!hung || now >= limit) {
+        if (!hung || hung_told_) {
             woken_.wait(lock, [this] { return !asleep_; });
         } else if (!woken_.wait_until(lock, limit, [this] { return !asleep_; })) {
+            hung_told_ = true;
             lock.unlock();
             hung();
             lock.lock();
@@ -418,6 +420,7 @@ private:
                     machine_->not_extended(slots[i], answer.error(), now);
                 }
             }
+            if (machine_->next_stop() < watch_until_) watch_.notify_one();  // a lock was lost
             from = to;
         }
     }
@@ -525,6 +528,7 @@ private:
     bool worked_ = false;  // in the step before
     instant look_in_at_{};
     std::optional<steady_time> left_at_;
+    bool hung_told_ = false;  // since then
 
     std::mutex mutex_;  // of what follows
     std::optional<machine_type> machine_;

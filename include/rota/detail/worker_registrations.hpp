@@ -27,13 +27,16 @@ public:
     }
     /// The server has lost its data.
     void repeat() {
+        ++round_;
         next_ = 0;
         one_by_one_ = 0;
         if (!all_.empty()) due_ = instant::min();
     }
     [[nodiscard]] instant due() const { return due_; }
 
-    [[nodiscard]] std::vector<schedule> next_page() const {
+    /// Then done().
+    [[nodiscard]] std::vector<schedule> next_page() {
+        asked_in_ = round_;
         auto const most = one_by_one_ > 0 ? std::size_t{1} : op::max_batch;
         auto const from = all_.begin() + static_cast<std::ptrdiff_t>(next_);
         return {from, from + static_cast<std::ptrdiff_t>(std::min(most, all_.size() - next_))};
@@ -43,8 +46,7 @@ public:
     std::vector<run_report> done(std::vector<schedule> const& page, results<void> const& answers, instant now,
                                  microseconds pause) {
         std::vector<run_report> refused;
-        bool const current = !page.empty() && next_ < all_.size() && all_[next_].id == page.front().id;
-        if (!current) {  // repeat() came meanwhile
+        if (asked_in_ != round_) {  // repeat() came meanwhile
             due_ = next_ < all_.size() ? instant::min() : instant::max();
             return refused;
         }
@@ -57,6 +59,7 @@ public:
             refused.push_back({.kind = run_report::what::registration_failed,
                                .schedule = page.front().id,
                                .why = failure.error().message()});
+            known_.erase(page.front().id);  // it may be given again as it should be
             all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(next_));
         } else if (!failure) {
             retry_at_ = now + pause;
@@ -76,6 +79,8 @@ private:
     std::set<std::string> known_;
     std::size_t next_ = 0;  // the first that is to be registered
     std::size_t one_by_one_ = 0;
+    unsigned round_ = 0;     // of registering all
+    unsigned asked_in_ = 0;  // ... of the page that is under way
     instant due_ = instant::max();
     instant retry_at_ = instant::min();
 };

@@ -75,19 +75,23 @@ private:
         }
         void want(io_interest interest) override {
             node_->interest = interest;
-            int events = 0;
-            if (includes(interest, io_interest::readable)) events |= UV_READABLE;
-            if (includes(interest, io_interest::writable)) events |= UV_WRITABLE;
-            if (events == 0) {
-                uv_poll_stop(&node_->handle);
-            } else {
-                uv_poll_start(&node_->handle, events, ready);
-            }
+            poll(*node_);
         }
 
     private:
+        static void poll(node_type& of) {
+            int events = 0;
+            if (includes(of.interest, io_interest::readable)) events |= UV_READABLE;
+            if (includes(of.interest, io_interest::writable)) events |= UV_WRITABLE;
+            if (events == 0) {
+                uv_poll_stop(&of.handle);
+            } else {
+                uv_poll_start(&of.handle, events, ready);
+            }
+        }
         static void ready(uv_poll_t* handle, int status, int events) {
             auto& of = *static_cast<node_type*>(handle->data);
+            if (status < 0) poll(of);  // it has been stopped: where there is something to read, that is not all
             auto what = io_interest::none;
             if ((events & UV_READABLE) != 0) what = what | io_interest::readable;
             if ((events & UV_WRITABLE) != 0) what = what | io_interest::writable;

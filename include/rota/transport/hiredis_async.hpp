@@ -104,7 +104,7 @@ public:
         return *this;
     }
     ~hiredis_async() {
-        if (auto const self = std::move(self_)) self->shut_down();
+        if (self_) self_->shut_down();  // handlers may still call this, in vain
     }
 
     /// Remembers the settings. invalid_argument: the URL or the key prefix.
@@ -144,7 +144,9 @@ public:
         bool const first = keeps_alive(request);
         auto made = std::make_unique<call>(std::move(request), std::forward<Handler>(handler));
         if (!self_->opened) {
-            auto why = rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
+            auto why = self_->ended
+                           ? rota::error{errc::cancelled, "the transport is being destroyed"}
+                           : rota::error{errc::invalid_argument, "hiredis_async: submit() without a successful open()"};
             made->user = self_->user;
             return self_->pipeline->refuse(std::move(made), std::move(why));
         }
@@ -221,6 +223,8 @@ private:
         state& operator=(state const&) = delete;
 
         void shut_down() {
+            opened = false;
+            ended = true;
             listener->shut_down();
             auto const kept = pipeline;
             if (shares) {
@@ -241,6 +245,7 @@ private:
 
         bool const shares;  // the connection
         bool opened = false;
+        bool ended = false;
         detail::push_target target;
         std::vector<error> warnings;
         std::vector<std::string> refusals;

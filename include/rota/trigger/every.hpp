@@ -1,7 +1,8 @@
 // Runs each schedule once per period, at a phase of its own: a hash of its id, so that schedules do not fire in step and
 // each keeps its phase over restarts and changes of owner. Phases are reckoned by wall clocks; where those of two nodes
-// differ, so do the phases. A step of the wall clock shifts the next run by less than a period, and never makes it run
-// twice within half of one.
+// differ, so do the phases. No two runs begin within half a period: a step of the wall clock shifts the next by less than
+// a period, and a run that began for another reason (triggered, tried again, late) takes the place of the next if that is
+// less than half a period away.
 #pragma once
 
 #include <optional>
@@ -14,9 +15,10 @@ namespace rota {
 
 class every {
 public:
-    /// `period`: 1 ms or more, else std::logic_error. A run that takes longer skips what it missed.
+    /// `period`: 1 ms .. 100 years, else std::logic_error. A run that takes longer skips what it missed.
     constexpr explicit every(microseconds period) : period_{period} {
         if (period < microseconds{1000}) throw std::logic_error("rota::every: a period of less than 1 ms");
+        if (period > std::chrono::years{100}) throw std::logic_error("rota::every: a period of more than 100 years");
     }
 
     /// The same, with a first run as soon as a schedule comes to a node, whatever its phase: a change of owner then costs

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -134,7 +135,8 @@ public:
 
     // The background lane, until it has nothing to ask for. Others get their turn between requests. Where each takes
     // longer than a heartbeat there is always something: then until the next is due, and the caller looks after itself.
-    flow<void> drive() {
+    // Or until the caller has something else to do.
+    flow<void> drive(std::stop_token const* stop = nullptr, std::atomic<bool> const* enough = nullptr) {
         auto const until = now() + core.settings().heartbeat_interval;
         for (bool more = true; more;) {
             {
@@ -153,7 +155,7 @@ public:
                     core.done(*request, answer, sent, now());
                 }
                 // Whoever drives does what is due: run() need not be woken for it.
-                more = more && now() < until;
+                more = more && now() < until && !(stop && stop->stop_requested()) && !(enough && enough->load());
                 if (more) {
                     take_in();
                 } else {

@@ -97,13 +97,8 @@ public:
             if (!began) co_return began.error();
         }
         for (;;) {
-            co_await driver_.drive();
-            auto const where = where_we_are();
-            if (where.state == standing::fenced) co_return fenced();
-            if (where.state == standing::out) {
-                if (where.failure) co_return *where.failure;
-                co_return result<void>{};
-            }
+            co_await driver_.drive(&stop, enough);
+            if (auto const over = ended()) co_return *over;
             auto const at = driver_.now();
             if (has_to_end() || at >= until) co_return result<void>{};
             if (closing_.load()) co_return error{errc::cancelled, "the coordinator is being destroyed"};
@@ -120,6 +115,16 @@ public:
             if (why == wake_reason::pushed) driver_.deliver();
             if (has_to_end()) co_return result<void>{};
         }
+    }
+
+    /// Between one run() and the next, for who has no time to sleep: does what is due, takes in what was pushed, and goes
+    /// on listening.
+    flow<result<void>> look_in() {
+        if (auto r = driver_.enter(); !r) co_return r;
+        co_await driver_.drive();
+        if (!ended()) co_await listen();
+        auto const over = ended();
+        co_return over ? *over : result<void>{};
     }
 
     /// run() returns soon, and is not entered again.
@@ -229,6 +234,13 @@ private:
         auto const turn = driver_.mode.quick_turn();
         return {driver_.core.state(), driver_.core.last_failure()};
     }
+    // What run() returns once it is a member no more.
+    std::optional<result<void>> ended() {
+        auto const where = where_we_are();
+        if (where.state == standing::fenced) return fenced();
+        if (where.state != standing::out) return std::nullopt;
+        return where.failure ? result<void>{*where.failure} : result<void>{};
+    }
     typename driver_type::nap fall_asleep() {
         auto const turn = driver_.mode.quick_turn();
         return driver_.fall_asleep();
@@ -250,8 +262,8 @@ private:
         co_return fresh;
     }
 
-    // What run() does in its sleep, for a loop that does the sleeping itself: takes in what made wake_fd() readable, and
-    // listens for what comes next.
+    // What run() does in its sleep, for who does the sleeping itself: takes in what made wake_fd() readable, and listens
+    // for what comes next.
     flow<void> listen() {
         for (int rounds = 0; rounds < 2; ++rounds) {
             subscription next;
