@@ -94,7 +94,10 @@ int be_a_worker() {
     w.on_report([&](rota::run_report const& r) {
         using enum rota::run_report::what;
         if (r.kind == stop_requested) told.say("stop_requested");
-        if (r.kind == stop_ignored) told.say("stop_ignored");
+        if (r.kind == stop_ignored) {
+            told.say("stop_ignored");
+            std::this_thread::sleep_for(20ms);  // a slow log
+        }
         if (r.kind == failed) told.say("failed");
     });
     for (int i = 0; i < 12; ++i) w.add("schedule-" + std::to_string(i));
@@ -278,6 +281,18 @@ TEST_CASE("a handler that does not return keeps neither the schedules nor the pr
     CHECK(deaf.size() == 4);
     REQUIRE(group["w2"].signal(SIGTERM));
     CHECK(group["w2"].exit_status(2s) == rota::test::process_exit{.code = 0});
+}
+
+TEST_CASE("a worker that is fenced ends as well, though a handler does not return", "[worker]") {
+    redis_server server;
+    worker_group group{server};
+    group.start("w1", "deaf");
+    REQUIRE(group.wait(10s, [](run_history const& h) { return running(h, "w1") == 4; }));
+    rota::coordinator newer{{.node_id = "w1", .key_prefix = "roster:"}, rota::hiredis_sync{server.url()}};
+    REQUIRE(newer.join());
+    CHECK(group["w1"].exit_status(5s) == rota::test::process_exit{.code = 1});
+    CHECK(group.said("w1", "fenced") == 1);
+    CHECK(group.said("w1", "stop_ignored") == 4);
 }
 
 TEST_CASE("a second signal ends a worker at once", "[worker]") {
