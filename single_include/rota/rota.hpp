@@ -25722,7 +25722,8 @@ struct worker_options {
     /// How long a lock is taken for. It is extended while the handler runs, at half of that. 0: node_ttl. 10 ms .. 30 days.
     microseconds lock_ttl{};
     /// How long before its lock ends a run is asked to stop. Give handlers as much as they need from one look at
-    /// stop_requested() to the next. Less than half of lock_ttl. 0: a quarter of lock_ttl, or less if node_ttl is short.
+    /// stop_requested() to the next. Less than half of lock_ttl, and less than node_ttl without heartbeat_interval and
+    /// safety_margin, since a lock ends with its node at the latest. 0: a quarter of lock_ttl, or less if node_ttl is short.
     microseconds stop_margin{};
     /// A run that takes longer is asked to stop. 0: no limit. 0 .. 30 days.
     microseconds max_run_time{};
@@ -25759,9 +25760,12 @@ template <typename = void>
     if (o.observer) return wrong("options::observer is set: an observer owns nothing that a worker could run");
     if (w.threads > 1000) return wrong(fmt::format("threads is {}, must be at most 1000", w.threads));
     if (auto r = check_duration("lock_ttl", w.lock_ttl, 10ms, 24h * 30); !r) return r;
-    if (w.lock_ttl / 2 <= o.safety_margin + w.stop_margin) {
-        return wrong(fmt::format("lock_ttl is {}: half of it must be more than safety_margin ({}) and stop_margin ({})",
-                                 in_words(w.lock_ttl), in_words(o.safety_margin), in_words(w.stop_margin)));
+    auto const drift = static_cast<microseconds::rep>(static_cast<double>(w.lock_ttl.count()) * o.clock_drift);
+    if (w.lock_ttl / 2 <= o.safety_margin + w.stop_margin + microseconds{drift}) {
+        return wrong(
+            fmt::format("lock_ttl is {}: half of it must be more than safety_margin ({}), stop_margin ({}) and "
+                        "clock_drift ({} of it)",
+                        in_words(w.lock_ttl), in_words(o.safety_margin), in_words(w.stop_margin), o.clock_drift));
     }
     if (auto r = check_duration("stop_margin", w.stop_margin, 1us, w.lock_ttl / 2); !r) return r;
     auto const life = o.node_ttl - o.heartbeat_interval - o.safety_margin;  // of a node, just before a tick
