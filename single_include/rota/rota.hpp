@@ -22776,8 +22776,8 @@ private:
         winding_up_ = true;
         last_failure_ = why;
         if (in_flight_ == 0) return close();
-        earliest_ =
-            microseconds::min();  // nothing more is written: those that nobody waits for have to be in time, too
+        // Nothing more is written: those that nobody waits for any more have to be in time, too.
+        earliest_ = microseconds::min();
     }
 
     void broken(error const& why, microseconds now, std::string_view last_words = {}) {
